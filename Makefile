@@ -1,0 +1,48 @@
+# histolab-lite: `make help` lists the commands.
+# PYTHON picks the interpreter that makes the environment, VENV the folder it is made in.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+LESSONS = $(strip $(BIN)/python -m histolab_lite.notebooks $(if $(ONLY),--only "$(ONLY)") $(if $(DATA),--data "$(DATA)") \
+	$(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)"))
+
+.DEFAULT_GOAL := help
+.PHONY: help tutorial test notebooks doctor
+.DELETE_ON_ERROR:
+
+help: ## list the commands
+	@echo "histolab-lite"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@echo
+	@echo "  ONLY=02 DATA=glas PARAMS=notebooks/full.yaml OUT=dir narrow or change 'make tutorial'"
+	@echo "  PYTHON=python3.12 VENV=dir choose the interpreter and the environment"
+
+tutorial: $(VENV)/.installed ## run the lessons in order, write copies, metrics.json and index.html to runs/
+	$(LESSONS)
+
+test: $(VENV)/.installed-dev ## lint, check types, run every test and every lesson at smoke size
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+notebooks: $(VENV)/.installed ## re-execute the committed lessons in place, at tutorial size
+	$(LESSONS) --in-place
+
+doctor: $(VENV)/.installed ## say what is installed, which device and data are found, and what is missing
+	$(BIN)/python -m histolab_lite.doctor
+
+# Installing happens again only when pyproject.toml has changed.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demos,dev]"
+	@touch $(VENV)/.installed $@
+
+$(BIN)/python:
+	@command -v "$(PYTHON)" >/dev/null || { echo "No '$(PYTHON)' here. Install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "histolab-lite needs Python 3.11 or newer, and '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1). Name a newer one: make PYTHON=python3.11" >&2; exit 1; }
+	"$(PYTHON)" -m venv "$(VENV)"

@@ -1,0 +1,64 @@
+"""Two views of a patch for contrastive learning, made in batches on the model's device.
+
+The recipe of SimCLR (Chen et al., ICML 2020, Appendix A) with what histology changes: no up and down, so any flip and
+quarter turn; and colour is the laboratory's, so it is varied per stain in optical density (Tellez et al., Med. Image
+Anal. 2019) rather than in RGB.
+"""
+
+import torch
+from kornia.augmentation import (
+    AugmentationSequential,
+    RandomGaussianBlur,
+    RandomGrayscale,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomRotation90,
+    RandomVerticalFlip,
+)
+from torch import nn
+
+from histolab_lite.data.stain import from_optical_density, stain_matrix, to_optical_density
+
+
+class StainJitter(nn.Module):
+    """Vary each stain's amount, background and colour, one draw a patch.
+
+    strength: standard deviation of the log-factor on the amounts; the noise on the stain vectors is a fifth of it.
+    (B, 3, H, W) float in [0, 1] -> same.
+    """
+
+    stains: torch.Tensor
+
+    def __init__(self, strength: float = 0.7) -> None:
+        super().__init__()
+        self.strength = strength
+        self.register_buffer("stains", stain_matrix(), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        b = len(x)
+        noise = torch.randn(b, 3, 3, device=x.device) * self.strength / 5
+        vectors = nn.functional.normalize(self.stains + noise, dim=2)
+        vectors = vectors.maximum(self.stains.clamp(max=0))  # stains absorb: only the residual has a negative side
+        gains = torch.exp(torch.randn(b, 3, 1, device=x.device) * self.strength)
+        # Unmix with the standard vectors, re-mix with the patch's own: one 3×3 matrix a patch.
+        remix = torch.linalg.inv(self.stains) @ (gains * vectors)  # (B, 3, 3)
+        density = torch.einsum("bchw,bcd->bdhw", to_optical_density(x), remix)
+        light = torch.randn(b, 1, 1, 1, device=x.device) * 0.02
+        return from_optical_density(density + light)
+
+
+def contrastive_views(size: int, stain_strength: float = 0.7, smallest_crop: float = 0.4) -> nn.Module:
+    """A random view of each patch: (B, 3, P, P) float in [0, 1] -> (B, 3, size, size); call it twice for a pair."""
+    return nn.Sequential(
+        AugmentationSequential(
+            RandomResizedCrop((size, size), scale=(smallest_crop, 1.0), ratio=(0.8, 1.25)),
+            RandomHorizontalFlip(),
+            RandomVerticalFlip(),
+            RandomRotation90((0, 3), p=1.0),
+            data_keys=["input"],
+        ),
+        StainJitter(stain_strength),
+        AugmentationSequential(
+            RandomGrayscale(p=0.2), RandomGaussianBlur((5, 5), (0.1, 1.5), p=0.3), data_keys=["input"]
+        ),
+    )

@@ -1,0 +1,226 @@
+"""python -m histolab_lite.doctor: what is installed, which device, kernels and data are there, what to do.
+
+Exit status 0 if the tutorial can run, else 1. What is merely absent (a GPU, a data set) never fails.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+from packaging.requirements import Requirement
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+PACKAGE = "histolab-lite"
+EXTRAS = ("demos", "dev")
+KERNELS = Path(__file__).with_name("kernels")
+REPORTED = (PACKAGE, "torch", "torchvision", "timm", "numpy", "scikit-learn", "openslide-python")
+MARKS = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "problem": "[bold red]problem[/]"}
+
+State = Literal["ok", "absent", "problem"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. `problem` stops the tutorial, `absent` only narrows what can be done."""
+
+    area: str
+    subject: str
+    state: State
+    detail: str
+    advice: str = ""
+
+
+def environment() -> dict[str, Any]:
+    """The machine as metrics.json and the benchmarks name it: date, system, device, versions."""
+    versions = {}
+    for name in REPORTED:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # what is missing is for `packages` to report
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu_cores": cpu_cores(),
+        "device": device_name(),
+        "versions": versions,
+    }
+
+
+def cpu_cores() -> int:
+    """The cores that this process may use, which in a container are fewer than the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device_name() -> str:
+    """The device that the lessons will use: a CUDA GPU by its name, Apple's GPU, or the CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return "Apple GPU (MPS)" if torch.backends.mps.is_available() else "CPU"
+
+
+def packages() -> Iterator[Finding]:
+    """Every requirement of the installed package against what is there; extras are grouped and optional."""
+    try:
+        lines = importlib.metadata.requires(PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("packages", PACKAGE, "problem", "not installed", "pip install -e . in the checkout")
+        return
+    faults: dict[str, list[str]] = {"": []}
+    count = 0
+    for requirement in map(Requirement, lines):
+        marker = requirement.marker
+        extra = next((e for e in ("", *EXTRAS) if marker is None or marker.evaluate({"extra": e})), None)
+        if extra is None:
+            continue  # a requirement of another system
+        count += 1
+        fault = _fault(requirement)
+        faults.setdefault(extra, []).extend([fault] if fault else [])
+    for extra, missing in faults.items():
+        subject = f"extra '{extra}'" if extra else f"{PACKAGE} {importlib.metadata.version(PACKAGE)}"
+        target = f'pip install -e ".[{extra}]"' if extra else "pip install -e ."
+        if missing:
+            yield Finding("packages", subject, "absent" if extra else "problem", ", ".join(missing), target)
+        else:
+            yield Finding("packages", subject, "ok", "complete")
+
+
+def _fault(requirement: Requirement) -> str | None:
+    try:
+        version = importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return f"{requirement.name} is missing"
+    if requirement.specifier.contains(version, prereleases=True):
+        return None
+    return f"{requirement.name} {version} is not {requirement.specifier}"
+
+
+def devices() -> Iterator[Finding]:
+    """Python, the processor and the GPU."""
+    cores = cpu_cores()
+    yield Finding("device", "Python", "ok", platform.python_version())
+    yield Finding("device", "CPU", "ok", f"{cores} core{'s' * (cores != 1)}, {platform.machine()}")
+    try:
+        name = device_name()
+    except ImportError as error:
+        yield Finding("device", "PyTorch", "problem", str(error), "pip install torch torchvision")
+        return
+    if name == "CPU":
+        yield Finding("device", "GPU", "absent", "none found", "only full-size runs need one")
+    else:
+        yield Finding("device", "GPU", "ok", name)
+
+
+def kernels(folder: Path = KERNELS) -> Iterator[Finding]:
+    """Each operation of `histolab_lite.kernels` with the implementations that can run here."""
+    import torch
+
+    can_triton = importlib.util.find_spec("triton") is not None and torch.cuda.is_available()
+    for operation in sorted(path.parent for path in folder.glob("*/reference.py")):
+        have = [name for name in ("reference", "cpu", "triton") if (operation / f"{name}.py").is_file()]
+        usable = [name for name in have if name != "triton" or can_triton]
+        advice = "triton needs an NVIDIA GPU and the package triton" if usable != have else ""
+        yield Finding("kernels", operation.name, "ok", ", ".join(usable), advice)
+
+
+def tissue() -> Iterator[Finding]:
+    """OpenSlide, the encoder that ships with the package, and the data sets of `data_manifests/`."""
+    try:
+        import openslide
+
+        yield Finding("tissue", "OpenSlide", "ok", openslide.__library_version__)
+    except (ImportError, OSError) as error:  # OSError: the Python part is there, the library is not
+        yield Finding("tissue", "OpenSlide", "problem", str(error), "pip install -U openslide-bin")
+    from histolab_lite.models.encoder import DEFAULT_WEIGHTS
+
+    if DEFAULT_WEIGHTS.is_file():
+        size = DEFAULT_WEIGHTS.stat().st_size / 2**20
+        yield Finding("tissue", "default encoder", "ok", f"{DEFAULT_WEIGHTS.name}, {size:.1f} MiB")
+    else:
+        yield Finding("tissue", "default encoder", "problem", f"no {DEFAULT_WEIGHTS.name}", "check out anew")
+    yield from data_sets()
+
+
+def data_sets(root: Path | None = None) -> Iterator[Finding]:
+    """Each data set of `data_manifests/`: found and verified, not there, or not what its manifest says."""
+    from histolab_lite.data.manifests import ManifestError, data_root, list_manifests, load_manifest
+
+    root = root or data_root()
+    where = "" if os.environ.get("HISTOLAB_DATA") else "set HISTOLAB_DATA to keep tissue elsewhere"
+    yield Finding("data", "folder", "ok", str(root), where)
+    for name in list_manifests():
+        manifest = load_manifest(name)
+        if manifest.access == "generated":
+            yield Finding("data", name, "ok", "made as it is needed")
+            continue
+        try:
+            manifest.fetch(root, download=False)
+            yield Finding("data", name, "ok", "found, as its manifest says")
+        except FileNotFoundError:
+            manual = manifest.obtain.strip() or f"see {manifest.homepage}"
+            advice = "downloaded when first used" if manifest.access == "download" else manual
+            yield Finding("data", name, "absent", manifest.licence, advice)
+        except ManifestError as error:
+            yield Finding("data", name, "absent", "damaged", str(error))
+
+
+def examine() -> list[Finding]:
+    """All findings, in the order of the report; what follows missing packages is left out."""
+    found = [*packages()]
+    if any(finding.state == "problem" for finding in found):
+        return found
+    return [*found, *devices(), *kernels(), *tissue()]
+
+
+def show(findings: list[Finding], console: Console) -> None:
+    """Print the findings as a table, an area at a time, and then what to do about what is missing."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    previous = ""
+    for finding in findings:
+        area = f"[bold]{finding.area}[/]" if finding.area != previous else ""
+        if previous and area:
+            table.add_row()
+        table.add_row(area, finding.subject, MARKS[finding.state], escape(finding.detail))
+        previous = finding.area
+    console.print(table)
+    advised = [finding for finding in findings if finding.advice]
+    if not advised:
+        return
+    console.print("\n[bold]What to do about what is missing[/]")
+    advice = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for finding in advised:
+        advice.add_row(MARKS[finding.state], finding.subject, escape(finding.advice))
+    console.print(advice)
+
+
+def main() -> None:
+    """Say what is installed, which device, kernels and data sets are found, and what to do about the rest."""
+    findings = examine()
+    console = Console()
+    show(findings, console)
+    problems = [finding for finding in findings if finding.state == "problem"]
+    if problems:
+        console.print("\n[bold red]The tutorial cannot run yet:[/] put the above right, then ask again.")
+    else:
+        console.print("\n[green]The tutorial can run:[/] make tutorial")
+    raise typer.Exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app(prog_name="python -m histolab_lite.doctor")

@@ -1,0 +1,99 @@
+"""Refinement: train a segmentation network on masks, true or pseudo, and apply it.
+
+The last step of Proto2Seg (Pan et al., IPMI 2023, Sect. 3.3): coarse masks with zigzag edges are dense supervision
+for a network trained from scratch, which smooths over their errors. Trained on true masks it is the ceiling.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from histolab_lite.data.augment import StainJitter
+from histolab_lite.models.segmenters import Segmenter
+from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
+
+IGNORE = 255
+
+
+def train_segmenter(
+    model: Segmenter,
+    images: list[np.ndarray],
+    masks: list[np.ndarray],
+    *,
+    epochs: int,
+    crop: int = 256,
+    crops_per_image: int = 4,
+    batch_size: int = 8,
+    lr: float = 1e-3,
+    stain_strength: float = 0.2,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    checkpoint: Checkpoint | None = None,
+    progress: str | None = "segmenter",
+) -> list[float]:
+    """Train ``model`` in place with cross-entropy on random crops, flipped, turned and stain-jittered.
+
+    images: uint8 (H, W, 3) of any sizes; masks: uint8 (H, W) class ids, 255 is left out of the loss. An image smaller
+    than ``crop`` is padded: white, ignored. An epoch draws ``crops_per_image`` crops of every image.
+    Returns the mean loss of every epoch. ValueError for images and masks that do not belong together.
+    """
+    if len(images) != len(masks) or not images:
+        raise ValueError(f"expected one mask an image; got {len(images)} images and {len(masks)} masks.")
+    for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        if image.shape[:2] != mask.shape:
+            raise ValueError(f"image {index} is {image.shape[:2]} but its mask is {mask.shape}.")
+        ids = np.unique(mask[mask != IGNORE])
+        if ids.size and ids[-1] >= model.n_classes:
+            raise ValueError(f"mask {index} holds class {ids[-1]}, but the network has {model.n_classes} classes.")
+    device = pick_device(device)
+    jitter = StainJitter(stain_strength).to(device)
+
+    def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
+        crops = [_random_crop(images[i % len(images)], masks[i % len(images)], crop) for i in indices.tolist()]
+        x = torch.stack([image for image, _ in crops]).to(device).permute(0, 3, 1, 2).float() / 255
+        y = torch.stack([mask for _, mask in crops]).to(device).long()
+        with torch.no_grad():
+            x = jitter(x)
+        kept = (y != IGNORE).sum().clamp(min=1)
+        return F.cross_entropy(model(x).float(), y, ignore_index=IGNORE, reduction="sum") / kept
+
+    return fit(
+        model,
+        loss,
+        len(images) * crops_per_image,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        schedule=Schedule("poly"),
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+
+
+def _random_crop(image: np.ndarray, mask: np.ndarray, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """One crop (size, size) at a random place, in one of the eight orientations, by torch's global generator."""
+    height, width = mask.shape
+    top = int(torch.randint(max(height - size, 0) + 1, ()))
+    left = int(torch.randint(max(width - size, 0) + 1, ()))
+    window = (slice(top, top + size), slice(left, left + size))
+    x = np.full((size, size, 3), 255, np.uint8)
+    y = np.full((size, size), IGNORE, np.uint8)
+    part = mask[window]
+    x[: part.shape[0], : part.shape[1]] = image[window]
+    y[: part.shape[0], : part.shape[1]] = part
+    turns, mirrored = int(torch.randint(4, ())), bool(torch.randint(2, ()))
+    x, y = np.rot90(x, turns), np.rot90(y, turns)
+    if mirrored:
+        x, y = x[:, ::-1], y[:, ::-1]
+    return torch.from_numpy(x.copy()), torch.from_numpy(y.copy())
+
+
+@torch.inference_mode()
+def predict(model: Segmenter, image: np.ndarray) -> torch.Tensor:
+    """Class probabilities (K, H, W) float32 on the CPU of one image, uint8 (H, W, 3)."""
+    model.eval()
+    x = torch.tensor(np.ascontiguousarray(image), device=next(model.parameters()).device)
+    return model(x.permute(2, 0, 1)[None].float() / 255)[0].float().softmax(0).cpu()

@@ -1,0 +1,87 @@
+"""Scores of segmentations and embeddings. Class ids are integers; 255 is left out.
+
+Dice, IoU and accuracy are pooled: all pixels of all images are counted before dividing, as in Proto2Seg's Table 1.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.neighbors import KNeighborsClassifier
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+IGNORE = 255
+
+
+@dataclass(frozen=True)
+class SegmentationScores:
+    """dice, iou: (K,), NaN for a class that neither mask holds. accuracy: share of right pixels, NaN if none count."""
+
+    dice: np.ndarray
+    iou: np.ndarray
+    accuracy: float
+
+    @property
+    def macro_dice(self) -> float:
+        """Mean Dice over the classes that occur."""
+        return float(np.nanmean(self.dice))
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean IoU over the classes that occur."""
+        return float(np.nanmean(self.iou))
+
+
+def confusion(prediction: np.ndarray | torch.Tensor, target: np.ndarray | torch.Tensor, n_classes: int) -> np.ndarray:
+    """(K, K) pixel counts, rows are true classes. Both (H, W) class ids; target pixels of 255 are left out.
+
+    ValueError for unequal sizes, or an id that is no class.
+    """
+    prediction, target = (_ids(mask) for mask in (prediction, target))
+    if prediction.shape != target.shape:
+        raise ValueError(f"prediction {(*prediction.shape,)} and target {(*target.shape,)} differ in size.")
+    kept = target != IGNORE
+    prediction, target = prediction[kept], target[kept]
+    for name, ids in (("prediction", prediction), ("target", target)):
+        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < n_classes:
+            raise ValueError(f"the {name} holds ids {ids.unique().tolist()}, but there are {n_classes} classes.")
+    return multiclass_confusion_matrix(prediction, target, n_classes).numpy()
+
+
+def _ids(mask: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """Class ids as int64 on the CPU, whatever the strides (a flipped array has negative ones)."""
+    return mask.long().cpu() if isinstance(mask, torch.Tensor) else torch.from_numpy(np.array(mask, dtype=np.int64))
+
+
+def segmentation_scores(
+    predictions: Iterable[np.ndarray | torch.Tensor], targets: Iterable[np.ndarray | torch.Tensor], n_classes: int
+) -> SegmentationScores:
+    """Scores pooled over pairs of masks (H, W). ValueError for no pair, unequal numbers, or unequal sizes."""
+    pairs = list(zip(predictions, targets, strict=True))
+    if not pairs:
+        raise ValueError("there is no mask to score.")
+    counts = np.sum([confusion(prediction, target, n_classes) for prediction, target in pairs], axis=0, dtype=float)
+    hits, true, claimed = counts.diagonal(), counts.sum(1), counts.sum(0)
+    with np.errstate(invalid="ignore"):
+        dice = 2 * hits / (true + claimed)
+        iou = hits / (true + claimed - hits)
+        accuracy = hits.sum() / counts.sum()
+    return SegmentationScores(dice, iou, float(accuracy))
+
+
+def knn_accuracy(
+    train: torch.Tensor | np.ndarray,
+    train_labels: np.ndarray,
+    test: torch.Tensor | np.ndarray,
+    test_labels: np.ndarray,
+    k: int = 20,
+) -> float:
+    """Balanced accuracy of a k-nearest-neighbour vote by cosine similarity: how well embeddings separate classes.
+
+    train: (N, D), test: (M, D); labels (N,), (M,).
+    """
+    classifier = KNeighborsClassifier(min(k, len(train)), metric="cosine")
+    classifier.fit(np.asarray(train), np.asarray(train_labels))
+    return float(balanced_accuracy_score(test_labels, classifier.predict(np.asarray(test))))

@@ -1,0 +1,192 @@
+"""The patch encoder: ResNet18 without pooling and head, of any width and output stride, and other people's encoders.
+
+He et al., "Deep residual learning", CVPR 2016; blocks and key names are torchvision's. Proto2Seg (Pan et al.,
+IPMI 2023, Sect. 3.1) uses it at width 1 and stride 32. A finer stride replaces the last strides by dilation
+(Yu et al., "Dilated residual networks", CVPR 2017): the same weights, a denser grid.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from timm.models import load_model_config_from_hf
+from torch import nn
+from torchvision.models.resnet import BasicBlock, ResNet18_Weights
+
+from histolab_lite.data.stain import to_optical_density
+from histolab_lite.models.checkpoint import load_state, read_weights
+
+DEFAULT_WEIGHTS = Path(__file__).with_name("weights") / "default_encoder.safetensors"
+STRIDES = (8, 16, 32)
+# Where published ResNet18 checkpoints nest the backbone, e.g. Ciga et al. 2022 (SimCLR on 57 histopathology sets).
+KNOWN_PREFIXES = ("model.resnet.", "encoder.", "backbone.", "module.", "resnet.", "model.")
+
+
+class PatchEncoder(nn.Module):
+    """What every encoder here can do. Subclasses give ``forward``, ``channels`` and ``name``."""
+
+    channels: int
+    name: str
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def _set_normalisation(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def _to_input(self, rgb: np.ndarray) -> torch.Tensor:
+        """uint8 (N, H, W, 3) -> float (N, 3, H, W) in [0, 1] on this module's device."""
+        x = torch.tensor(np.ascontiguousarray(rgb), device=self.mean.device)
+        return x.permute(0, 3, 1, 2).float().div_(255)
+
+    @torch.inference_mode()
+    def encode(self, rgb: np.ndarray) -> torch.Tensor:
+        """One image, uint8 (H, W, 3) -> features (C, h, w) float32 on the CPU, in evaluation mode."""
+        rgb = np.asarray(rgb)
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+            raise ValueError(f"expected an RGB image, uint8 (H, W, 3); got {rgb.dtype} {rgb.shape}.")
+        self.eval()
+        return self(self._to_input(rgb[None]))[0].float().cpu()
+
+    @torch.inference_mode()
+    def embed(self, patches: np.ndarray, batch_size: int = 256) -> torch.Tensor:
+        """Patches, uint8 (N, P, P, 3) -> average-pooled features (N, C) float32 on the CPU."""
+        if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8:
+            raise ValueError(f"expected patches, uint8 (N, P, P, 3); got {patches.dtype} {patches.shape}.")
+        self.eval()
+        batches = (patches[start : start + batch_size] for start in range(0, len(patches), batch_size))
+        pooled = [self(self._to_input(batch)).float().mean((2, 3)).cpu() for batch in batches]
+        return torch.cat(pooled) if pooled else torch.zeros(0, self.channels)
+
+
+class Encoder(PatchEncoder):
+    """ResNet18's convolutional part: (B, 3, H, W) in [0, 1] -> (B, 512·width, ⌈H/s⌉, ⌈W/s⌉).
+
+    width: factor on every channel count (multiples of 1/64). output_stride: 32, 16 or 8.
+    """
+
+    def __init__(self, width: float = 1.0, output_stride: int = 32, name: str = "random") -> None:
+        super().__init__()
+        base = round(64 * width)
+        if base < 1:
+            raise ValueError(f"width must be at least 1/64, not {width}.")
+        if output_stride not in STRIDES:
+            raise ValueError(f"output_stride must be one of {STRIDES}, not {output_stride}.")
+        self.width, self.output_stride, self.name = base / 64, output_stride, name
+        self.channels = 8 * base
+        self.conv1 = nn.Conv2d(3, base, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(base)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = _stage(base, base, stride=1, dilation=1)
+        self.layer2 = _stage(base, 2 * base, stride=2, dilation=1)
+        self.layer3 = _stage(2 * base, 4 * base, *((2, 1) if output_stride >= 16 else (1, 2)))
+        self.layer4 = _stage(4 * base, 8 * base, *((2, 1) if output_stride == 32 else (1, 32 // output_stride)))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self._set_normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        self.to(memory_format=torch.channels_last)  # several times faster on a CPU, and on tensor cores
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # (B, 64w, H/4, W/4)
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+def _stage(inputs: int, outputs: int, stride: int, dilation: int) -> nn.Sequential:
+    shortcut = None
+    if stride != 1 or inputs != outputs:
+        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+    blocks = nn.Sequential(BasicBlock(inputs, outputs, stride, shortcut), BasicBlock(outputs, outputs))
+    for module in blocks.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+            module.dilation = module.padding = (dilation, dilation)
+    return blocks
+
+
+class ColourEncoder(PatchEncoder):
+    """No network: mean optical density of every s × s block, (B, 3, H, W) -> (B, 3, ⌈H/s⌉, ⌈W/s⌉). A baseline."""
+
+    def __init__(self, output_stride: int = 8) -> None:
+        super().__init__()
+        self.channels, self.output_stride, self.name = 3, output_stride, "colour"
+        self._set_normalisation((0.0,) * 3, (1.0,) * 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(to_optical_density(x), self.output_stride, ceil_mode=True)
+
+
+class TimmEncoder(PatchEncoder):
+    """Any timm model as an encoder: (B, 3, H, W) in [0, 1] -> (B, C, h, w); tokens are laid out on their grid."""
+
+    model: Any  # a timm model, whose parts depend on its kind
+
+    def __init__(self, name: str, model: Any) -> None:
+        super().__init__()
+        self.name, self.model = name, model
+        self.channels = model.num_features
+        data = timm.data.resolve_model_data_config(model)
+        self._set_normalisation(data["mean"], data["std"])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = self.model.forward_features((x - self.mean) / self.std)
+        if features.ndim == 3:  # (B, prefix + h·w, C)
+            features = features[:, getattr(self.model, "num_prefix_tokens", 0) :]
+            height, width = self.model.patch_embed.dynamic_feat_size(x.shape[2:])
+            return features.transpose(1, 2).unflatten(2, (height, width))
+        return features.permute(0, 3, 1, 2) if features.shape[1] != self.channels else features
+
+
+def load_encoder(name: str | Path = "default", output_stride: int | None = None) -> PatchEncoder:
+    """An encoder, ready to use.
+
+    name: "default" (ships with the package), "imagenet" (torchvision's ResNet18, downloaded once), "hf-hub:OWNER/MODEL"
+    (any timm model of the Hugging Face hub, e.g. UNI, Phikon or Lunit's, some behind a licence click), or a file:
+    .safetensors, .pt, .pth or .ckpt with ResNet18 weights of any width.
+    output_stride: 32, 16 or 8 for ResNet18; by default the one the weights were saved with, else 32.
+
+    Raises FileNotFoundError for a missing file, ValueError when weights do not fit (listing the keys).
+    """
+    name = str(name)
+    metadata: dict[str, str] = {}
+    if name.startswith(("hf-hub:", "local-dir:")):
+        return _load_timm(name, output_stride)
+    if name == "imagenet":
+        state = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+    else:
+        path = DEFAULT_WEIGHTS if name == "default" else Path(name)
+        state, metadata = read_weights(path)
+    state = _strip(state)
+    if "conv1.weight" not in state:
+        raise ValueError(f"{name} holds no ResNet18: there is no key conv1.weight. Its keys begin {list(state)[:3]}.")
+    stride = output_stride or int(metadata.get("output_stride", 32))
+    encoder = Encoder(len(state["conv1.weight"]) / 64, stride, name=metadata.get("name", Path(name).stem))
+    load_state(encoder, state, source=name)
+    return encoder.eval()
+
+
+def _strip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Undo the nesting of published checkpoints and leave out their heads, which are no part of an encoder."""
+    for prefix in KNOWN_PREFIXES:
+        if f"{prefix}conv1.weight" in state:
+            state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            break
+    return {key: value for key, value in state.items() if not key.startswith(("fc.", "head."))}
+
+
+def _load_timm(name: str, output_stride: int | None) -> TimmEncoder:
+    if output_stride is not None:
+        raise ValueError(f"output_stride applies to ResNet18 only; {name} brings its own grid.")
+    options: dict[str, object] = {"num_classes": 0}
+    if name.startswith("hf-hub:"):
+        _, architecture, _ = load_model_config_from_hf(name.removeprefix("hf-hub:"))
+    else:
+        architecture = json.loads((Path(name.removeprefix("local-dir:")) / "config.json").read_text())["architecture"]
+    if "vit" in architecture.split("_"):  # not mobilevit, maxvit, …, which take any size anyway
+        options["dynamic_img_size"] = True
+    return TimmEncoder(name, timm.create_model(name, pretrained=True, **options)).eval()

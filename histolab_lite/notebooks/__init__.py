@@ -1,0 +1,15 @@
+"""The lessons' machinery: `record` for a lesson, `python -m histolab_lite.notebooks` for whoever runs them.
+
+    recording.py   record(name=value): how a lesson states its numbers
+    parameters.py  what a lesson's `parameters` cell declares, and what a parameter file may set
+    runner.py      papermill, one lesson after another, with a progress bar
+    report.py      metrics.json and index.html
+    stamping.py    executed outputs that are committed: tidied, stamped, held fresh
+
+A lesson imports `record` from here, so this module stays light: papermill is imported by the command only.
+"""
+
+from histolab_lite.notebooks.recording import record
+from histolab_lite.notebooks.stamping import is_fresh, source_hash
+
+__all__ = ["is_fresh", "record", "source_hash"]

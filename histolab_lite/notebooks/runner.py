@@ -1,0 +1,228 @@
+"""Lessons through papermill, one after another: a progress bar each, numbers gathered, errors told plainly.
+
+https://papermill.readthedocs.io  ·  https://nbclient.readthedocs.io
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from histolab_lite.notebooks import parameters as params
+from histolab_lite.notebooks.parameters import LessonError, Parameters
+from histolab_lite.notebooks.recording import gather
+from histolab_lite.notebooks.stamping import tidy_and_stamp
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+HEADING = re.compile(r"^#{1,3} +(.+)$", re.MULTILINE)
+
+
+@dataclass
+class Lesson:
+    """A notebook and what will be set in it."""
+
+    path: Path
+    declared: Parameters
+    chosen: Parameters = field(default_factory=dict)
+
+    @property
+    def stem(self) -> str:
+        return self.path.stem
+
+
+@dataclass
+class Result:
+    """What came of one lesson. `error` is None where it ran to its end."""
+
+    stem: str
+    executed: Path
+    parameters: Parameters
+    runtime_s: float
+    metrics: dict[str, dict[str, Any]]
+    peak_memory_mib: float | None
+    error: str | None
+
+
+def find_lessons(folder: Path, only: list[str] | None = None) -> list[Lesson]:
+    """The lessons of a folder in reading order, all of them or those whose names start with one of `only`.
+
+    Raises LessonError where a name means no lesson, or a notebook is no lesson (see `parameters.declared`).
+    """
+    paths = {path.stem: path for path in sorted(folder.glob("*.ipynb"))}
+    if not paths:
+        raise LessonError(f"No notebooks in {folder}. Run from a checkout, or name their folder: --lessons.")
+    wanted = set(paths)
+    if only:
+        wanted = set()
+        for name in only:
+            matches = [stem for stem in paths if name and stem.startswith(name.removesuffix(".ipynb"))]
+            if not matches:
+                raise LessonError(f"No lesson starts with '{name}'. The lessons are {', '.join(paths)}.")
+            wanted.update(matches)
+    return [
+        Lesson(path, params.declared(nbformat.read(path, as_version=4), stem))
+        for stem, path in paths.items()
+        if stem in wanted
+    ]
+
+
+def choose_parameters(folder: Path, lessons: list[Lesson], file: Path | None, data: str | None) -> None:
+    """Set each lesson's parameters from a file (see `parameters.read_parameter_file`), then from `data`.
+
+    Raises LessonError where a parameter does not fit, or `data` is given and no lesson here has it.
+    """
+    if file is not None:
+        everyone = {lesson.stem: lesson.declared for lesson in find_lessons(folder)}
+        chosen = params.read_parameter_file(file, everyone)
+        for lesson in lessons:
+            lesson.chosen |= chosen[lesson.stem]
+    if data is not None:
+        takers = [lesson for lesson in lessons if "data" in lesson.declared]
+        if not takers:
+            raise LessonError(f"--data {data}: none of {', '.join(x.stem for x in lessons)} has it.")
+        for lesson in takers:
+            lesson.chosen["data"] = data
+
+
+def this_interpreter() -> type[AsyncKernelManager]:
+    """Kernels of the interpreter that runs the runner, whatever kernel specifications are installed.
+
+    Another environment's `python3` kernel, registered in the home folder, would else be taken instead.
+    """
+    spec = get_kernel_dict()
+    env = {
+        # A bar belongs in the terminal; in a committed output it is a pile of half-finished lines.
+        "TQDM_DISABLE": "1",
+        "PYTHONWARNINGS": "ignore:IProgress not found",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+    if os.environ.get("HISTOLAB_DATA"):  # the kernel works in another folder than the caller's
+        env["HISTOLAB_DATA"] = str(Path(os.environ["HISTOLAB_DATA"]).expanduser().resolve())
+
+    class ThisInterpreter(AsyncKernelManager):
+        kernel_spec = KernelSpec(
+            argv=[*spec["argv"], "--log-level=CRITICAL"],  # errors in cells are told in the notebook
+            display_name=spec["display_name"],
+            language="python",
+            metadata=spec.get("metadata", {}),
+            env=env,
+        )
+
+    return ThisInterpreter
+
+
+def run_lesson(lesson: Lesson, executed: Path, workdir: Path, timeout: float | None) -> Result:
+    """Execute a lesson into the file `executed`, in the folder `workdir`.
+
+    `timeout`: seconds a cell may take, None for no limit. An error in a cell is no exception here: it comes
+    back in `Result.error`, and the executed copy shows it.
+    """
+    notebook = nbformat.read(lesson.path, as_version=4)
+    started = time.monotonic()
+    error: str | None = None
+    with CellProgress(lesson.stem, notebook) as progress:
+        try:
+            papermill.execute_notebook(
+                notebook,
+                str(executed.resolve()).replace("{", "{{").replace("}", "}}"),  # papermill formats its paths
+                parameters=lesson.chosen,
+                kernel_name="python3",
+                language="python",
+                kernel_manager_class=this_interpreter(),
+                cwd=workdir,
+                progress_bar=False,
+                execution_timeout=timeout,
+                on_cell_start=progress.enter,
+            )
+            progress.finish()
+        except PapermillExecutionError as failure:
+            error = f"{progress.where}: {_last_lines(failure.traceback, failure.ename, failure.evalue)}"
+        except CellTimeoutError:
+            error = f"{progress.where}: took longer than {timeout:g} s. Give it more with --timeout."
+        except DeadKernelError:
+            error = f"{progress.where}: its Python process died, most often for want of memory."
+    runtime = time.monotonic() - started
+    metrics: dict[str, dict[str, Any]] = {}
+    peak = None
+    try:
+        metrics, peak = gather(nbformat.read(executed, as_version=4))
+    except ValueError as failure:
+        error = error or str(failure)
+    return Result(lesson.stem, executed, lesson.chosen, runtime, metrics, peak, error)
+
+
+def run_in_place(lesson: Lesson, timeout: float | None) -> Result:
+    """Execute a lesson at its defaults and put tidied, stamped outputs into the lesson's own file.
+
+    A lesson that fails is left as it was.
+    """
+    with tempfile.TemporaryDirectory() as workdir:
+        result = run_lesson(lesson, Path(workdir) / lesson.path.name, Path(workdir), timeout)
+        if result.error is None:
+            notebook = nbformat.read(result.executed, as_version=4)
+            tidy_and_stamp(notebook, root=lesson.path.resolve().parent.parent)
+            nbformat.validate(notebook)
+            partial = lesson.path.with_name(f".{lesson.path.name}.partial")
+            partial.write_text(nbformat.writes(notebook).rstrip("\n") + "\n", encoding="utf-8")
+            os.replace(partial, lesson.path)
+    result.executed = lesson.path
+    return result
+
+
+class CellProgress:
+    """A bar over the cells of one notebook, naming the section that the current cell is in."""
+
+    def __init__(self, stem: str, notebook: Any) -> None:
+        self.section, self.number, self.total = "starting", 0, len(notebook["cells"])
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            TextColumn("cell {task.fields[number]} of {task.total:.0f}"),
+            BarColumn(20),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[section]}", markup=False),
+        )
+        self.task = self.bar.add_task(stem, total=self.total, number=0, section=self.section)
+
+    def __enter__(self) -> CellProgress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    @property
+    def where(self) -> str:
+        return f"cell {self.number} of {self.total}, under '{self.section}'"
+
+    def enter(self, cell: Any, cell_index: int) -> None:
+        """papermill has come to this cell."""
+        if cell["cell_type"] == "markdown" and (heading := HEADING.search(cell["source"])):
+            self.section = heading.group(1).strip()
+        if "injected-parameters" not in cell["metadata"].get("tags", []):
+            self.number += 1
+        done = self.number - 1  # it has only begun
+        self.bar.update(self.task, completed=done, number=self.number, section=self.section[:48])
+
+    def finish(self) -> None:
+        """The last cell has run."""
+        self.bar.update(self.task, completed=self.total, section="done")
+
+
+def _last_lines(traceback: list[str], name: str, message: str) -> str:
+    """The last few lines of a traceback, without colours; they end with the exception itself."""
+    lines = [line.rstrip() for line in ANSI.sub("", "\n".join(traceback)).splitlines() if line.strip()]
+    return "\n    ".join(["", *lines[-6:]]) if lines else f"{name}: {message}"

@@ -1,0 +1,82 @@
+"""Committed outputs: tidied of what changes by itself, stamped with the hash of the cells that made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+# What a traceback or a warning calls a cell: a temporary file whose name differs on every run.
+CELL_FILE = re.compile(r"\S*ipykernel_\d+[/\\]\d+\.py")
+
+
+def source_hash(notebook: Any) -> str:
+    """sha256 over the type, source and tags of every cell, in order: what outputs depend on."""
+    cells = [
+        [cell["cell_type"], source(cell), sorted(cell.get("metadata", {}).get("tags", []))]
+        for cell in notebook["cells"]
+    ]
+    return hashlib.sha256(json.dumps(cells, ensure_ascii=False).encode()).hexdigest()
+
+
+def source(cell: Any) -> str:
+    """A cell's text; on disk a notebook may hold it as a list of lines."""
+    return cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
+
+
+def staleness(notebook: Any) -> str | None:
+    """Why the outputs of a notebook are not those of its cells, in a sentence; None where they are."""
+    stamp = notebook["metadata"].get("histolab", {}).get("source_hash")
+    if stamp is None:
+        return "it has never been executed and stamped"
+    if stamp != source_hash(notebook):
+        return "its cells have changed since they were executed"
+    for number, cell in enumerate(notebook["cells"], start=1):
+        if cell["cell_type"] != "code":
+            continue
+        if source(cell).strip() and cell.get("execution_count") is None:
+            return f"cell {number} has not been executed"
+        if any(output["output_type"] == "error" for output in cell["outputs"]):
+            return f"cell {number} ended in an error"
+    return None
+
+
+def is_fresh(notebook: Any) -> bool:
+    """Whether a notebook's outputs were made by the very cells it holds, without an error."""
+    return staleness(notebook) is None
+
+
+def tidy_and_stamp(notebook: Any, root: Path) -> None:
+    """Drop run times, papermill's notes and this machine's paths from an executed notebook, then stamp it.
+
+    `root`: the folder of the checkout; it and the home folder are written as "." and "~" in text outputs.
+    """
+    for cell in notebook["cells"]:
+        for volatile in ("papermill", "execution"):
+            cell["metadata"].pop(volatile, None)
+        if not cell["metadata"].get("tags", True):
+            del cell["metadata"]["tags"]
+        for output in cell.get("outputs", []):
+            if output["output_type"] == "stream":
+                output["text"] = without_paths(output["text"], root)
+            for mime, text in output.get("data", {}).items():
+                if mime in ("text/plain", "text/html") and isinstance(text, str):
+                    output["data"][mime] = without_paths(text, root)
+    notebook["metadata"] = type(notebook["metadata"])(
+        histolab={"source_hash": source_hash(notebook)},
+        kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
+        language_info={"name": "python"},
+    )
+
+
+def without_paths(text: str, root: Path) -> str:
+    """The text with this machine's folders replaced by "<env>", "." and "~" (longest first)."""
+    text = CELL_FILE.sub("<cell>", text)
+    names = {sys.prefix: "<env>", str(root): ".", str(Path.home()): "~"}
+    for folder in sorted(names, key=len, reverse=True):
+        text = re.sub(re.escape(folder) + rf"(?=[{re.escape(os.sep)}\s'\":,)]|$)", names[folder], text)
+    return text

@@ -1,0 +1,132 @@
+"""Pictures for the lessons: tissue with masks over it, keys, scale bars, galleries. Every function draws on axes given.
+
+Colours come with the data set's palette; a key names each of them, so that colour is never alone.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from histolab_lite.metrics import IGNORE
+
+Palette = Sequence[tuple[int, int, int]]
+
+
+def style() -> None:
+    """Figure defaults for a notebook: quiet axes, sharp enough to zoom, small enough to commit."""
+    plt.rcParams.update(
+        {
+            "figure.dpi": 90,
+            "savefig.bbox": "tight",
+            "figure.constrained_layout.use": True,
+            "image.interpolation": "nearest",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 10,
+            "axes.titlelocation": "left",
+            "axes.labelsize": 9,
+            "legend.frameon": False,
+            "legend.fontsize": 8,
+            "xtick.labelsize": 8,
+            "ytick.labelsize": 8,
+        }
+    )
+
+
+def class_colours(palette: Palette) -> np.ndarray:
+    """The palette as matplotlib wants it, to be indexed by class ids: float (K, 3) in [0, 1]."""
+    return np.asarray(palette, dtype=float) / 255
+
+
+def colour_mask(mask: np.ndarray, palette: Palette) -> np.ndarray:
+    """Class ids (H, W) -> RGB uint8 (H, W, 3); 255 and other unknown ids are mid-grey."""
+    table = np.full((256, 3), 128, np.uint8)
+    table[: len(palette)] = palette
+    return table[np.asarray(mask).astype(np.uint8)]
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, opacity: float = 0.45) -> np.ndarray:
+    """Tissue with class colours over it, RGB uint8 (H, W, 3); ignored pixels keep the tissue's colour."""
+    strength = np.where(np.asarray(mask) == IGNORE, 0, opacity)[..., None]
+    return (image * (1 - strength) + colour_mask(mask, palette) * strength).round().astype(np.uint8)
+
+
+def show(ax: Axes, image: np.ndarray, title: str = "", mpp: float | None = None) -> None:
+    """An image without ticks, with a scale bar where its scale is known."""
+    ax.imshow(image)
+    ax.set_axis_off()
+    ax.set_title(title)
+    if mpp:
+        scale_bar(ax, image.shape[:2], mpp)
+
+
+def scale_bar(ax: Axes, shape: tuple[int, int], mpp: float) -> None:
+    """A bar of a round length, about a fifth of the image's width, on a dark plate in its lower right corner."""
+    height, width = shape
+    wanted = width * mpp / 5
+    magnitude = 10 ** np.floor(np.log10(wanted))
+    length = max(step * magnitude for step in (1, 2, 5) if step * magnitude <= wanted)
+    text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
+    bar, pad = length / mpp, width * 0.02
+    plate = (width - bar - 3 * pad, height * 0.88)
+    ax.add_patch(Rectangle(plate, bar + 2 * pad, height * 0.1, facecolor="black", alpha=0.65, linewidth=0))
+    ax.add_patch(Rectangle((plate[0] + pad, height * 0.96), bar, height * 0.01, facecolor="white", linewidth=0))
+    ax.text(plate[0] + pad + bar / 2, height * 0.95, text, color="white", ha="center", va="bottom", fontsize=7)
+
+
+def key(figure: Figure, class_names: Sequence[str], palette: Palette) -> None:
+    """One key of class colours below the whole figure."""
+    patches = [
+        Patch(facecolor=np.array(colour) / 255, edgecolor="0.4", linewidth=0.5, label=name)
+        for name, colour in zip(class_names, palette, strict=True)
+    ]
+    figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 6))
+
+
+def gallery(patches: Sequence[np.ndarray], gap: int = 2) -> np.ndarray:
+    """Patches (P, P, 3) of one size in a row, white gaps between: uint8 (P, W, 3)."""
+    if not len(patches):
+        raise ValueError("there is no patch to show.")
+    bar = np.full((patches[0].shape[0], gap, 3), 255, np.uint8)
+    return np.concatenate([part for patch in patches for part in (patch, bar)][:-1], axis=1)
+
+
+def dictionary_sheet(
+    rows: Sequence[Sequence[np.ndarray]], names: Sequence[str], colours: Sequence[tuple[int, int, int]], columns: int = 2
+) -> Figure:
+    """What a person sees when naming clusters: a row of representative patches each, framed in the colour of its name.
+
+    rows: per cluster the patches, uint8 (P, P, 3). names, colours: one a cluster.
+    """
+    lines = -(-len(rows) // columns)
+    strip = gallery(rows[0]).shape
+    width = 5.2
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(columns * width, lines * (width * strip[0] / strip[1] + 0.22)), squeeze=False
+    )
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, patches, name, colour in zip(axes.T.flat, rows, names, colours, strict=False):
+        strip_image = gallery(patches)
+        ax.imshow(strip_image)
+        ax.set_title(name, fontsize=8, pad=2)
+        ax.add_patch(
+            Rectangle((-6, -0.5), 5, strip_image.shape[0], facecolor=np.array(colour) / 255, clip_on=False, linewidth=0)
+        )
+    return figure
+
+
+def bars_with_spread(ax: Axes, values: dict[str, Sequence[float]], ylabel: str) -> None:
+    """One bar a method: the mean, every seed as a dot, the mean written above."""
+    for position, seeds in enumerate(values.values()):
+        mean = float(np.mean(seeds))
+        ax.bar(position, mean, width=0.62, color="#0072B2", alpha=0.35)
+        ax.plot(np.full(len(seeds), position), seeds, "o", color="#0072B2", markersize=4)
+        ax.text(position, max(seeds) + 0.015, f"{mean:.2f}", ha="center", va="bottom", fontsize=8)
+    ax.set_xticks(range(len(values)), list(values))
+    ax.set_ylabel(ylabel)
+    ax.set_ylim(0, 1)

@@ -1,0 +1,209 @@
+"""The one training loop: schedules, mixed precision, checkpoints it resumes from exactly, several processes.
+
+All randomness of step t is a function of (seed, t), so a run that was killed and started again ends bit-identical to
+one that was not (on a CPU). Under ``torchrun`` each process takes its share of every batch.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm.auto import tqdm
+
+from histolab_lite.models.checkpoint import write_atomically
+
+Loss = Callable[[nn.Module, torch.Tensor], torch.Tensor]
+
+
+@dataclass
+class Schedule:
+    """Learning-rate factor by progress: linear warm-up, then "cosine" to 0, "poly" (power 0.9) to 0, or "constant"."""
+
+    kind: str = "cosine"
+    warmup: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("cosine", "poly", "constant"):
+            raise ValueError(f'schedule must be "cosine", "poly" or "constant", not {self.kind!r}.')
+
+    def __call__(self, step: int, total: int) -> float:
+        ramp = self.warmup * total
+        if step < ramp:
+            return (step + 1) / (ramp + 1)
+        progress = (step - ramp) / max(total - ramp, 1)
+        return {
+            "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
+            "poly": (1 - progress) ** 0.9,
+            "constant": 1.0,
+        }[self.kind]
+
+
+@dataclass
+class Checkpoint:
+    """Where and how often (in steps) to save what a run needs to go on. An existing file is resumed from."""
+
+    path: str | Path
+    every: int = 100
+
+    def save(self, state: dict) -> None:
+        write_atomically(self.path, lambda temporary: torch.save(state, temporary))
+
+    def load(self, run: dict, device: torch.device) -> dict | None:
+        """The saved state, or None if there is none. ValueError if it belongs to another run."""
+        if not Path(self.path).is_file():
+            return None
+        state = torch.load(self.path, map_location=device, weights_only=True)
+        saved = state.get("run")  # None: weights or the like
+        if saved != run:
+            raise ValueError(
+                f"{Path(self.path).name} belongs to a run with other settings ({saved} instead of {run}); "
+                "delete it or name another file."
+            )
+        return state
+
+
+@dataclass
+class _Processes:
+    """This process among those torchrun started; alone if it started none."""
+
+    rank: int = field(default_factory=lambda: int(os.environ.get("RANK", 0)))
+    world: int = field(default_factory=lambda: int(os.environ.get("WORLD_SIZE", 1)))
+
+    def join(self, device: torch.device) -> None:
+        if self.world > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+    def share(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch[self.rank :: self.world]
+
+    def mean(self, value: torch.Tensor) -> float:
+        """The same number on every process, so that all of them log it, and stop at it, alike."""
+        value = value.detach().float().clone()
+        if self.world > 1:
+            dist.all_reduce(value)
+        return value.item() / self.world
+
+
+def pick_device(device: str | torch.device | None = None) -> torch.device:
+    """The device asked for, else this process's CUDA GPU, else the CPU."""
+    if device is not None:
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
+
+
+def fit(
+    model: nn.Module,
+    loss: Loss,
+    n_samples: int,
+    *,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    weight_decay: float = 1e-4,
+    schedule: Schedule | str = "cosine",
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    mixed_precision: bool | None = None,
+    checkpoint: Checkpoint | None = None,
+    progress: str | None = "training",
+    after_epoch: Callable[[int, float], None] | None = None,
+) -> list[float]:
+    """Train ``model`` in place with AdamW; returns the mean loss of every epoch.
+
+    loss(model, indices): scalar loss on the samples with these indices, an int64 tensor (b,) on the CPU; it reads the
+    data itself and may draw random numbers from torch's global generator. The last, incomplete batch is left out
+    unless it is the only one.
+    mixed_precision: bfloat16 autocast; None means on CUDA only.
+    checkpoint: where to save and resume. after_epoch(epoch, mean_loss): called at the end of every epoch.
+
+    Raises ValueError for no data, bad settings, or a checkpoint of another run; FloatingPointError when the loss is
+    no longer finite (nothing is saved then).
+    """
+    if n_samples < 1 or epochs < 1 or batch_size < 1:
+        raise ValueError(f"nothing to train: {n_samples} samples, {epochs} epochs, batches of {batch_size}.")
+    schedule = Schedule(schedule) if isinstance(schedule, str) else schedule
+    device, processes = pick_device(device), _Processes()
+    if min(batch_size, n_samples) % processes.world:
+        raise ValueError(
+            f"batches of {min(batch_size, n_samples)} cannot be shared equally by {processes.world} processes; "
+            "choose a multiple."
+        )
+    processes.join(device)
+    model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    batches = max(n_samples // batch_size, 1)
+    total = epochs * batches
+    run = {
+        "n_samples": n_samples,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "schedule": f"{schedule.kind}, warm-up {schedule.warmup}",
+        "seed": seed,
+    }
+    done, losses = 0, []  # losses of the steps done in the current epoch, then means of finished epochs
+    history: list[float] = []
+    state = checkpoint.load(run, device) if checkpoint else None
+    if state:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        done, losses, history = state["step"], state["losses"], state["history"]
+    trained = _distribute(model, device) if processes.world > 1 else model
+    mixed_precision = device.type == "cuda" if mixed_precision is None else mixed_precision
+    bar = tqdm(total=total, initial=done, desc=progress, unit="step", disable=progress is None, leave=False)
+    for step in range(done, total):
+        epoch, batch = divmod(step, batches)
+        shuffle = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        order = torch.randperm(n_samples, generator=shuffle)
+        indices = processes.share(order[batch * batch_size : (batch + 1) * batch_size])
+        torch.manual_seed((seed * 1_000_003 + step) * processes.world + processes.rank)
+        for group in optimizer.param_groups:
+            group["lr"] = lr * schedule(step, total)
+        with torch.autocast(device.type, torch.bfloat16) if mixed_precision else nullcontext():
+            value = loss(trained, indices)
+        mean = processes.mean(value)
+        if not math.isfinite(mean):
+            raise FloatingPointError(f"the loss is {mean} at step {step}; try a smaller lr than {lr}.")
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+        losses.append(mean)
+        if batch + 1 == batches:
+            history.append(sum(losses) / len(losses))
+            losses = []
+            if after_epoch and processes.rank == 0:
+                model.eval()
+                after_epoch(epoch, history[-1])
+                model.train()
+        if checkpoint and processes.rank == 0 and ((step + 1) % checkpoint.every == 0 or step + 1 == total):
+            checkpoint.save(
+                {
+                    "run": run,
+                    "step": step + 1,
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "losses": losses,
+                    "history": history,
+                }
+            )
+        bar.set_postfix(epoch=f"{epoch + 1}/{epochs}", loss=f"{mean:.3f}", refresh=False)
+        bar.update()
+    bar.close()
+    model.eval()
+    return history
+
+
+def _distribute(model: nn.Module, device: torch.device) -> nn.Module:
+    if device.type == "cuda":  # statistics over the joined batch, as one process would see it
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)

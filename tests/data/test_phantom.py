@@ -1,0 +1,182 @@
+"""Phantom slides: exact, repeatable, readable by OpenSlide, and not to be told apart by colour."""
+
+from __future__ import annotations
+
+import numpy as np
+import openslide
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from histolab_lite.data.phantom import (
+    CLASS_NAMES,
+    PALETTE,
+    Phantom,
+    phantom_patch,
+    phantom_slide,
+    write_slide,
+)
+
+PATCH = 64
+
+
+@pytest.fixture(scope="module")
+def cohort() -> list[Phantom]:
+    return [phantom_slide(seed, 1024) for seed in range(9)]  # six to train on, three unseen
+
+
+def mean_colours(slide: Phantom) -> tuple[np.ndarray, np.ndarray]:
+    """Mean RGB (N, 3) and class (N,) of the pure tissue patches of a slide."""
+    height, width = (n // PATCH for n in slide.mask.shape)
+    image = slide.image[: height * PATCH, : width * PATCH].reshape(height, PATCH, width, PATCH, 3)
+    mask = slide.mask[: height * PATCH, : width * PATCH].reshape(height, PATCH, width, PATCH)
+    share = np.stack([(mask == k).mean((1, 3)) for k in range(6)], -1)
+    pure = (share.max(-1) > 0.95) & (share.argmax(-1) > 0)
+    return image.mean((1, 3))[pure], share.argmax(-1)[pure]
+
+
+def colour_accuracy(train: list[Phantom], test: list[Phantom]) -> float:
+    """Balanced accuracy of the best of two classifiers that see mean colour only, raw or as density."""
+    x, y = map(np.concatenate, zip(*map(mean_colours, train), strict=True))
+    u, v = map(np.concatenate, zip(*map(mean_colours, test), strict=True))
+    scores = []
+    for view in (np.asarray, lambda colour: -np.log((colour + 1) / 256)):
+        for model in (KNeighborsClassifier(15), LogisticRegression(max_iter=2000, class_weight="balanced")):
+            guess = make_pipeline(StandardScaler(), model).fit(view(x), y).predict(view(u))
+            scores.append(balanced_accuracy_score(v, guess))
+    return max(scores)
+
+
+def test_mean_colour_does_not_tell_the_tissues_of_unseen_slides_apart(cohort):
+    assert set(np.concatenate([mean_colours(slide)[1] for slide in cohort[6:]])) == {1, 2, 3, 4, 5}
+    assert colour_accuracy(cohort[:6], cohort[6:]) <= 0.65
+
+
+def test_the_colour_test_would_notice_a_class_with_its_own_colour(cohort):
+    tint = np.array([[0, 0, 0], [60, 0, 0], [0, 60, 0], [0, 0, 60], [60, 60, 0], [0, 60, 60]])
+    dyed = [
+        Phantom(slide.image // 2 + tint[slide.mask].astype(np.uint8), slide.mask, slide.mpp, slide.seed)
+        for slide in cohort
+    ]
+    assert colour_accuracy(dyed[:6], dyed[6:]) > 0.85
+
+
+def test_all_classes_occur_and_masks_hold_class_ids_only(cohort):
+    shares = np.array([np.bincount(slide.mask.ravel(), minlength=6) / slide.mask.size for slide in cohort])
+    assert shares.shape[1] == len(CLASS_NAMES) == len(PALETTE)  # no id beyond the six
+    assert (shares.mean(0) > 0.03).all()
+    assert ((shares > 0.01).sum(1) >= 4).all()
+    for slide in cohort:
+        assert slide.image.dtype == slide.mask.dtype == np.uint8
+        assert slide.image.shape == (*slide.mask.shape, 3)
+
+
+def test_glass_is_bright_and_even_and_tissue_is_not(cohort):
+    for slide in cohort:
+        grey = slide.image.mean(-1)
+        assert grey[slide.mask == 0].mean() > grey[slide.mask > 0].mean() + 25
+
+
+def test_same_seed_same_bits_and_another_seed_another_slide():
+    first, again, other = (phantom_slide(seed, (200, 260)) for seed in (7, 7, 8))
+    np.testing.assert_array_equal(first.image, again.image)
+    np.testing.assert_array_equal(first.mask, again.mask)
+    assert np.abs(first.image.astype(int) - other.image).mean() > 5
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(64, 330), st.integers(64, 530), st.sampled_from([0.25, 0.37, 0.5, 1.0, 2.0]))
+def test_any_size_and_scale_works(height, width, mpp):
+    slide = phantom_slide(height * width, (height, width), mpp)
+    assert slide.image.shape == (height, width, 3)
+    assert slide.mask.shape == (height, width)
+    assert slide.mask.max() < 6
+    assert slide.mpp == mpp
+
+
+def test_nuclei_keep_their_size_in_micrometres():
+    def radius(mpp: float) -> float:
+        """Correlation length, in µm, of the red channel of a crowd of lymphocytes."""
+        red = phantom_patch(3, seed=5, size=int(128 / mpp), mpp=mpp)[..., 0].astype(float)
+        power = np.abs(np.fft.fft2(red - red.mean())) ** 2
+        curve = np.fft.ifft2(power).real[0, : red.shape[1] // 2]
+        return float(np.argmax(curve < 0.5 * curve[0]) * mpp)
+
+    assert radius(0.25) == pytest.approx(radius(0.5), abs=0.6)
+
+
+def test_a_patch_of_each_class_is_repeatable_and_its_own():
+    patches = [phantom_patch(k, seed=3, size=96) for k in range(6)]
+    assert all(patch.shape == (96, 96, 3) and patch.dtype == np.uint8 for patch in patches)
+    np.testing.assert_array_equal(patches[2], phantom_patch(2, seed=3, size=96))
+    texture = [float(patch.std()) for patch in patches]
+    assert texture[0] < 6 < min(texture[1:])
+
+
+def test_rare_structures_can_be_left_out():
+    plain, usual = phantom_slide(4, 700, rare=0.0), phantom_slide(4, 700)
+    assert (plain.image != usual.image).any()
+
+
+def test_openslide_reads_what_is_written(tmp_path):
+    slide = phantom_slide(2, (401, 517), mpp=0.37)
+    path = write_slide(slide, tmp_path / "slide.tif")
+    assert [p.name for p in tmp_path.iterdir()] == ["slide.tif"]  # no temporary left behind
+    with openslide.OpenSlide(path) as file:
+        assert file.dimensions == (517, 401)
+        assert file.level_count >= 2
+        assert float(file.properties[openslide.PROPERTY_NAME_MPP_X]) == pytest.approx(0.37, rel=1e-3)
+        assert float(file.properties[openslide.PROPERTY_NAME_MPP_Y]) == pytest.approx(0.37, rel=1e-3)
+        level0 = np.asarray(file.read_region((0, 0), 0, file.dimensions).convert("RGB")).astype(int)
+    assert np.abs(level0 - slide.image).mean() < 4
+    assert np.abs(level0.mean((0, 1)) - slide.image.mean((0, 1))).max() < 1
+    again = write_slide(slide, tmp_path / "again.tif")
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = write_slide(phantom_slide(1, 64), tmp_path / "slide.tif")
+    before = path.read_bytes()
+
+    def fail(*args: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("histolab_lite.data.phantom.pyramid.os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_slide(phantom_slide(2, 64), path)
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(seed=1, size=63), "at least 64"),
+        (dict(seed=1, size=(64, 20)), "64 x 20"),
+        (dict(seed=1, size=128, mpp=0.0), "micrometres per pixel"),
+        (dict(seed=1, size=128, mpp=-1.0), "mpp is -1.0"),
+        (dict(seed=1, size=128, mpp=float("nan")), "mpp is nan"),
+        (dict(seed=-1, size=128), "seed is -1"),
+        (dict(seed=1, size=128, rare=-0.5), "rare is -0.5"),
+    ],
+)
+def test_bad_arguments_say_what_to_give_instead(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        phantom_slide(**arguments)
+
+
+def test_bad_class_folder_and_file_options_say_what_to_give_instead(tmp_path):
+    with pytest.raises(ValueError, match="normal gland"):
+        phantom_patch(6, seed=1)
+    slide = phantom_slide(1, 64)
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        write_slide(slide, tmp_path / "absent" / "slide.tif")
+    with pytest.raises(ValueError, match="JPEG quality"):
+        write_slide(slide, tmp_path / "slide.tif", quality=0)
+    with pytest.raises(ValueError, match="multiple of 16"):
+        write_slide(slide, tmp_path / "slide.tif", tile=100)

@@ -1,0 +1,330 @@
+"""Tiles carry the right mask and the right group, and bad masks are named."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from histolab_lite.data import phantom, tiles
+from histolab_lite.data.manifests import Manifest, TileFolder
+from histolab_lite.data.tiles import (
+    Tile,
+    TileError,
+    grid_patches,
+    group_folds,
+    load_tiles,
+    pure_patches,
+)
+
+
+def make_manifest(**changes: object) -> Manifest:
+    manifest = Manifest(
+        name="toy",
+        title="Toy",
+        version="1",
+        homepage="none",
+        licence="none",
+        redistribution=True,
+        citation="none",
+        access="manual",
+        obtain="Nowhere.",
+        split_rule="by patient",
+        classes=("other", "gland"),
+        palette=((0, 0, 0), (255, 0, 0)),
+        mpp=0.5,
+        mask_values={0: 0, 9: 1, 7: 255},
+        tiles={
+            "train": TileFolder(images="toy/images/*.png", masks="toy/masks/{stem}.png", group="(p[0-9]+)_"),
+            "test": TileFolder(images="toy/test/*.png"),
+        },
+    )
+    return dataclasses.replace(manifest, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def toy_root(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks", "test"):
+        (tmp_path / "toy" / folder).mkdir(parents=True)
+    for name in ("p1_2", "p1_10", "p2_1"):
+        image = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        mask = rng.choice(np.array([0, 9, 7], dtype=np.uint8), (20, 30))
+        Image.fromarray(image).save(tmp_path / f"toy/images/{name}.png")
+        Image.fromarray(mask).save(tmp_path / f"toy/masks/{name}.png")
+    Image.fromarray(np.zeros((5, 5, 3), np.uint8)).save(tmp_path / "toy/test/alone.png")
+    return tmp_path
+
+
+def test_tiles_of_a_manifest(toy_root: Path) -> None:
+    tile_set = load_tiles(make_manifest(), toy_root)
+    assert [tile.name for tile in tile_set] == ["p1_2", "p1_10", "p2_1", "alone"]
+    assert tile_set.groups.tolist() == ["p1", "p1", "p2", "alone"]
+    assert (tile_set.class_names, tile_set.mpp) == (("other", "gland"), 0.5)
+    assert tile_set.palette.tolist() == [[0, 0, 0], [255, 0, 0]]
+    assert [tile.name for tile in load_tiles(make_manifest(), toy_root, split="test")] == ["alone"]
+    assert [tile.name for tile in tile_set.subset([2, 0])] == ["p2_1", "p1_2"]
+
+    raw = np.asarray(Image.open(toy_root / "toy/masks/p1_2.png"))
+    mask = tile_set[0].read_mask()
+    assert mask.dtype == np.uint8
+    for value, meaning in make_manifest().mask_values.items():
+        assert (mask[raw == value] == meaning).all()
+    image = tile_set[0].read_image()
+    assert (image.shape, image.dtype) == ((20, 30, 3), np.uint8)
+
+
+def test_group_from_a_table(toy_root: Path) -> None:
+    (toy_root / "toy/table.csv").write_text("name,patient\np1_2,a\np1_10,b\np2_1,a\n")
+    folder = TileFolder(images="toy/images/*.png", group_csv="toy/table.csv", group_column="patient")
+    assert load_tiles(make_manifest(tiles={"train": folder}), toy_root).groups.tolist() == ["a", "b", "a"]
+    (toy_root / "toy/table.csv").write_text("name,patient\np1_2,a\n")
+    with pytest.raises(TileError, match=r"p1_10\.png.*no group"):
+        load_tiles(make_manifest(tiles={"train": folder}), toy_root)
+
+
+def test_requests_it_cannot_answer(toy_root: Path) -> None:
+    with pytest.raises(TileError, match="no split 'val'. It has: train, test"):
+        load_tiles(make_manifest(), toy_root, split="val")
+    with pytest.raises(TileError, match="holds slides"):
+        load_tiles(make_manifest(tiles={}), toy_root)
+    with pytest.raises(FileNotFoundError, match=r"no data set 'glass', but .*glas"):
+        load_tiles("glass")
+    with pytest.raises(TileError, match="without labels"):
+        load_tiles(make_manifest(), toy_root)[3].read_mask()
+    with pytest.raises(TileError, match="n_slides"):
+        load_tiles("phantom", n_slides=0)
+
+
+def save_pair(folder: Path, mask: Image.Image, size: tuple[int, int] = (4, 3)) -> Tile:
+    Image.new("RGB", size).save(folder / "image.png")
+    mask.save(folder / "mask.png")
+    return Tile("image", folder / "image.png", folder / "mask.png", "image", n_classes=3)
+
+
+def test_palette_mask_is_read_by_index(tmp_path: Path) -> None:
+    ids = np.array([[0, 1, 2, 255], [2, 2, 1, 1], [0, 0, 0, 0]], dtype=np.uint8)
+    mask = Image.fromarray(ids)
+    mask.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200] + [90] * 759)
+    assert mask.mode == "P"
+    np.testing.assert_array_equal(save_pair(tmp_path, mask).read_mask(), ids)
+
+
+def test_grey_mask_saved_as_colour(tmp_path: Path) -> None:
+    ids = np.array([[0, 1, 2, 2]] * 3, dtype=np.uint8)
+    np.testing.assert_array_equal(save_pair(tmp_path, Image.fromarray(ids).convert("RGB")).read_mask(), ids)
+
+
+def test_threshold_for_jpeg_masks(tmp_path: Path) -> None:
+    grey = np.array([[0, 3, 127, 128]] * 3, dtype=np.uint8)
+    tile = dataclasses.replace(save_pair(tmp_path, Image.fromarray(grey)), mask_threshold=128)
+    assert tile.read_mask().tolist() == [[0, 0, 0, 1]] * 3
+
+
+def test_bad_masks_are_named(tmp_path: Path) -> None:
+    tile = save_pair(tmp_path, Image.fromarray(np.full((3, 4), 17, dtype=np.uint8)))
+    with pytest.raises(TileError, match=r"mask\.png holds the value 17.*Known values: 0, 1, 2, 255"):
+        tile.read_mask()
+    with pytest.raises(TileError, match=r"mask\.png is 4 x 4, its image 4 x 3"):
+        save_pair(tmp_path, Image.fromarray(np.zeros((4, 4), dtype=np.uint8))).read_mask()
+    with pytest.raises(TileError, match="colour picture"):
+        save_pair(tmp_path, Image.new("RGB", (4, 3), (1, 2, 3))).read_mask()
+    (tmp_path / "mask.png").write_bytes(b"\x89PNG broken")
+    with pytest.raises(TileError, match=r"mask\.png is not a readable picture"):
+        tile.read_mask()
+    (tmp_path / "mask.png").unlink()
+    with pytest.raises(TileError, match=r"mask\.png is missing"):
+        tile.read_mask()
+    whole = (tmp_path / "image.png").read_bytes()
+    (tmp_path / "image.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TileError, match=r"image\.png is not a readable picture"):
+        tile.read_image()
+
+
+@given(
+    sizes=st.lists(st.integers(1, 20), min_size=5, max_size=30),
+    n_folds=st.integers(2, 5),
+    seed=st.integers(0, 9),
+)
+def test_folds_never_split_a_group(sizes: list[int], n_folds: int, seed: int) -> None:
+    groups = np.repeat([f"patient {i}" for i in range(len(sizes))], sizes)
+    groups = np.random.default_rng(seed).permutation(groups)
+    folds = group_folds(groups, n_folds, seed)
+    assert len(folds) == n_folds
+    for train, test in folds:
+        assert not set(groups[train]) & set(groups[test])
+        assert sorted([*train, *test]) == list(range(len(groups)))
+    tested = np.concatenate([test for _, test in folds])
+    assert sorted(tested) == list(range(len(groups)))
+    lengths = [len(test) for _, test in folds]
+    assert max(lengths) - min(lengths) <= max(sizes)
+
+
+def test_folds_follow_the_seed() -> None:
+    groups = [f"patient {i // 2}" for i in range(40)]
+    first, again, other = ([test.tolist() for _, test in group_folds(groups, 4, seed)] for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+    for n_folds in (1, 21):
+        with pytest.raises(TileError, match="at most the number of groups, 20"):
+            group_folds(groups, n_folds)
+
+
+@given(
+    image=hnp.arrays(np.uint8, st.tuples(st.integers(4, 20), st.integers(4, 20), st.just(3))),
+    patch=st.integers(1, 4),
+    stride=st.integers(1, 6),
+)
+def test_grid_patches_are_slices(image: np.ndarray, patch: int, stride: int) -> None:
+    patches, coords = grid_patches(image, patch, stride)
+    assert len(patches) == len(coords)
+    for cut, (row, col) in zip(patches, coords, strict=True):
+        np.testing.assert_array_equal(cut, image[row : row + patch, col : col + patch])
+    assert coords.tolist() == [
+        [row, col]
+        for row in range(0, image.shape[0] - patch + 1, stride)
+        for col in range(0, image.shape[1] - patch + 1, stride)
+    ]
+
+
+@given(
+    mask=hnp.arrays(np.uint8, (12, 16), elements=st.sampled_from([0, 1, 255])),
+    purity=st.sampled_from([9 / 16, 12 / 16, 1.0]),
+)
+def test_pure_patches_are_pure(mask: np.ndarray, purity: float) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    patches, labels, coords = pure_patches(image, mask, patch=4, stride=2, purity=purity)
+    kept = {tuple(corner): label for corner, label in zip(coords.tolist(), labels, strict=True)}
+    for row in range(0, 9, 2):
+        for col in range(0, 13, 2):
+            values = mask[row : row + 4, col : col + 4]
+            pure = [c for c in (0, 1) if np.count_nonzero(values == c) / 16 >= purity]
+            assert ([kept[row, col]] if (row, col) in kept else []) == pure
+    for cut, (row, col) in zip(patches, coords, strict=True):
+        np.testing.assert_array_equal(cut, image[row : row + 4, col : col + 4])
+
+
+def test_patches_that_do_not_fit() -> None:
+    image, mask = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
+    with pytest.raises(TileError, match="does not fit"):
+        grid_patches(image, 9)
+    with pytest.raises(TileError, match="does not fit"):
+        grid_patches(image, 4, stride=0)
+    with pytest.raises(TileError, match="its mask"):
+        pure_patches(image, mask[:4], 2)
+    with pytest.raises(TileError, match="purity"):
+        pure_patches(image, mask, 2, purity=0.5)
+
+
+@pytest.fixture
+def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tiles.pooch, "os_cache", lambda name: tmp_path / name)
+    return tmp_path / "histolab-lite" / "phantom"
+
+
+def make_plain(seed: int, size: int, mpp: float) -> phantom.Phantom:
+    """In place of the generator, where the test is about the cache."""
+    value = seed % 250
+    image, mask = np.full((size, size, 3), value, np.uint8), np.full((size, size), value % 6, np.uint8)
+    return phantom.Phantom(image, mask, mpp, seed)
+
+
+def test_phantom_is_kept_without_loss(user_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[phantom.Phantom] = []
+    generate = phantom.phantom_slide
+
+    def keep(seed: int, size: int, mpp: float) -> phantom.Phantom:
+        made.append(generate(seed, size, mpp))
+        return made[-1]
+
+    monkeypatch.setattr(phantom, "phantom_slide", keep)
+    tile = load_tiles("phantom", n_slides=1, size=64, seed=3)[0]
+    assert made[0].image.std() > 5
+    np.testing.assert_array_equal(tile.read_image(), made[0].image)
+    np.testing.assert_array_equal(tile.read_mask(), made[0].mask)
+
+
+def test_phantoms_are_made_once(user_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, int, float]] = []
+
+    def count(seed: int, size: int, mpp: float) -> phantom.Phantom:
+        made.append((seed, size, mpp))
+        return make_plain(seed, size, mpp)
+
+    monkeypatch.setattr(phantom, "phantom_slide", count)
+    first = load_tiles("phantom", n_slides=2, size=64, seed=3)
+    assert first.class_names == phantom.CLASS_NAMES
+    assert made == [(3000, 64, 0.5), (3001, 64, 0.5)]
+    assert load_tiles("phantom", n_slides=2, size=64, seed=3).tiles == first.tiles
+    assert len(made) == 2
+    # Another seed shares no slide, another size or scale no file.
+    assert not set(first.groups) & set(load_tiles("phantom", n_slides=2, size=64, seed=4).groups)
+    load_tiles("phantom", n_slides=1, size=80, seed=3)
+    load_tiles("phantom", n_slides=1, size=64, seed=3, mpp=0.25)
+    assert made[4:] == [(3000, 80, 0.5), (3000, 64, 0.25)]
+    assert not list(user_cache.rglob("*.tmp"))
+
+
+def test_two_lessons_make_one_phantom_at_once(user_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are inside the generator before either writes, and both then see whole files."""
+    together = threading.Barrier(2, timeout=20)
+
+    def slow(seed: int, size: int, mpp: float) -> phantom.Phantom:
+        together.wait()
+        return make_plain(seed, size, mpp)
+
+    monkeypatch.setattr(phantom, "phantom_slide", slow)
+    found: list[int] = []
+
+    def lesson() -> None:
+        tile = load_tiles("phantom", n_slides=1, size=64, seed=9)[0]
+        found.append(int(tile.read_image().sum()) + int(tile.read_mask().sum()))
+
+    threads = [threading.Thread(target=lesson) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    value = 9000 % 250
+    assert found == [64 * 64 * (3 * value + value % 6)] * 2
+    assert len([path for path in user_cache.rglob("*") if path.is_file()]) == 2
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        tiles._save_png(np.zeros((4, 4), dtype=np.complex64), tmp_path / "slide.png")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.real_data
+def test_glas(data_root: Path) -> None:
+    tile_set = load_tiles("glas", data_root)
+    assert len(tile_set) == 85
+    assert tile_set[0].read_mask().shape == tile_set[0].read_image().shape[:2] == (522, 775)
+    for tile in (tile_set[0], tile_set[40], tile_set[84]):
+        assert set(np.unique(tile.read_mask())) == {0, 1}
+    assert len(set(tile_set.groups)) == 15
+    folds = group_folds(tile_set.groups, 5, seed=0)
+    assert all(15 <= len(test) <= 19 for _, test in folds)
+    for train, test in folds:
+        assert not set(tile_set.groups[train]) & set(tile_set.groups[test])
+
+
+@pytest.mark.real_data
+def test_ocdc_and_oscc(data_root: Path) -> None:
+    ocdc = load_tiles("ocdc", data_root)
+    assert len(ocdc) == 10
+    assert set(np.unique(np.concatenate([tile.read_mask() for tile in ocdc]))) == {0, 1}
+    assert set(ocdc.groups) == {"1009009"}
+    with pytest.raises(TileError, match="number of groups, 1"):
+        group_folds(ocdc.groups, 2)
+    oscc = load_tiles("oscc", data_root)
+    assert len(oscc) == 22
+    assert oscc[0].mask_path is None

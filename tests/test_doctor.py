@@ -1,0 +1,112 @@
+"""The doctor: what it finds is what is there, and its exit status says whether the tutorial can run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from rich.console import Console
+
+from histolab_lite import doctor
+from histolab_lite.data.manifests import list_manifests
+from histolab_lite.doctor import Finding
+
+KERNELS = Path(doctor.__file__).with_name("kernels")
+
+
+def states(findings: object) -> dict[str, str]:
+    return {finding.subject: finding.state for finding in findings}  # type: ignore[attr-defined]
+
+
+def test_this_installation_can_run_the_tutorial() -> None:
+    outcome = subprocess.run([sys.executable, "-m", "histolab_lite.doctor"], capture_output=True, text=True)
+    assert outcome.returncode == 0, outcome.stdout
+    for found in ("OpenSlide", "default encoder", *list_manifests()):
+        assert found in outcome.stdout
+
+
+def test_missing_and_outdated_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = ["numpy>=1", "numpy>=999", "no-such-package>=1", 'none-either>=2; extra == "demos"']
+    wanted += ['for-another-system; sys_platform == "plan9"', 'numpy>=1; extra == "dev"']
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: wanted)
+    core, demos, dev = doctor.packages()
+    assert core.state == "problem"
+    numpy = importlib.metadata.version("numpy")
+    assert core.detail == f"numpy {numpy} is not >=999, no-such-package is missing"
+    assert (demos.subject, demos.state, demos.detail) == ("extra 'demos'", "absent", "none-either is missing")
+    assert demos.advice == 'pip install -e ".[demos]"'
+    assert (dev.subject, dev.state) == ("extra 'dev'", "ok")
+
+
+def test_a_checkout_that_is_not_installed_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def requires(name: str) -> list[str]:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", requires)
+    (finding,) = doctor.examine()
+    assert (finding.state, finding.advice) == ("problem", "pip install -e . in the checkout")
+
+
+def test_every_kernel_is_found_with_its_reference() -> None:
+    found = {finding.subject: finding.detail.split(", ") for finding in doctor.kernels()}
+    assert found.keys() == {path.parent.name for path in KERNELS.glob("*/__init__.py")}
+    assert all("reference" in backends for backends in found.values())
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_triton_counts_only_with_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: bool) -> None:
+    (tmp_path / "op").mkdir()
+    for name in ("reference", "cpu", "triton"):
+        (tmp_path / "op" / f"{name}.py").touch()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: object())
+    (finding,) = doctor.kernels(tmp_path)
+    assert finding.detail == ("reference, cpu, triton" if gpu else "reference, cpu")
+    assert bool(finding.advice) is not gpu
+
+
+def test_absent_and_damaged_data_sets_are_told_apart(tmp_path: Path) -> None:
+    slide = tmp_path / "slides" / "CMU-1-Small-Region.svs"
+    slide.parent.mkdir()
+    slide.write_bytes(b"not a slide")
+    found = {finding.subject: finding for finding in doctor.data_sets(tmp_path)}
+    assert {"folder", *list_manifests()} == found.keys()
+    assert found["phantom"].state == "ok"
+    assert (found["glas"].state, bool(found["glas"].advice)) == ("absent", True)
+    assert found["cmu-1-small-region"].detail == "damaged"
+    assert "sha256" in found["cmu-1-small-region"].advice
+
+
+@pytest.mark.real_data
+def test_real_data_sets_are_found(data_root: Path) -> None:
+    found = states(doctor.data_sets(data_root))
+    assert found["glas"] == "ok"
+
+
+@pytest.mark.parametrize(("state", "status"), [("ok", 0), ("absent", 0), ("problem", 1)])
+def test_only_a_problem_fails(monkeypatch: pytest.MonkeyPatch, state: doctor.State, status: int) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda: [Finding("area", "thing", state, "detail", "advice")])
+    with pytest.raises(typer.Exit) as end:
+        doctor.main()
+    assert end.value.exit_code == status
+
+
+def test_report_prints_square_brackets_as_they_are() -> None:
+    page = io.StringIO()
+    finding = Finding("packages", "thing", "absent", "[red]no markup[/]", 'pip install ".[demos]"')
+    doctor.show([finding], Console(file=page, width=100))
+    assert "[red]no markup[/]" in page.getvalue()
+    assert 'pip install ".[demos]"' in page.getvalue()
+
+
+def test_environment_names_the_machine() -> None:
+    machine = doctor.environment()
+    assert machine["cpu_cores"] >= 1
+    assert machine["device"] == doctor.device_name()
+    assert machine["versions"]["histolab-lite"] == importlib.metadata.version("histolab-lite")

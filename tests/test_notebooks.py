@@ -1,0 +1,115 @@
+"""The lessons: to the template, with outputs of their own cells, and running through at smoke size."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+
+from histolab_lite.notebooks import parameters, runner
+from histolab_lite.notebooks.recording import gather
+from histolab_lite.notebooks.stamping import staleness
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+LARGEST = 1.5 * 2**20
+INSTALLS = re.compile(r"^\s*[%!].*\b(pip|conda|mamba|uv)\b", re.MULTILINE)
+MACHINE_PATH = re.compile(r"(?:/home/|/root/|/Users/|/tmp/|[A-Z]:\\)\S*")
+
+lesson = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)
+
+
+def code(notebook: Any) -> list[str]:
+    """The sources of the code cells, as plain Python."""
+    plain = TransformerManager().transform_cell
+    return [plain(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def headings(notebook: Any) -> list[str]:
+    prose = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    return re.findall(r"^#+ +(.+?) *$", "\n".join(prose), re.MULTILINE)
+
+
+def test_there_are_lessons_in_reading_order() -> None:
+    assert PATHS
+    assert [path.stem[:2] for path in PATHS] == [f"{number:02}" for number in range(len(PATHS))]
+
+
+@lesson
+def test_opens_with_title_paper_cost_and_setup(path: Path) -> None:
+    cells = read(path)["cells"]
+    assert cells[0]["cell_type"] == "markdown"
+    assert cells[0]["source"].startswith("# ")
+    first_code = next(i for i, cell in enumerate(cells) if cell["cell_type"] == "code")
+    opening = "\n".join(cell["source"] for cell in cells[:first_code])
+    assert re.search(r"\bpapers?\b", opening, re.IGNORECASE), "the opening names no paper"
+    assert re.search(r"\bcosts?\b", opening, re.IGNORECASE), "the opening does not say what the lesson costs"
+    setup = cells[first_code]["source"]
+    assert "import " in setup, "the first code cell is the setup cell, with all the imports"
+    assert "version" in setup, "the setup cell prints the versions"
+    assert "device" in setup, "the setup cell prints the device"
+
+
+@lesson
+def test_has_one_parameters_cell_and_the_closing_sections(path: Path) -> None:
+    notebook = read(path)
+    assert parameters.declared(notebook, path.stem)
+    assert {"What differs from the paper", "Exercises"} <= set(headings(notebook))
+
+
+@lesson
+def test_imports_stand_in_the_setup_cell_and_nothing_is_installed(path: Path) -> None:
+    notebook = read(path)
+    _, *later = code(notebook)
+    imports = [
+        ast.unparse(node)
+        for source in later
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert imports == []
+    sources = "\n".join(cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code")
+    assert INSTALLS.findall(sources) == []
+
+
+@lesson
+def test_committed_outputs_are_fresh_small_and_name_no_machine(path: Path) -> None:
+    notebook = read(path)
+    assert staleness(notebook) is None, f"{staleness(notebook)}; run: make notebooks ONLY={path.stem}"
+    assert path.stat().st_size < LARGEST
+    texts = [
+        output.get("text") or output.get("data", {}).get("text/plain", "")
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", [])
+    ]
+    assert MACHINE_PATH.findall("\n".join(texts)) == []
+
+
+@lesson
+def test_committed_outputs_record_numbers(path: Path) -> None:
+    metrics, _ = gather(read(path))
+    assert metrics, "the lesson never calls record(...)"
+
+
+@lesson
+def test_runs_at_smoke_size(path: Path, tmp_path: Path) -> None:
+    (chosen,) = runner.find_lessons(NOTEBOOKS, [path.stem])
+    runner.choose_parameters(NOTEBOOKS, [chosen], NOTEBOOKS / "smoke.yaml", data=None)
+    result = runner.run_lesson(chosen, tmp_path / path.name, tmp_path, timeout=120)
+    assert result.error is None, result.error
+    assert result.metrics
+
+
+@pytest.mark.parametrize("name", ["smoke.yaml", "full.yaml"])
+def test_parameter_files_fit_the_lessons(name: str) -> None:
+    everyone = {lesson.stem: lesson.declared for lesson in runner.find_lessons(NOTEBOOKS)}
+    assert parameters.read_parameter_file(NOTEBOOKS / name, everyone).keys() == everyone.keys()
