@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-IGNORE = 255
+from histolab_lite.data.patches import IGNORE
 
 
 @dataclass(frozen=True)

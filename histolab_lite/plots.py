@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from histolab_lite.metrics import IGNORE
+from histolab_lite.data.patches import IGNORE
 
 Palette = Sequence[tuple[int, int, int]]
 
@@ -23,7 +23,6 @@ def style() -> None:
             "figure.dpi": 90,
             "savefig.bbox": "tight",
             "figure.constrained_layout.use": True,
-            "image.interpolation": "nearest",
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.titlesize": 10,
@@ -96,7 +95,10 @@ def gallery(patches: Sequence[np.ndarray], gap: int = 2) -> np.ndarray:
 
 
 def dictionary_sheet(
-    rows: Sequence[Sequence[np.ndarray]], names: Sequence[str], colours: Sequence[tuple[int, int, int]], columns: int = 2
+    rows: Sequence[Sequence[np.ndarray]],
+    names: Sequence[str],
+    colours: Sequence[tuple[int, int, int]],
+    columns: int = 2,
 ) -> Figure:
     """What a person sees when naming clusters: a row of representative patches each, framed in the colour of its name.
 

@@ -1,4 +1,4 @@
-"""Tiles: pictures with a class id for every pixel, and the patches cut from them.
+"""Tiles: pictures with a class id for every pixel.
 
 A `TileSet` knows where its images and masks lie, what the classes are called, and which patient or slide each
 tile comes from. Pictures are read when asked for. Splits go by that group: two tiles of one patient look
@@ -18,14 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import pooch
-from numpy.lib.stride_tricks import sliding_window_view
+from joblib import Parallel, delayed
 from PIL import Image, UnidentifiedImageError
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
 from histolab_lite.data import phantom
 from histolab_lite.data.manifests import Manifest, TileFolder, load_manifest
-
-IGNORE = 255
+from histolab_lite.data.patches import IGNORE
 
 
 class TileError(ValueError):
@@ -224,65 +223,6 @@ def group_folds(
     return list(GroupKFold(n_folds).split(shuffled, groups=shuffled))
 
 
-def grid_patches(image: np.ndarray, patch: int, stride: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Cut (H, W[, C]) on a grid: patches (N, patch, patch[, C]), int64 (row, col) corners (N, 2).
-
-    Patches lie wholly inside; `stride` None means patch, without overlap.
-    """
-    stride = patch if stride is None else stride
-    if min(patch, stride) < 1 or patch > min(image.shape[:2]):
-        raise TileError(f"A patch of {patch} px at stride {stride} does not fit a picture {image.shape[:2]}.")
-    windows = sliding_window_view(image, (patch, patch), axis=(0, 1))[::stride, ::stride]  # (R, C[, 3], p, p)
-    if image.ndim == 3:
-        windows = np.moveaxis(windows, 2, -1)
-    rows, cols = windows.shape[:2]
-    row, col = np.meshgrid(np.arange(rows) * stride, np.arange(cols) * stride, indexing="ij")
-    coords = np.stack([row.ravel(), col.ravel()], axis=1).astype(np.int64)
-    return windows.reshape(rows * cols, *windows.shape[2:]), coords
-
-
-def pure_patches(
-    image: np.ndarray, mask: np.ndarray, patch: int, stride: int | None = None, purity: float = 0.95
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The grid patches of which one class covers at least `purity` of the area.
-
-    Returns patches uint8 (N, patch, patch, 3), labels int64 (N,), (row, col) corners int64 (N, 2). Pixels to
-    ignore count as area but as no class.
-    """
-    if image.shape[:2] != mask.shape:
-        raise TileError(f"The image is {image.shape[:2]}, its mask {mask.shape}.")
-    if not 0.5 < purity <= 1:
-        raise TileError(f"purity is a share above 0.5, so that one class leads, not {purity}.")
-    windows, coords = grid_patches(mask, patch, stride)
-    labels = np.full(len(windows), -1, dtype=np.int64)
-    for value in np.setdiff1d(np.unique(mask), [IGNORE]):
-        labels[(windows == value).mean(axis=(1, 2)) >= purity] = value
-    pure = labels >= 0
-    patches, _ = grid_patches(image, patch, stride)
-    return patches[pure], labels[pure], coords[pure]
-
-
-def labelled_patches(
-    images: Sequence[np.ndarray], masks: Sequence[np.ndarray], patch: int, n_classes: int, n: int, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """At most `n` patches drawn at random from the half-overlapping grids of all images, and what they show.
-
-    Returns patches uint8 (n, patch, patch, 3) and the share of each class in them, float64 (n, n_classes); a row sums
-    to less than 1 where pixels are to be ignored. Raises TileError for a picture smaller than a patch.
-    """
-    places = [
-        (index, int(row), int(col))
-        for index, mask in enumerate(masks)
-        for row, col in grid_patches(mask, patch, max(patch // 2, 1))[1]
-    ]
-    chosen = np.random.default_rng(seed).permutation(len(places))[:n]
-    windows = [(i, slice(row, row + patch), slice(col, col + patch)) for i, row, col in (places[j] for j in chosen)]
-    patches = np.stack([images[i][rows, cols] for i, rows, cols in windows])
-    parts = [masks[i][rows, cols] for i, rows, cols in windows]
-    fractions = np.stack([np.bincount(part.ravel(), minlength=256)[:n_classes] / part.size for part in parts])
-    return patches, fractions
-
-
 def _rescale(array: np.ndarray, factor: float, resample: Image.Resampling) -> np.ndarray:
     if factor == 1:
         return array
@@ -328,14 +268,21 @@ def _phantom_tiles(n_slides: int, size: int, seed: int, mpp: float) -> TileSet:
     tiles = []
     for slide_seed in range(seed * 1000, seed * 1000 + n_slides):
         name = f"phantom_{slide_seed:06d}"
-        image_path, mask_path = folder / f"{name}.png", folder / f"{name}_mask.png"
-        if not (image_path.exists() and mask_path.exists()):
-            slide = phantom.phantom_slide(slide_seed, size=size, mpp=mpp)
-            _save_png(slide.image, image_path)
-            _save_png(slide.mask, mask_path)
-        tiles.append(Tile(name, image_path, mask_path, name, len(phantom.CLASS_NAMES)))
+        paths = folder / f"{name}.png", folder / f"{name}_mask.png"
+        tiles.append((slide_seed, Tile(name, *paths, name, len(phantom.CLASS_NAMES))))
+    missing = [(s, t) for s, t in tiles if not (t.image_path.exists() and t.mask_path and t.mask_path.exists())]
+    Parallel(n_jobs=min(os.cpu_count() or 1, max(len(missing), 1)))(
+        delayed(_make_phantom)(slide_seed, size, mpp, tile) for slide_seed, tile in missing
+    )
     palette = np.array(phantom.PALETTE, dtype=np.uint8)
-    return TileSet("phantom", tuple(tiles), tuple(phantom.CLASS_NAMES), palette, mpp)
+    return TileSet("phantom", tuple(tile for _, tile in tiles), tuple(phantom.CLASS_NAMES), palette, mpp)
+
+
+def _make_phantom(seed: int, size: int, mpp: float, tile: Tile) -> None:
+    slide = phantom.phantom_slide(seed, size=size, mpp=mpp)
+    assert tile.mask_path is not None
+    _save_png(slide.image, tile.image_path)
+    _save_png(slide.mask, tile.mask_path)
 
 
 def _phantom_folder() -> Path:

@@ -67,7 +67,7 @@ ALGORITHMS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
 
 
 def cluster(embeddings: torch.Tensor, k: int, algorithm: str, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels (N,) int64 (NOISE for none) and cluster means (K, D) by one of ``ALGORITHMS``.
+    """Labels (N,) int64 (NOISE for none) and cluster means (K, D) float32 by one of ``ALGORITHMS``.
 
     embeddings: (N, D). k: the number of clusters; DBSCAN finds its own, FINCH comes as near as it can.
     """
@@ -83,6 +83,6 @@ def cluster(embeddings: torch.Tensor, k: int, algorithm: str, seed: int = 0) -> 
 
 def _means(x: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     kept = labels >= 0
-    sums = np.zeros((count, x.shape[1]), x.dtype)
+    sums = np.zeros((count, x.shape[1]))
     np.add.at(sums, labels[kept], x[kept])
-    return sums / np.bincount(labels[kept], minlength=count)[:, None].clip(1)
+    return (sums / np.bincount(labels[kept], minlength=count)[:, None].clip(1)).astype(x.dtype)

@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from histolab_lite.data.augment import StainJitter
+from histolab_lite.data.patches import IGNORE
 from histolab_lite.models.segmenters import Segmenter
 from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
-
-IGNORE = 255
 
 
 def train_segmenter(

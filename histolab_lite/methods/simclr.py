@@ -5,12 +5,12 @@ Chen et al., "A simple framework for contrastive learning of visual representati
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.nn.functional import all_gather
 
 from histolab_lite.data.augment import contrastive_views
 from histolab_lite.kernels.nt_xent import nt_xent
@@ -31,10 +31,24 @@ class SimCLR(nn.Module):
         return self.head(self.encoder(x).mean((2, 3)))
 
 
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: torch.Tensor) -> torch.Tensor:
+        parts = [torch.empty_like(z) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, z)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)  # this process's z is in every process's loss
+        return total.chunk(dist.get_world_size())[dist.get_rank()]
+
+
 def gather(z: torch.Tensor) -> torch.Tensor:
     """(b, D) of this process -> (B, D) of all, differentiable: every process then has the whole batch's negatives."""
     if dist.is_available() and dist.is_initialized():
-        return torch.cat(all_gather(z.contiguous()))
+        return _Gather.apply(z.contiguous())
     return z
 
 

@@ -47,7 +47,7 @@ class PatchEncoder(nn.Module):
     def encode(self, rgb: np.ndarray) -> torch.Tensor:
         """One image, uint8 (H, W, 3) -> features (C, h, w) float32 on the CPU, in evaluation mode."""
         rgb = np.asarray(rgb)
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
             raise ValueError(f"expected an RGB image, uint8 (H, W, 3); got {rgb.dtype} {rgb.shape}.")
         self.eval()
         return self(self._to_input(rgb[None]))[0].float().cpu()
@@ -55,7 +55,7 @@ class PatchEncoder(nn.Module):
     @torch.inference_mode()
     def embed(self, patches: np.ndarray, batch_size: int = 256) -> torch.Tensor:
         """Patches, uint8 (N, P, P, 3) -> average-pooled features (N, C) float32 on the CPU."""
-        if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8:
+        if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8 or 0 in patches.shape[1:]:
             raise ValueError(f"expected patches, uint8 (N, P, P, 3); got {patches.dtype} {patches.shape}.")
         self.eval()
         batches = (patches[start : start + batch_size] for start in range(0, len(patches), batch_size))
@@ -103,9 +103,11 @@ def _stage(inputs: int, outputs: int, stride: int, dilation: int) -> nn.Sequenti
     if stride != 1 or inputs != outputs:
         shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
     blocks = nn.Sequential(BasicBlock(inputs, outputs, stride, shortcut), BasicBlock(outputs, outputs))
-    for module in blocks.modules():
+    for name, module in blocks.named_modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-            module.dilation = module.padding = (dilation, dilation)
+            # The first convolution still reads the stage before it: its step is that stage's.
+            step = max(dilation // 2, 1) if name == "0.conv1" else dilation
+            module.dilation = module.padding = (step, step)
     return blocks
 
 

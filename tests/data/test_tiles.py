@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from histolab_lite.data import phantom, tiles
 from histolab_lite.data.manifests import Manifest, TileFolder
-from histolab_lite.data.tiles import (
-    Tile,
-    TileError,
-    grid_patches,
-    group_folds,
-    load_tiles,
-    pure_patches,
-)
+from histolab_lite.data.tiles import Tile, TileError, group_folds, load_tiles
 
 
 def make_manifest(**changes: object) -> Manifest:
@@ -177,56 +171,51 @@ def test_folds_follow_the_seed() -> None:
             group_folds(groups, n_folds)
 
 
-@given(
-    image=hnp.arrays(np.uint8, st.tuples(st.integers(4, 20), st.integers(4, 20), st.just(3))),
-    patch=st.integers(1, 4),
-    stride=st.integers(1, 6),
-)
-def test_grid_patches_are_slices(image: np.ndarray, patch: int, stride: int) -> None:
-    patches, coords = grid_patches(image, patch, stride)
-    assert len(patches) == len(coords)
-    for cut, (row, col) in zip(patches, coords, strict=True):
-        np.testing.assert_array_equal(cut, image[row : row + patch, col : col + patch])
-    assert coords.tolist() == [
-        [row, col]
-        for row in range(0, image.shape[0] - patch + 1, stride)
-        for col in range(0, image.shape[1] - patch + 1, stride)
-    ]
+def numbered_set(tmp_path: Path, mpp: float | None = 0.5) -> tiles.TileSet:
+    """Six tiles of three patients: image value = tile number, mask = left half 0, right half 1."""
+    made = []
+    for number in range(6):
+        image, mask = np.full((10, 20, 3), number, np.uint8), np.zeros((10, 20), np.uint8)
+        mask[:, 10:] = 1
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+        Image.fromarray(mask).save(tmp_path / f"{number}_mask.png")
+        made.append(Tile(f"{number}", tmp_path / f"{number}.png", tmp_path / f"{number}_mask.png", f"p{number // 2}", 2))
+    return tiles.TileSet("toy", tuple(made), ("a", "b"), np.zeros((2, 3), np.uint8), mpp)
 
 
-@given(
-    mask=hnp.arrays(np.uint8, (12, 16), elements=st.sampled_from([0, 1, 255])),
-    purity=st.sampled_from([9 / 16, 12 / 16, 1.0]),
-)
-def test_pure_patches_are_pure(mask: np.ndarray, purity: float) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
-    patches, labels, coords = pure_patches(image, mask, patch=4, stride=2, purity=purity)
-    kept = {tuple(corner): label for corner, label in zip(coords.tolist(), labels, strict=True)}
-    for row in range(0, 9, 2):
-        for col in range(0, 13, 2):
-            values = mask[row : row + 4, col : col + 4]
-            pure = [c for c in (0, 1) if np.count_nonzero(values == c) / 16 >= purity]
-            assert ([kept[row, col]] if (row, col) in kept else []) == pure
-    for cut, (row, col) in zip(patches, coords, strict=True):
-        np.testing.assert_array_equal(cut, image[row : row + 4, col : col + 4])
+def test_split_keeps_patients_apart_and_follows_the_seed(tmp_path: Path) -> None:
+    made = numbered_set(tmp_path)
+    splits = [made.split(1 / 3, seed) for seed in range(12)]
+    for train, test in splits:
+        assert sorted([*train, *test]) == list(range(6))
+        assert not set(made.groups[train]) & set(made.groups[test])
+    assert {tuple(test) for _, test in splits} == {(0, 1), (2, 3), (4, 5)}
+    assert [i.tolist() for i in made.split(1 / 3, 3)] == [i.tolist() for i in made.split(1 / 3, 3)]
+    with pytest.raises(TileError, match="a split needs two"):
+        made.subset([0, 1]).split()
 
 
-def test_patches_that_do_not_fit() -> None:
-    image, mask = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
-    with pytest.raises(TileError, match="does not fit"):
-        grid_patches(image, 9)
-    with pytest.raises(TileError, match="does not fit"):
-        grid_patches(image, 4, stride=0)
-    with pytest.raises(TileError, match="its mask"):
-        pure_patches(image, mask[:4], 2)
-    with pytest.raises(TileError, match="purity"):
-        pure_patches(image, mask, 2, purity=0.5)
+@pytest.mark.parametrize(("mpp", "shape"), [(None, (10, 20)), (0.5, (10, 20)), (1.0, (5, 10)), (0.25, (20, 40))])
+def test_reading_at_another_scale(tmp_path: Path, mpp: float | None, shape: tuple[int, int]) -> None:
+    images, masks = numbered_set(tmp_path).read(mpp)
+    assert {image.shape for image in images} == {(*shape, 3)}
+    for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        assert (image == number).all()
+        np.testing.assert_array_equal(mask, np.arange(shape[1])[None].repeat(shape[0], 0) >= shape[1] // 2)
+
+
+def test_an_unknown_scale_is_not_guessed(tmp_path: Path) -> None:
+    made = numbered_set(tmp_path, mpp=None)
+    assert len(made.read()[0]) == 6
+    with pytest.raises(TileError, match="µm per pixel"):
+        made.read(1.0)
 
 
 @pytest.fixture
-def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(tiles.pooch, "os_cache", lambda name: tmp_path / name)
-    return tmp_path / "histolab-lite" / "phantom"
+    with joblib.parallel_config(backend="threading"):  # so that a test may put another generator in place
+        yield tmp_path / "histolab-lite" / "phantom"
 
 
 def make_plain(seed: int, size: int, mpp: float) -> phantom.Phantom:
@@ -261,7 +250,7 @@ def test_phantoms_are_made_once(user_cache: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(phantom, "phantom_slide", count)
     first = load_tiles("phantom", n_slides=2, size=64, seed=3)
     assert first.class_names == phantom.CLASS_NAMES
-    assert made == [(3000, 64, 0.5), (3001, 64, 0.5)]
+    assert sorted(made) == [(3000, 64, 0.5), (3001, 64, 0.5)]
     assert load_tiles("phantom", n_slides=2, size=64, seed=3).tiles == first.tiles
     assert len(made) == 2
     # Another seed shares no slide, another size or scale no file.

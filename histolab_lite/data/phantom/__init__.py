@@ -1,12 +1,12 @@
 """Phantom slides: procedural H&E with an exact mask, different in every seed and identical for the same one.
 
 Six classes that differ by morphology and not by mean colour: every slide has its own stain vectors and its
-own dialect of each tissue, as laboratories and patients have. Regions and nuclei have physical sizes, so `mpp`
-scales them. The mask names regions, as a pathologist outlines them: "normal gland" takes in lumens and the thin
-septa between glands, "tumour" its mitoses and stray lymphocytes, "stroma" its vessels, "background" glass, fat
-and tears.
+own dialect of each tissue, as laboratories and patients have. Regions and nuclei have physical sizes, so
+`mpp` scales them. The mask names regions, as a pathologist outlines them: "normal gland" takes in lumens and
+the thin septa between glands, "tumour" its mitoses and stray lymphocytes, "stroma" its vessels, "background"
+glass, fat and tears.
 
-    plan (layout.py) -> stain concentrations (tissue.py, epithelium.py) -> light (optics.py) -> a file (pyramid.py)
+    plan (layout) -> stain (tissue, epithelium, canvas, cells) -> light (optics) -> a file (pyramid)
 """
 
 from __future__ import annotations

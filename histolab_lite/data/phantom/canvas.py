@@ -39,7 +39,7 @@ class Canvas:
         return resample(field, self.mask.shape, self.mpp / self.step, tuple(-self.corner / self.step))
 
     def territories(self, centres: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cells as Voronoi regions: distance to the wall in µm, and a random tone in [0, 1] a cell; both (H, W)."""
+        """Voronoi cells: distance to the wall in µm, and a random tone in [0, 1] a cell; both (H, W)."""
         wall = np.full(self.plan.shape, 9.0, np.float32)
         tone = np.full(self.plan.shape, 0.5, np.float32)
         if len(centres) > 1 and where.any():

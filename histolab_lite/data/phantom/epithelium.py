@@ -35,7 +35,7 @@ def tumour(c: Canvas, rare: float) -> None:
     size = np.clip(varied(rng, n, radius, unequal), 3.6, 10.0)
     ratio = rng.uniform(1.0, 1.55, n)
     open_ = np.clip(rng.uniform(0.25, 0.8) + 0.25 * rng.standard_normal(n), 0, 1)
-    dark = varied(rng, n, rng.uniform(0.85, 1.25), 0.25)
+    dark = varied(rng, n, rng.uniform(0.95, 1.3), 0.25)
     fate = rng.random(n)
     mitosis, dying = fate < 0.012 * rare, fate > 1 - 0.012 * rare
     alive = ~(mitosis | dying)

@@ -1,7 +1,8 @@
 """Where the tissues of a phantom specimen lie: a mask, the glands in it and the direction of its fibres.
 
 The plan is that of a resected carcinoma: a tissue edge against glass, a zone of normal glands, tumour nests
-with necrotic cores in a stroma whose fibres wrap around them, lymphocytes along the invasive edge, fat, tears.
+with necrotic cores in a stroma whose fibres wrap around them, lymphocytes along the invasive edge, fat
+and tears.
 """
 
 from __future__ import annotations
@@ -34,25 +35,28 @@ class Layout:
 
     def mask_at(self, shape: tuple[int, int], mpp: float) -> np.ndarray:
         """The mask on the pixels of the slide."""
-        return resample_labels(self.mask, shape, mpp / self.step, tuple(-c / self.step for c in self.corner))
+        return resample_labels(
+            self.mask, shape, mpp / self.step, (-self.corner[0] / self.step, -self.corner[1] / self.step)
+        )
 
 
 def _fine_grid(extent: tuple[float, float], mpp: float) -> tuple[tuple[int, int], float]:
     """Shape and step in µm of the grid for a field of view of `extent` µm."""
     step = max(1.0, mpp)
-    return tuple(int(np.ceil((e + 2 * MARGIN) / step)) for e in extent), step
+    height, width = (int(np.ceil((e + 2 * MARGIN) / step)) for e in extent)
+    return (height, width), step
 
 
 def _lowest(score: np.ndarray, allowed: np.ndarray, area: float) -> np.ndarray:
     """The `area` pixels of `allowed` where `score` is lowest."""
-    share = area / max(1, np.count_nonzero(allowed))
+    share = area / max(1, int(np.count_nonzero(allowed)))
     if share <= 0.0:
         return np.zeros_like(allowed)
     return allowed & (score <= np.quantile(score[allowed], min(1.0, share)))
 
 
 def _tidy(region: np.ndarray, step: float, smooth: float, island: float, hole: float) -> np.ndarray:
-    """Smooth the outline over `smooth` µm; drop islands below `island` µm² and fill holes below `hole` µm²."""
+    """Smooth the outline over `smooth` µm; drop islands and fill holes below so many µm²."""
     region = ndimage.gaussian_filter(region.astype(np.float32), smooth / step) > 0.5
     for wanted, smallest in ((True, island), (False, hole)):
         parts, n = ndimage.label(region == wanted)
@@ -70,7 +74,7 @@ def _away(region: np.ndarray, step: float) -> np.ndarray:
 
 
 def glands(rng: np.random.Generator, zone: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pack glands into `zone`: depth (H, W) in µm below the basement membrane, and the region (H, W) they fill."""
+    """Pack glands into `zone`: depth (H, W), µm below the basement membrane; region (H, W) they fill."""
     spacing, stretch, tilt = rng.uniform(68, 88), rng.uniform(1.0, 1.8), rng.uniform(0, np.pi)
     turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
     metric = (
@@ -163,12 +167,13 @@ def _field_of_view(mask: np.ndarray, view: tuple[int, int]) -> tuple[int, int]:
 def plan(rng: np.random.Generator, extent: tuple[float, float], mpp: float, rare: float) -> Layout:
     """Plan a specimen and choose the field of view of `extent` (height, width) µm in it."""
     step = 2.0  # µm: enough for regions; what is finer is added in the field of view
-    shape = tuple(int(np.ceil(max(e, SPECIMEN) / step)) for e in extent)
+    height, width = (int(np.ceil(max(e, SPECIMEN) / step)) for e in extent)
+    shape = (height, width)
     rows, cols = np.indices(shape, dtype=np.float32) * step
     share = dict(
         zip(range(6), rng.dirichlet(160 * np.array([0.10, 0.29, 0.25, 0.14, 0.10, 0.12])), strict=True)
     )
-    share = {k: np.clip(v, 0.08, 0.35) * rows.size for k, v in share.items()}
+    share = {k: float(np.clip(v, 0.08, 0.35)) * rows.size for k, v in share.items()}
 
     sides = rng.uniform(0, 2 * np.pi) + np.array([0.0, rng.uniform(1.2, 2.5)])[: rng.integers(1, 3)]
     edge = np.min(
@@ -220,10 +225,10 @@ def plan(rng: np.random.Generator, extent: tuple[float, float], mpp: float, rare
         (glass, BACKGROUND),
     ):
         mask[region] = label
-    view = tuple(int(np.ceil(e / step)) for e in extent)
-    corner = [c * step - MARGIN for c in _field_of_view(mask, view)]
+    view = (int(np.ceil(extent[0] / step)), int(np.ceil(extent[1] / step)))
+    top, left = _field_of_view(mask, view)
     grid, fine = _fine_grid(extent, mpp)
-    place = (grid, fine / step, tuple(c / step for c in corner))
+    place = (grid, fine / step, (top - MARGIN / step, left - MARGIN / step))
     mask, depth = resample_labels(mask, *place), resample(depth, *place)
     depth[mask != GLAND] = -FAR
     angle = _fibres(rng, np.isin(mask, (TUMOUR, NECROSIS)), fine)

@@ -1,8 +1,8 @@
 """From a layout to stain: haematoxylin and eosin concentrations of every tissue, and the nuclei in it.
 
 The classes differ by architecture: how dense, large, regular and oriented nuclei are, and what lies between
-them. Each slide has its own dialect of every tissue (clear or dense cytoplasm, loose or sclerotic stroma, bland
-or dirty necrosis), as patients have, so that no class owns a colour.
+them. Each slide has its own dialect of every tissue (clear or dense cytoplasm, loose or sclerotic stroma,
+bland or dirty necrosis), as patients have, so that no class owns a colour.
 """
 
 from __future__ import annotations
@@ -109,9 +109,9 @@ def necrosis(c: Canvas) -> None:
     """Granular debris and smudges, ghosts of cells, dust of burst nuclei; not one nucleus intact."""
     rng = c.rng
     where = c.plan == NECROSIS
-    ghosts = c.spread(where, 13.0, 3.0)
+    ghosts = c.spread(where, 15.0, 3.0)
     wall, tone = c.territories(ghosts, where)
-    eosin, dust = rng.uniform(0.45, 0.8), rng.uniform(0.7, 1.9)
+    eosin, dust = rng.uniform(0.45, 0.8), rng.uniform(0.9, 1.9)
     clot = np.clip(0.85 + 0.22 * c.coarse + 0.25 * c.big, 0.12, 1.6)
     grain = 0.9 + 0.08 * c.fine + 0.2 * c.mid + 0.13 * c.chromatin + 0.5 * (tone - 0.5)
     fissure = np.exp(-((wall / 1.0) ** 2)) * np.clip(0.15 + 0.35 * c.big, 0, 0.6)
@@ -124,7 +124,7 @@ def necrosis(c: Canvas) -> None:
             long=varied(rng, n, 4.6, 0.2),
             short=varied(rng, n, 4.0, 0.2),
             angle=rng.uniform(0, np.pi, n),
-            haem=varied(rng, n, 0.28, 0.5),
+            haem=varied(rng, n, 0.17, 0.5),
             vesicle=0.6,
             lobing=0.1,
             soft=2.4,

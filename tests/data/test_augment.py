@@ -1,0 +1,91 @@
+"""Views stay pictures, differ from each other, and repeat by seed; stain jitter moves stains and nothing else."""
+
+import pytest
+import torch
+
+from histolab_lite.data.augment import StainJitter, contrastive_views
+from histolab_lite.data.stain import concentrations, from_optical_density, stain_matrix, to_optical_density
+
+
+def tissue(n: int = 2, size: int = 16, seed: int = 0) -> torch.Tensor:
+    """(n, 3, size, size): mixtures of haematoxylin and eosin with some of what neither explains."""
+    generator = torch.Generator().manual_seed(seed)
+    amounts = torch.rand(n, size, size, 3, generator=generator) * torch.tensor([0.6, 0.6, 0.2]) + 0.1
+    return from_optical_density(amounts @ stain_matrix()).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(("size", "patch"), [(32, 32), (24, 48), (40, 20)])
+def test_views_are_pictures_of_the_wanted_size(size, patch):
+    torch.manual_seed(0)
+    out = contrastive_views(size)(tissue(5, patch))
+    assert out.shape == (5, 3, size, size)
+    assert out.dtype == torch.float32
+    assert out.min() >= 0
+    assert out.max() <= 1
+    assert out.std(dim=(1, 2, 3)).min() > 0
+
+
+def test_views_repeat_by_seed_and_differ_between_calls_and_patches():
+    views = contrastive_views(16)
+    x = tissue(1).expand(6, -1, -1, -1)
+    torch.manual_seed(3)
+    first, second = views(x), views(x)
+    torch.manual_seed(3)
+    assert torch.equal(views(x), first)
+    assert not torch.equal(first, second)
+    for i in range(6):
+        for j in range(i):
+            assert (first[i] - first[j]).abs().max() > 1e-3
+
+
+def test_the_eight_orientations_all_occur():
+    """Four quadrants of four greys, hardly cropped: the order of their means tells the orientation."""
+    quadrants = torch.tensor([[0.2, 0.4], [0.8, 0.6]]).repeat_interleave(8, 0).repeat_interleave(8, 1)
+    torch.manual_seed(0)
+    views = contrastive_views(16, stain_strength=0.0, smallest_crop=0.999)(quadrants.expand(200, 3, -1, -1))
+    order = torch.nn.functional.avg_pool2d(views.mean(1), 8).flatten(1).argsort(1)
+    found, counts = order.unique(dim=0, return_counts=True)
+    assert len(found) == 8
+    assert counts.min() >= 8
+
+
+def test_jitter_of_strength_zero_changes_only_the_light():
+    x = tissue(8)
+    torch.manual_seed(0)
+    before, after = to_optical_density(x), to_optical_density(StainJitter(0.0)(x))
+    for old, new in zip(before, after, strict=True):
+        seen = (old > 1e-3) & (new > 1e-3)  # not clipped at white
+        assert seen.float().mean() > 0.5
+        shift = (new - old)[seen]
+        torch.testing.assert_close(shift, shift.mean().expand_as(shift), atol=1e-4, rtol=0)
+        assert 0 < shift.mean().abs() < 0.1
+
+
+def test_jitter_is_one_change_for_the_whole_patch():
+    """In optical density it is one 3×3 matrix and a constant, found again by least squares."""
+    x = tissue(3)
+    torch.manual_seed(1)
+    before, after = (to_optical_density(image).flatten(2).transpose(1, 2) for image in (x, StainJitter(0.3)(x)))
+    for old, new in zip(before, after, strict=True):
+        seen = (new > 1e-3).all(1) & (new < 2.3).all(1)  # neither clipped at white nor at black
+        assert seen.sum() > 50
+        old, new = torch.cat([old[seen], torch.ones(int(seen.sum()), 1)], 1).double(), new[seen].double()
+        fitted = torch.linalg.lstsq(old, new).solution
+        torch.testing.assert_close(old @ fitted, new, atol=1e-4, rtol=0)
+        assert (fitted[:3] - torch.eye(3)).abs().max() > 0.02
+
+
+def test_patches_are_jittered_apart_and_more_so_with_strength():
+    x = tissue(1).expand(64, -1, -1, -1)
+    spread = []
+    for strength in (0.1, 0.5):
+        torch.manual_seed(0)
+        amounts = concentrations(StainJitter(strength)(x).permute(0, 2, 3, 1)).mean((1, 2))
+        spread.append(amounts[:, :2].std(0))
+    assert (spread[0] > 0.01).all()
+    assert (spread[1] > 2 * spread[0]).all()
+
+
+def test_white_stays_bright():
+    torch.manual_seed(0)
+    assert StainJitter(0.7)(torch.ones(50, 3, 2, 2)).min() > 0.8

@@ -1,0 +1,215 @@
+"""k-means: what it returns fits together, it never gets worse, and a batch is its problems one by one."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs
+
+from histolab_lite.kernels.kmeans import KMeansResult, kmeans
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def blobs(n: int, k: int, d: int = 8, seed: int = 0, spread: float = 1.0) -> torch.Tensor:
+    return torch.from_numpy(make_blobs(n, d, centers=k, cluster_std=spread, random_state=seed)[0]).float()
+
+
+def inertia_by_loop(x: torch.Tensor, labels: torch.Tensor, centers: torch.Tensor) -> float:
+    return sum(float((p - centers[c]).double().square().sum()) for p, c in zip(x, labels.tolist(), strict=True))
+
+
+def assert_consistent(x: torch.Tensor, result: KMeansResult, k: int) -> None:
+    """Labels point to the nearest centre, and the inertia is the sum they give."""
+    assert result.labels.shape == (len(x),)
+    assert result.labels.dtype == torch.int64
+    assert result.centers.shape == (k, x.shape[1])
+    assert 0 <= int(result.labels.min())
+    assert int(result.labels.max()) < k
+    scale = float(x.double().square().sum()) + 1e-6
+    assert result.inertia.item() == pytest.approx(inertia_by_loop(x, result.labels, result.centers), abs=1e-5 * scale)
+    nearest = torch.cdist(x.double(), result.centers.double()).square().min(1).values.sum()
+    assert result.inertia.item() == pytest.approx(nearest.item(), abs=1e-5 * scale)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), n=st.integers(1, 25), d=st.integers(1, 4), seed=st.integers(0, 1000))
+def test_result_is_consistent_on_anything(data, n, d, seed):
+    k = data.draw(st.integers(1, n))
+    init = data.draw(st.sampled_from(["k-means++", "random"]))
+    x = torch.randn(n, d, generator=seeded(seed))
+    if data.draw(st.booleans()):
+        x = x.round()  # many duplicates
+    assert_consistent(x, kmeans(x, k, init=init, n_init=2, generator=seeded(seed)), k)
+
+
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(6, 40), k=st.integers(1, 6), seed=st.integers(0, 1000))
+def test_inertia_never_rises_with_more_iterations(n, k, seed):
+    x = torch.randn(n, 3, generator=seeded(seed))
+    start = 3 * torch.randn(k, 3, generator=seeded(seed + 1))  # some centres win no point at first
+    inertias = [kmeans(x, k, init=start, max_iter=i, tol=0).inertia.item() for i in range(1, 8)]
+    assert all(later <= earlier * (1 + 1e-5) for earlier, later in zip(inertias, inertias[1:], strict=False))
+
+
+def test_converged_centres_are_the_means_of_their_points():
+    x = blobs(200, 5, spread=2.0)
+    result = kmeans(x, 5, tol=0, generator=seeded())
+    for cluster in range(5):
+        torch.testing.assert_close(
+            result.centers[cluster], x[result.labels == cluster].mean(0), atol=1e-4, rtol=1e-4
+        )
+
+
+@pytest.mark.parametrize(("n", "k", "spread"), [(300, 6, 1.0), (400, 12, 3.0), (150, 30, 5.0)])
+def test_as_good_as_scikit_learn(n, k, spread):
+    x = blobs(n, k, seed=k, spread=spread)
+    theirs = KMeans(k, n_init=5, random_state=0).fit(x.numpy()).inertia_
+    ours = kmeans(x, k, n_init=5, generator=seeded()).inertia.item()
+    assert ours <= 1.02 * theirs
+
+
+def test_well_separated_blobs_are_found():
+    x, truth = make_blobs(120, 4, centers=4, cluster_std=0.1, random_state=3)
+    labels = kmeans(torch.from_numpy(x), 4, generator=seeded()).labels.numpy()
+    assert len({(a, b) for a, b in zip(truth, labels, strict=True)}) == 4
+
+
+def test_more_restarts_are_never_worse():
+    x = torch.randn(80, 2, generator=seeded(4))
+    inertias = [kmeans(x, 8, init="random", n_init=r, generator=seeded(9)).inertia.item() for r in (1, 4, 16)]
+    assert inertias[0] >= inertias[1] >= inertias[2]
+    assert inertias[2] < inertias[0]
+
+
+def test_a_batch_is_its_problems_one_by_one():
+    x = torch.stack([blobs(60, 4, d=3, seed=seed, spread=2) for seed in range(5)])
+    ks = torch.tensor([1, 4, 2, 7, 3])
+    start = x[:, :7].contiguous()
+    together = kmeans(x, ks, init=start)
+    for i, k in enumerate(ks.tolist()):
+        alone = kmeans(x[i], k, init=start[i, :k])
+        assert torch.equal(together.labels[i], alone.labels)
+        torch.testing.assert_close(together.centers[i, :k], alone.centers, atol=1e-4, rtol=1e-5)
+        assert not together.centers[i, k:].any()
+        assert together.inertia[i].item() == pytest.approx(alone.inertia.item(), rel=1e-4)
+        assert together.n_iter[i] == alone.n_iter
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+def test_a_batch_seeds_every_problem_by_its_own_points(init):
+    x = torch.stack([blobs(40, 3, d=2, seed=seed, spread=0.05) + 100 * seed for seed in range(3)])
+    result = kmeans(x, torch.tensor([3, 1, 2]), init=init, n_init=8, generator=seeded())
+    for i, k in enumerate((3, 1, 2)):
+        assert result.labels[i].max() < k
+        best = KMeans(k, n_init=8, random_state=0).fit(x[i].numpy()).inertia_
+        assert result.inertia[i].item() == pytest.approx(best, rel=0.02)
+
+
+def test_an_empty_cluster_takes_over_the_far_points():
+    x = blobs(90, 2, d=2, spread=0.1)
+    best = kmeans(x, 2, n_init=5, generator=seeded()).inertia.item()
+    lost = torch.stack([x.mean(0), torch.full((2,), 1e4)])  # nobody is near the second centre
+    for start in (lost, lost.flip(0), x[:1].expand(2, 2)):
+        result = kmeans(x, 2, init=start)
+        assert set(result.labels.tolist()) == {0, 1}
+        assert result.inertia.item() == pytest.approx(best, rel=1e-4)
+
+
+def test_as_many_clusters_as_points():
+    x = torch.randn(9, 3, generator=seeded())
+    for init in ("k-means++", "random", x.flip(0)):
+        result = kmeans(x, 9, init=init, generator=seeded())
+        assert sorted(result.labels.tolist()) == list(range(9))
+        assert result.inertia.item() == pytest.approx(0, abs=1e-5)
+
+
+def test_fewer_distinct_points_than_clusters():
+    x = torch.tensor([[0.0, 0.0], [5.0, 5.0]]).repeat(6, 1)
+    result = kmeans(x, 5, generator=seeded())
+    assert result.inertia.item() == pytest.approx(0, abs=1e-5)
+    first, second = result.labels[::2], result.labels[1::2]
+    assert not set(first.tolist()) & set(second.tolist())
+    assert torch.isfinite(result.centers).all()
+
+
+def test_all_points_the_same():
+    result = kmeans(torch.full((7, 2), 3.0), 3, generator=seeded())
+    assert result.inertia.item() == 0
+    torch.testing.assert_close(result.centers[result.labels[0]], torch.full((2,), 3.0))
+
+
+def test_far_from_the_origin_as_good_as_near_it():
+    x = blobs(100, 4, d=3, spread=0.5)
+    near, far = (kmeans(points, 4, generator=seeded()) for points in (x, x + 4096))
+    assert far.inertia.item() == pytest.approx(near.inertia.item(), rel=1e-2)
+    assert torch.equal(near.labels, far.labels)
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+def test_deterministic_under_a_generator(init):
+    x = torch.randn(50, 3, generator=seeded())
+    results = [kmeans(x, 6, init=init, n_init=2, generator=seeded(seed)) for seed in (5, 5, 6)]
+    assert all(torch.equal(a, b) for a, b in zip(results[0], results[1], strict=True))
+    assert not torch.equal(results[0].labels, results[2].labels)
+
+
+def test_the_input_and_the_starting_centres_are_left_alone():
+    x = torch.randn(20, 3, generator=seeded())
+    start = x[:4].clone()
+    before = x.clone(), start.clone()
+    kmeans(x, 4, init=start)
+    assert torch.equal(x, before[0])
+    assert torch.equal(start, before[1])
+
+
+def test_one_point_and_one_column():
+    result = kmeans(torch.tensor([[2.0, 4.0]]), 1)
+    assert result.labels.tolist() == [0]
+    assert result.centers.tolist() == [[2.0, 4.0]]
+    line = kmeans(torch.tensor([[0.0], [1.0], [10.0], [11.0]]), 2, generator=seeded())
+    assert sorted(line.centers[:, 0].tolist()) == [0.5, 10.5]
+    assert line.inertia.item() == pytest.approx(1.0)
+
+
+def test_non_contiguous_and_half_precision_input():
+    x = blobs(40, 3, d=6, spread=0.3)
+    expected = kmeans(x[:, ::2].contiguous(), 3, generator=seeded())
+    result = kmeans(x[:, ::2], 3, generator=seeded())
+    assert torch.equal(result.labels, expected.labels)
+    half = kmeans(x[:, ::2].half(), 3, generator=seeded())
+    assert half.centers.dtype == torch.float32
+    torch.testing.assert_close(half.inertia, expected.inertia, rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("x", "k", "options", "message"),
+    [
+        (torch.zeros(0, 3), 1, {}, "number of points \\(0\\)"),
+        (torch.zeros(0, 5, 3), 1, {}, "batch is empty"),
+        (torch.zeros(4, 3), 5, {}, "number of points \\(4\\)"),
+        (torch.zeros(4, 3), 0, {}, "between 1 and"),
+        (torch.zeros(2, 4, 3), torch.tensor([2, 5]), {}, "number of points \\(4\\)"),
+        (torch.zeros(2, 4, 3), torch.tensor([1, 2, 3]), {}, "one a problem \\(2\\)"),
+        (torch.zeros(4), 1, {}, "must be \\(N, D\\)"),
+        (torch.tensor([[float("nan"), 0.0]]), 1, {}, "x holds NaN"),
+        (torch.zeros(4, 3), 2, {"init": torch.full((2, 3), float("nan"))}, "init holds NaN"),
+        (torch.zeros(4, 3), 2, {"init": torch.zeros(1, 3)}, "starting centres"),
+        (torch.zeros(4, 3), 2, {"init": torch.zeros(2, 2)}, "starting centres"),
+        (torch.zeros(4, 3), 2, {"init": "farthest"}, "'farthest'"),
+        (torch.zeros(4, 3), 2, {"n_init": 0}, "at least 1"),
+        (torch.zeros(4, 3), 2, {"max_iter": 0}, "at least 1"),
+        (torch.zeros(4, 3), 2, {"backend": "abacus"}, "'abacus' is not available"),
+    ],
+)
+def test_bad_input_is_refused(x, k, options, message):
+    with pytest.raises(ValueError, match=message):
+        kmeans(x, k, **options)
+
+
+def test_k_may_be_a_numpy_integer():
+    assert kmeans(torch.randn(6, 2), np.int64(2)).centers.shape == (2, 2)

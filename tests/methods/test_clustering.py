@@ -1,0 +1,96 @@
+"""The alternatives to k-means++ find what is there to find, each in its own way."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_blobs
+from sklearn.metrics import adjusted_rand_score
+
+from histolab_lite.methods.clustering import ALGORITHMS, NOISE, cluster, dbscan, finch
+
+
+def directions(n: int, k: int, d: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Tight bundles of vectors around k directions, apart by distance and by angle."""
+    centers = 10 * np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0][:k]
+    x, truth = make_blobs(n, centers=centers, cluster_std=0.3, random_state=seed)
+    return x.astype(np.float32), truth
+
+
+@pytest.mark.filterwarnings("ignore:Graph is not fully connected")
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_finds_separate_bundles(algorithm):
+    x, truth = directions(160, 4)
+    labels, centers = cluster(torch.from_numpy(x), 4, algorithm)
+    assert labels.dtype == torch.int64
+    assert labels.shape == (160,)
+    kept = labels != NOISE
+    assert kept.float().mean() > 0.5
+    if algorithm in ("spectral", "k-means++"):
+        assert adjusted_rand_score(truth, labels) == 1
+    if algorithm == "DBSCAN":  # its own number of clusters, none across two bundles
+        assert len({(a, b) for a, b in zip(truth[kept], labels[kept].tolist(), strict=True)}) == len(centers) >= 4
+    assert centers.shape == (int(labels.max()) + 1, 8)
+    assert centers.dtype == torch.float32
+    for found, center in enumerate(centers):
+        torch.testing.assert_close(center, torch.from_numpy(x[labels == found].mean(0)), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:Graph is not fully connected")
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_seed_decides(algorithm):
+    x = torch.from_numpy(directions(80, 3, seed=1)[0])
+    assert torch.equal(cluster(x, 3, algorithm, seed=5)[0], cluster(x, 3, algorithm, seed=5)[0])
+
+
+def test_an_unknown_algorithm_is_refused():
+    with pytest.raises(ValueError, match="'birch'"):
+        cluster(torch.randn(10, 2), 2, "birch")
+
+
+def at(*degrees: float) -> np.ndarray:
+    angles = np.deg2rad(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], 1)
+
+
+def test_finch_by_hand():
+    """First neighbours by angle: 0 <-> 2, 5 -> 2; 40 <-> 41; 90 <-> 92, 96 -> 92. Then 40.5's neighbour is 2.3."""
+    x = at(0, 2, 5, 40, 41, 90, 92, 96)
+    fine = finch(x, 3)
+    assert fine.tolist() == [fine[0]] * 3 + [fine[3]] * 2 + [fine[5]] * 3
+    assert len(set(fine)) == 3
+    coarse = finch(x, 1)
+    assert set(coarse) == {0}
+
+
+@pytest.mark.parametrize("degrees", [(0, 90), (0, 1, 90, 91), (0, 1, 2, 60, 61, 120, 121)])
+def test_finch_stops_at_one_cluster(degrees):
+    assert set(finch(at(*degrees), 1)) == {0}
+
+
+def test_finchs_first_partition_links_only_within_bundles():
+    x, truth = directions(200, 6)
+    fine = finch(x, 1000)
+    assert 6 <= len(set(fine)) <= 100
+    assert len({(a, b) for a, b in zip(truth, fine, strict=True)}) == len(set(fine))
+
+
+def test_finch_partitions_are_nested_and_the_one_nearest_to_the_number_wins():
+    x, _ = directions(200, 6, seed=2)
+    noisy = x + np.random.default_rng(0).normal(0, 1, x.shape).astype(np.float32)
+    partitions = [finch(noisy, k) for k in (1000, 20, 6, 1)]
+    sizes = [len(set(partition)) for partition in partitions]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[-1] == 1
+    for fine, coarse in zip(partitions, partitions[1:], strict=False):
+        assert len({(a, b) for a, b in zip(fine, coarse, strict=True)}) == len(set(fine))
+    for partition in partitions:
+        assert set(partition) == set(range(partition.max() + 1))
+
+
+def test_dbscan_leaves_lonely_points_out():
+    x, _ = directions(120, 2)
+    lonely = np.full((1, 8), 40, np.float32)
+    labels = dbscan(np.concatenate([x, lonely]))
+    assert labels[-1] == NOISE
+    _, centers = cluster(torch.from_numpy(np.concatenate([x, lonely])), 2, "DBSCAN")
+    assert centers.abs().max() < 12  # noise moves no mean

@@ -1,0 +1,329 @@
+"""Proto2Seg step by step, each against a slow transcription of the paper's sentence."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import make_blobs
+
+from histolab_lite.kernels.kmeans import kmeans
+from histolab_lite.methods.proto2seg import (
+    MIXTURE,
+    PrototypeDictionary,
+    build_dictionary,
+    cluster_then_query,
+    direct_query,
+    elbow,
+    encode,
+    name_clusters,
+    pool,
+    representatives,
+    simulate_dictionary,
+    upsample,
+)
+from histolab_lite.models import Encoder, load_encoder
+from histolab_lite.models.checkpoint import save_weights
+
+NAMES = ("stroma", "tumour", "gland")
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def blobs(n: int, k: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
+    x, truth = make_blobs(n, 8, centers=k, cluster_std=0.5, random_state=seed)
+    return torch.from_numpy(x).float(), truth
+
+
+def dictionary(dimensions: int = 4, prototypes: int = 6, seed: int = 0) -> PrototypeDictionary:
+    generator = seeded(seed)
+    embeddings = torch.randn(prototypes, dimensions, generator=generator)
+    return PrototypeDictionary(embeddings, torch.arange(prototypes) % len(NAMES), NAMES)
+
+
+def nearest_class(vector: list[float], table: PrototypeDictionary, metric: str) -> int:
+    best, label = -math.inf, -1
+    for prototype, name in zip(table.embeddings.tolist(), table.labels.tolist(), strict=True):
+        if metric == "cosine":
+            dot = sum(a * b for a, b in zip(vector, prototype, strict=True))
+            score = dot / (math.hypot(*vector) * math.hypot(*prototype))
+        else:
+            score = -math.dist(vector, prototype)
+        if score > best:
+            best, label = score, name
+    return label
+
+
+# The elbow
+
+
+@pytest.mark.parametrize("k", [4, 6])
+def test_elbow_finds_about_the_number_of_separate_blobs(k):
+    chosen, distances, reduction = elbow(blobs(240, k, seed=k)[0], list(range(2, 16)))
+    assert abs(chosen - k) <= 1
+    assert distances.shape == (14,)
+    np.testing.assert_allclose(reduction, distances[:-1] - distances[1:])
+    assert distances[0] > 5 * distances[k - 2]
+
+
+def test_elbow_divides_the_reduction_by_the_clusters_added():
+    embeddings, _ = blobs(80, 3)
+    _, distances, reduction = elbow(embeddings, [2, 4, 10])
+    np.testing.assert_allclose(reduction, [(distances[0] - distances[1]) / 2, (distances[1] - distances[2]) / 6])
+    _, alone, _ = elbow(embeddings, [10, 20, 30], seed=3)
+    assert alone[0] == pytest.approx(distances[2], rel=0.1)
+
+
+@pytest.mark.parametrize("ks", [[2, 3], [2, 3, 3], [4, 3, 2]])
+def test_elbow_needs_increasing_candidates(ks):
+    with pytest.raises(ValueError, match="increasing candidates"):
+        elbow(torch.randn(20, 2), ks)
+
+
+# What a person looks at
+
+
+@settings(max_examples=20, deadline=None)
+@given(n=st.integers(1, 30), k=st.integers(1, 5), t=st.integers(1, 12), seed=st.integers(0, 1000))
+def test_central_sampling_shows_the_t_nearest_to_the_centre(n, k, t, seed):
+    generator = seeded(seed)
+    embeddings, centers = torch.randn(n, 3, generator=generator), torch.randn(k, 3, generator=generator)
+    labels = torch.randint(k, (n,), generator=generator)
+    for cluster, shown in enumerate(representatives(embeddings, labels, centers, t)):
+        distance = {
+            i: math.dist(embeddings[i].tolist(), centers[cluster].tolist()) for i in range(n) if labels[i] == cluster
+        }
+        assert shown.tolist() == sorted(distance, key=distance.__getitem__)[:t]
+
+
+def test_equidistant_sampling_runs_from_centre_to_border():
+    embeddings = torch.arange(21.0)[torch.randperm(21, generator=seeded())][:, None]
+    shown = representatives(embeddings, torch.zeros(21, dtype=torch.int64), torch.zeros(1, 1), 5, "equidistant")[0]
+    assert embeddings[shown, 0].tolist() == [0, 5, 10, 15, 20]
+    everything = representatives(embeddings, torch.zeros(21, dtype=torch.int64), torch.zeros(1, 1), 30, "equidistant")
+    assert embeddings[everything[0], 0].tolist() == list(range(21))
+
+
+@pytest.mark.parametrize("sampling", ["central", "equidistant"])
+def test_an_empty_cluster_shows_nothing(sampling):
+    shown = representatives(torch.randn(4, 2), torch.tensor([0, 0, 2, 2]), torch.zeros(3, 2), 3, sampling)
+    assert [len(indices) for indices in shown] == [2, 0, 2]
+
+
+def test_bad_sampling_is_refused():
+    arguments = (torch.randn(4, 2), torch.zeros(4, dtype=torch.int64), torch.zeros(1, 2))
+    with pytest.raises(ValueError, match="'random'"):
+        representatives(*arguments, sampling="random")
+    with pytest.raises(ValueError, match="t = 0"):
+        representatives(*arguments, t=0)
+
+
+# Naming
+
+
+@pytest.mark.parametrize(
+    ("fractions", "name"),
+    [
+        ([[1, 0, 0], [1, 0, 0]], 0),
+        ([[0, 0.75, 0.25], [0, 1, 0]], 1),  # 87.5 %
+        ([[0, 0.5, 0.5], [0, 1, 0], [0, 1, 0], [0, 0.75, 0.25], [0, 0.75, 0.25]], MIXTURE),  # 80 % does not exceed 80 %
+        ([[0.5, 0.5, 0], [0.5, 0.5, 0]], MIXTURE),
+        ([[0, 0, 0.1], [0, 0, 0]], 2),  # the other pixels are ignored
+        ([[0.7, 0.1, 0], [0, 0, 0]], 0),  # 87.5 % of what is not ignored
+        ([[0, 0, 0], [0, 0, 0]], MIXTURE),
+    ],
+)
+def test_a_cluster_is_named_if_one_class_exceeds_80_percent_of_the_pixels_shown(fractions, name):
+    fractions = np.array(fractions + [[0, 0, 1]] * 3)  # patches that are not shown do not count
+    shown = [torch.arange(len(fractions) - 3)]
+    assert name_clusters(fractions, shown).tolist() == [name]
+
+
+def test_purity_is_a_choice_and_an_empty_cluster_has_no_name():
+    fractions = np.array([[0.75, 0.25]])
+    shown = [torch.tensor([0]), torch.tensor([], dtype=torch.int64)]
+    assert name_clusters(fractions, shown, purity=0.7).tolist() == [0, MIXTURE]
+    assert name_clusters(fractions, shown, purity=0.75).tolist() == [MIXTURE, MIXTURE]
+
+
+# The dictionary
+
+
+def test_dictionary_holds_the_centres_of_the_named_clusters():
+    centers = torch.randn(4, 3)
+    table = build_dictionary(centers, torch.tensor([2, MIXTURE, 0, 2]), NAMES)
+    assert len(table) == 3
+    assert torch.equal(table.embeddings, centers[[0, 2, 3]])
+    assert table.labels.tolist() == [2, 0, 2]
+    assert table.class_names == NAMES
+    with pytest.raises(ValueError, match="dropped as a mixture"):
+        build_dictionary(centers, torch.full((4,), MIXTURE), NAMES)
+
+
+def test_dictionary_survives_the_disk(tmp_path):
+    table = PrototypeDictionary(torch.randn(3, 5), torch.tensor([1, 0, 1]), ("Stroma", "Tumör, “invasive”"))
+    read = PrototypeDictionary.load(table.save(tmp_path / "dictionary.safetensors"))
+    assert torch.equal(read.embeddings, table.embeddings)
+    assert torch.equal(read.labels, table.labels)
+    assert read.class_names == table.class_names
+
+
+def test_a_file_that_is_no_dictionary_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="weights.safetensors is not a prototype dictionary"):
+        PrototypeDictionary.load(save_weights({"conv1.weight": torch.ones(1)}, tmp_path / "weights.safetensors"))
+    tensors = {"embeddings": torch.ones(1, 2), "labels": torch.zeros(1, dtype=torch.int64)}
+    with pytest.raises(ValueError, match="is not a prototype dictionary"):
+        PrototypeDictionary.load(save_weights(tensors, tmp_path / "nameless.safetensors"))
+    with pytest.raises(FileNotFoundError):
+        PrototypeDictionary.load(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "labels", "message"),
+    [
+        (torch.ones(2, 3), torch.tensor([0]), "no dictionary"),
+        (torch.ones(3), torch.tensor([0, 1, 2]), "no dictionary"),
+        (torch.ones(1, 3), torch.tensor([3]), "ids of the 3 classes"),
+        (torch.ones(1, 3), torch.tensor([-1]), "ids of the 3 classes"),
+    ],
+)
+def test_what_is_no_dictionary_is_refused(embeddings, labels, message):
+    with pytest.raises(ValueError, match=message):
+        PrototypeDictionary(embeddings, labels, NAMES)
+
+
+def test_step_2_in_one_call_names_pure_blobs_and_drops_the_mixed_one():
+    embeddings, truth = blobs(200, 4)
+    fractions = np.eye(4)[truth][:, :3]
+    fractions[truth == 3] = [0.5, 0.5, 0]
+    table = simulate_dictionary(embeddings, fractions, NAMES, k=4, t=5)
+    assert sorted(table.labels.tolist()) == [0, 1, 2]
+    for prototype, label in zip(table.embeddings, table.labels.tolist(), strict=True):
+        torch.testing.assert_close(prototype, embeddings[truth == label].mean(0), atol=1e-3, rtol=1e-3)
+    again = simulate_dictionary(embeddings, fractions, NAMES, k=4, t=5)
+    assert torch.equal(again.embeddings, table.embeddings)
+
+
+# Queries
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_direct_query_is_the_loop_over_locations(metric):
+    table, features = dictionary(), torch.randn(2, 4, 3, 5, generator=seeded(1))
+    result = direct_query(features, table, metric)
+    assert result.shape == (2, 3, 5)
+    for b in range(2):
+        for row in range(3):
+            for column in range(5):
+                assert result[b, row, column] == nearest_class(features[b, :, row, column].tolist(), table, metric)
+    assert torch.equal(direct_query(features[0], table, metric), result[0])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("gamma", [1, 2, 5])
+def test_cluster_then_query_is_the_papers_recipe(metric, gamma):
+    """Count the d classes of DQ, make γ·d groups, query with each group's centre, label its locations with that."""
+    table, features = dictionary(seed=2), torch.randn(4, 6, 7, generator=seeded(3))
+    result = cluster_then_query(features, table, gamma, metric, generator=seeded(9)).flatten()
+    d = len(direct_query(features, table, metric).unique())
+    locations = features.flatten(1).T
+    groups = min(gamma * d, 42)
+    labels = kmeans(locations, groups, generator=seeded(9)).labels
+    assert len(labels.unique()) > 1
+    for group in labels.unique().tolist():
+        center = locations[labels == group].mean(0).tolist()
+        assert set(result[labels == group].tolist()) == {nearest_class(center, table, metric)}
+
+
+def test_with_a_group_a_location_both_queries_agree():
+    table, features = dictionary(), torch.randn(3, 4, 4, 3, generator=seeded(5))
+    assert torch.equal(cluster_then_query(features, table, gamma=100), direct_query(features, table))
+
+
+def test_an_outlier_follows_its_group():
+    table = PrototypeDictionary(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]]), torch.tensor([0, 1, 1]), NAMES)
+    features = torch.tensor([1.0, 0.0]).view(2, 1, 1).repeat(1, 6, 6)
+    features[:, :, 3:] = torch.tensor([0.0, 1.0]).view(2, 1, 1)
+    features[:, 2, 1] = torch.tensor([0.75, 0.6])
+    direct = direct_query(features, table)
+    grouped = cluster_then_query(features, table, gamma=1, generator=seeded())
+    assert direct[2, 1] == 1
+    assert grouped[2, 1] == 0
+    direct[2, 1] = 0
+    assert torch.equal(grouped, direct)
+
+
+def test_a_batch_is_its_images_one_by_one():
+    """Images of one, two and three classes, so that each has its own number of groups."""
+    table = PrototypeDictionary(torch.eye(3), torch.arange(3), NAMES)
+    truth = torch.tensor([0, 0, 0, 0, 1, 1, 0, 1, 2]).view(3, 1, 3).repeat(1, 4, 2)
+    features = torch.eye(3)[truth].permute(0, 3, 1, 2) + 0.01 * torch.randn(3, 3, 4, 6, generator=seeded())
+    together = cluster_then_query(features, table, gamma=1, generator=seeded())
+    assert torch.equal(together, truth)
+    for image, classes in zip(features, together, strict=True):
+        assert torch.equal(cluster_then_query(image, table, gamma=1, generator=seeded(4)), classes)
+
+
+def test_queries_refuse_what_does_not_fit():
+    table = dictionary(dimensions=4)
+    for query in (direct_query, cluster_then_query):
+        with pytest.raises(ValueError, match="dictionary of 4 dimensions: use the encoder"):
+            query(torch.zeros(5, 2, 2), table)
+        with pytest.raises(ValueError, match="do not fit"):
+            query(torch.zeros(4, 2), table)
+        with pytest.raises(ValueError, match="dictionary is empty"):
+            query(torch.zeros(4, 2, 2), PrototypeDictionary(torch.zeros(0, 4), torch.zeros(0).long(), NAMES))
+        with pytest.raises(ValueError, match="NaN"):
+            query(torch.full((4, 2, 2), float("nan")), table)
+    with pytest.raises(ValueError, match="gamma must be at least 1"):
+        cluster_then_query(torch.zeros(4, 2, 2), table, gamma=0)
+
+
+# From image to grid and back
+
+
+@settings(max_examples=20, deadline=None)
+@given(h=st.integers(1, 7), w=st.integers(1, 7), window=st.integers(1, 9), seed=st.integers(0, 100))
+def test_pooling_averages_the_neighbours_that_exist(h, w, window, seed):
+    features = torch.randn(2, h, w, generator=seeded(seed))
+    result = pool(features, window)
+    assert result.shape == (2, h, w)
+    before, after = (window - 1) // 2, window // 2
+    for row in range(h):
+        for column in range(w):
+            near = [
+                features[:, i, j]
+                for i in range(row - before, row + after + 1)
+                for j in range(column - before, column + after + 1)
+                if 0 <= i < h and 0 <= j < w
+            ]
+            torch.testing.assert_close(result[:, row, column], sum(near) / len(near), atol=1e-5, rtol=1e-4)
+
+
+def test_pooling_needs_a_window():
+    with pytest.raises(ValueError, match="window must be at least 1"):
+        pool(torch.zeros(1, 2, 2), 0)
+
+
+def test_encoding_pools_the_encoders_grid_and_has_a_default():
+    rgb = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    encoder = Encoder(1 / 64, output_stride=8)
+    assert torch.equal(encode(rgb, encoder), encoder.encode(rgb))
+    torch.testing.assert_close(encode(rgb, encoder, window=3), pool(encoder.encode(rgb), 3))
+    default = load_encoder(output_stride=8)
+    assert torch.equal(encode(rgb), default.encode(rgb))
+    assert encode(rgb).shape == (default.channels, 8, 6)
+
+
+def test_the_coarse_mask_repeats_each_location_over_its_pixels():
+    ids = torch.tensor([[0, 5, 255], [3, 1, 2]], dtype=torch.uint8)
+    mask = upsample(ids, (8, 12))
+    assert mask.dtype == torch.uint8
+    assert torch.equal(mask, ids.repeat_interleave(4, 0).repeat_interleave(4, 1))
+    uneven = upsample(ids, (5, 7))
+    assert uneven.shape == (5, 7)
+    assert (uneven[0, 0], uneven[-1, -1]) == (0, 2)

@@ -1,0 +1,146 @@
+"""Pictures: the bar is as long as it says, colours are the palette's, and every function draws."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from matplotlib.colors import to_rgb  # noqa: E402
+
+from histolab_lite import plots  # noqa: E402
+
+PALETTE = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def ids() -> np.ndarray:
+    return np.array([[0, 1, 2], [255, 1, 7]], np.uint8)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_masks_take_the_palettes_colours_and_unknown_ids_grey(dtype):
+    picture = plots.colour_mask(ids().astype(dtype), PALETTE)
+    assert picture.dtype == np.uint8
+    assert picture[0].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+    assert picture[1].tolist() == [[128] * 3, [0, 255, 0], [128] * 3]
+    assert plots.colour_mask(np.array([[-1]]), PALETTE).tolist() == [[[128] * 3]]
+
+
+def test_overlay_mixes_colours_and_leaves_ignored_pixels_untouched():
+    image = np.full((2, 3, 3), 101, np.uint8)
+    picture = plots.overlay(image, ids(), PALETTE, opacity=0.4)
+    assert picture.dtype == np.uint8
+    assert picture[1, 0].tolist() == [101] * 3
+    assert picture[0, 0].tolist() == [round(101 * 0.6 + 255 * 0.4), round(101 * 0.6), round(101 * 0.6)]
+    np.testing.assert_array_equal(plots.overlay(image, ids(), PALETTE, opacity=0), image)
+    opaque = plots.overlay(image, ids(), PALETTE, opacity=1)
+    np.testing.assert_array_equal(opaque[0], plots.colour_mask(ids(), PALETTE)[0])
+
+
+def test_palette_as_matplotlib_wants_it():
+    colours = plots.class_colours(PALETTE)
+    assert colours.shape == (3, 3)
+    assert colours[1].tolist() == [0, 1, 0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(32, 3000),
+    width=st.integers(32, 3000),
+    mpp=st.one_of(st.sampled_from([0.25, 0.5, 1.0, 10.0]), st.floats(0.1, 64)),
+)
+def test_the_scale_bar_is_as_long_as_it_says(height, width, mpp):
+    figure, ax = plt.subplots()
+    try:
+        plots.scale_bar(ax, (height, width), mpp)
+        plate, bar = ax.patches
+        value, unit = ax.texts[0].get_text().split()
+        length = float(value) * {"µm": 1, "mm": 1000}[unit]
+        assert bar.get_width() * mpp == pytest.approx(length)
+        assert float(f"{length:.0e}") == pytest.approx(length)  # one significant digit …
+        assert f"{length:e}"[0] in "125"  # … and a round one
+        assert 0.08 * width <= bar.get_width() <= 0.2 * width * (1 + 1e-9)
+        # The bar lies on its plate, the plate in the image.
+        inner, outer = bar.get_bbox(), plate.get_bbox()
+        assert 0 <= outer.x0 <= inner.x0 < inner.x1 <= outer.x1 <= width
+        assert 0 <= outer.y0 <= inner.y0 < inner.y1 <= outer.y1 <= height
+        assert inner.x0 < ax.texts[0].get_position()[0] < inner.x1
+    finally:
+        plt.close(figure)
+
+
+@pytest.mark.parametrize(("width", "mpp", "text"), [(1000, 0.5, "100 µm"), (400, 0.25, "20 µm"), (2048, 4.0, "1 mm")])
+def test_lengths_of_known_scale_bars(width, mpp, text):
+    _, ax = plt.subplots()
+    plots.show(ax, np.zeros((300, width, 3), np.uint8), "title", mpp=mpp)
+    assert ax.texts[0].get_text() == text
+    assert ax.get_title() == "title"
+    assert not ax.axison
+
+
+def test_without_a_scale_there_is_no_bar():
+    _, ax = plt.subplots()
+    plots.show(ax, np.zeros((9, 9, 3), np.uint8))
+    assert not ax.patches
+    assert len(ax.images) == 1
+
+
+def test_the_key_names_every_colour():
+    figure = plt.figure(layout="constrained")
+    plots.key(figure, ["a", "b", "c"], PALETTE)
+    legend = figure.legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b", "c"]
+    assert [to_rgb(patch.get_facecolor()) for patch in legend.get_patches()] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    figure.canvas.draw()
+    with pytest.raises(ValueError, match="longer"):
+        plots.key(figure, ["a", "b"], PALETTE)
+
+
+def test_gallery_is_a_row_with_white_gaps():
+    patches = [np.full((4, 4, 3), value, np.uint8) for value in (10, 20, 30)]
+    row = plots.gallery(patches, gap=2)
+    assert row.shape == (4, 4 * 3 + 2 * 2, 3)
+    assert row[0, :, 0].tolist() == [10] * 4 + [255] * 2 + [20] * 4 + [255] * 2 + [30] * 4
+    np.testing.assert_array_equal(plots.gallery(np.stack(patches)), row)
+    with pytest.raises(ValueError, match="no patch to show"):
+        plots.gallery([])
+
+
+def test_dictionary_sheet_shows_every_cluster_with_its_name_and_colour():
+    rows = [[np.full((8, 8, 3), 20 * i, np.uint8)] * 3 for i in range(5)]
+    names = [f"cluster {i}" for i in range(5)]
+    colours = [(50 * i, 0, 255) for i in range(5)]
+    figure = plots.dictionary_sheet(rows, names, colours, columns=2)
+    figure.canvas.draw()
+    shown = {ax.get_title(loc="left") or ax.get_title(): ax for ax in figure.axes if ax.images}
+    assert set(shown) == set(names)
+    assert len(figure.axes) == 6
+    for i, name in enumerate(names):
+        np.testing.assert_array_equal(shown[name].images[0].get_array(), plots.gallery(rows[i]))
+        assert to_rgb(shown[name].patches[0].get_facecolor()) == pytest.approx(np.array(colours[i]) / 255)
+
+
+def test_bars_show_means_and_every_seed():
+    _, ax = plt.subplots()
+    plots.bars_with_spread(ax, {"DQ": [0.5, 0.7], "CQ": [0.9]}, "Dice")
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx([0.6, 0.9])
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[0.5, 0.7], [0.9]]
+    assert [text.get_text() for text in ax.texts] == ["0.60", "0.90"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["DQ", "CQ"]
+    assert ax.get_ylabel() == "Dice"
+
+
+def test_style_sets_figure_defaults_that_matplotlib_knows():
+    with plt.rc_context():
+        plots.style()
+        assert plt.rcParams["axes.spines.top"] is False
+        plt.figure().canvas.draw()
