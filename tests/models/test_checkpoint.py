@@ -63,6 +63,7 @@ def test_the_temporary_file_lies_in_the_same_folder(tmp_path):
     write_atomically(tmp_path / "file.bin", write)
     assert seen[0].parent == tmp_path
     assert (tmp_path / "file.bin").read_bytes() == b"whole"
+    assert (tmp_path / "file.bin").stat().st_mode & 0o044 == 0o044  # others may read it
 
 
 @pytest.mark.parametrize("key", [None, "state_dict", "model", "model_state_dict"])
