@@ -66,7 +66,9 @@ ALGORITHMS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
 }
 
 
-def cluster(embeddings: torch.Tensor, k: int, algorithm: str, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def cluster(
+    embeddings: torch.Tensor, k: int, algorithm: str = "k-means++", seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Labels (N,) int64 (NOISE for none) and cluster means (K, D) float32 by one of ``ALGORITHMS``.
 
     embeddings: (N, D). k: the number of clusters; DBSCAN finds its own, FINCH comes as near as it can.

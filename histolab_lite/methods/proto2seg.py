@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.lib.stride_tricks import sliding_window_view
 
 from histolab_lite.kernels.kmeans import kmeans
 from histolab_lite.kernels.nearest_prototype import nearest_prototype
@@ -151,31 +152,45 @@ def simulate_dictionary(
 
 @cache
 def _default_encoder() -> PatchEncoder:
-    return load_encoder(output_stride=8)
+    return load_encoder()
 
 
-def encode(rgb: np.ndarray, encoder: PatchEncoder | None = None, window: int = 1) -> torch.Tensor:
-    """The slow half: an image's features, to be queried as often as one likes.
+def encode(
+    rgb: np.ndarray, encoder: PatchEncoder | None = None, patch: int | None = 64, stride: int = 16
+) -> torch.Tensor:
+    """The slow half: an image's features on a grid, to be queried as often as one likes.
 
-    rgb: uint8 (H, W, 3). window: each location is averaged with its neighbours over window × window locations, as a
-    patch's embedding is; use patch size ÷ output stride to query with what the dictionary was made of.
-    Returns (C, h, w) float32.
+    rgb: uint8 (H, W, 3). Each cell of about stride × stride pixels gets the embedding of the patch × patch pixels
+    around it (the image is mirrored at its border), so a location is described as the dictionary's patches were.
+    patch=None convolves the whole image instead, as the paper does, at the encoder's own stride: much faster, but
+    the network then sees beyond the patch, where it saw zeros in training (lesson 03 measures what that costs).
+    Returns (C, h, w) float32 vectors of length 1, h = max(1, round(H / stride)).
     """
-    features = (encoder or _default_encoder()).encode(rgb)
-    return pool(features, window)
+    encoder = encoder or _default_encoder()
+    if patch is None:
+        return F.normalize(encoder.encode(rgb), dim=0)
+    if patch < 1 or stride < 1:
+        raise ValueError(f"patch and stride are at least 1 pixel, not {patch} and {stride}.")
+    ys, xs = (_centres(side, stride) for side in rgb.shape[:2])
+    half = patch // 2
+    padded = np.pad(rgb, ((half, patch), (half, patch), (0, 0)), mode="reflect")
+    windows = sliding_window_view(padded, (patch, patch), axis=(0, 1))  # (H', W', 3, P, P)
+    rows = [embed(windows[y, xs].transpose(0, 2, 3, 1), encoder) for y in ys]  # each (w, C)
+    return torch.stack(rows).permute(2, 0, 1).contiguous()
 
 
-def pool(features: torch.Tensor, window: int) -> torch.Tensor:
-    """Average features (C, h, w) over window × window locations; at the border over those that exist."""
-    if window < 1:
-        raise ValueError(f"window must be at least 1, not {window}.")
-    if window == 1:
-        return features
-    before, after = (window - 1) // 2, window // 2
-    padding = (before, after, before, after)
-    total = F.avg_pool2d(F.pad(features[None], padding), window, stride=1)
-    share = F.avg_pool2d(F.pad(torch.ones_like(features[None, :1]), padding), window, stride=1)
-    return (total / share)[0]
+def embed(patches: np.ndarray, encoder: PatchEncoder | None = None) -> torch.Tensor:
+    """Embeddings of patches, uint8 (N, P, P, 3) -> (N, C) float32 of length 1.
+
+    On the unit sphere Euclidean distance, by which k-means groups, and cosine, by which SimCLR learns, agree.
+    """
+    return F.normalize((encoder or _default_encoder()).embed(patches), dim=1)
+
+
+def _centres(side: int, stride: int) -> np.ndarray:
+    """Centres of the cells that divide ``side`` pixels evenly, so that nearest-neighbour upsampling is exact."""
+    n = max(1, round(side / stride))
+    return np.floor((np.arange(n) + 0.5) * side / n).astype(int)
 
 
 def direct_query(

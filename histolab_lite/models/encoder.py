@@ -112,15 +112,19 @@ def _stage(inputs: int, outputs: int, stride: int, dilation: int) -> nn.Sequenti
 
 
 class ColourEncoder(PatchEncoder):
-    """No network: mean optical density of every s × s block, (B, 3, H, W) -> (B, 3, ⌈H/s⌉, ⌈W/s⌉). A baseline."""
+    """No network, a baseline: mean optical density of every s × s block, (B, 3, H, W) -> (B, 4, ⌈H/s⌉, ⌈W/s⌉).
+
+    The fourth channel is 1, so that vectors scaled to length 1 still tell dark from pale.
+    """
 
     def __init__(self, output_stride: int = 8) -> None:
         super().__init__()
-        self.channels, self.output_stride, self.name = 3, output_stride, "colour"
+        self.channels, self.output_stride, self.name = 4, output_stride, "colour"
         self._set_normalisation((0.0,) * 3, (1.0,) * 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.avg_pool2d(to_optical_density(x), self.output_stride, ceil_mode=True)
+        density = F.avg_pool2d(to_optical_density(x), self.output_stride, ceil_mode=True)
+        return torch.cat([density, torch.ones_like(density[:, :1])], 1)
 
 
 class TimmEncoder(PatchEncoder):

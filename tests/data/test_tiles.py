@@ -179,7 +179,8 @@ def numbered_set(tmp_path: Path, mpp: float | None = 0.5) -> tiles.TileSet:
         mask[:, 10:] = 1
         Image.fromarray(image).save(tmp_path / f"{number}.png")
         Image.fromarray(mask).save(tmp_path / f"{number}_mask.png")
-        made.append(Tile(f"{number}", tmp_path / f"{number}.png", tmp_path / f"{number}_mask.png", f"p{number // 2}", 2))
+        paths = tmp_path / f"{number}.png", tmp_path / f"{number}_mask.png"
+        made.append(Tile(f"{number}", *paths, f"p{number // 2}", 2))
     return tiles.TileSet("toy", tuple(made), ("a", "b"), np.zeros((2, 3), np.uint8), mpp)
 
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import make_blobs
@@ -17,9 +18,9 @@ from histolab_lite.methods.proto2seg import (
     cluster_then_query,
     direct_query,
     elbow,
+    embed,
     encode,
     name_clusters,
-    pool,
     representatives,
     simulate_dictionary,
     upsample,
@@ -287,36 +288,33 @@ def test_queries_refuse_what_does_not_fit():
 
 
 @settings(max_examples=20, deadline=None)
-@given(h=st.integers(1, 7), w=st.integers(1, 7), window=st.integers(1, 9), seed=st.integers(0, 100))
-def test_pooling_averages_the_neighbours_that_exist(h, w, window, seed):
-    features = torch.randn(2, h, w, generator=seeded(seed))
-    result = pool(features, window)
-    assert result.shape == (2, h, w)
-    before, after = (window - 1) // 2, window // 2
-    for row in range(h):
-        for column in range(w):
-            near = [
-                features[:, i, j]
-                for i in range(row - before, row + after + 1)
-                for j in range(column - before, column + after + 1)
-                if 0 <= i < h and 0 <= j < w
-            ]
-            torch.testing.assert_close(result[:, row, column], sum(near) / len(near), atol=1e-5, rtol=1e-4)
+@pytest.mark.parametrize(("height", "width", "patch", "stride"), [(37, 50, 8, 8), (64, 64, 16, 4), (5, 90, 9, 7)])
+def test_a_location_is_the_embedding_of_the_patch_around_it(height, width, patch, stride):
+    torch.manual_seed(0)
+    encoder = Encoder(1 / 64).eval()
+    rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    features = encode(rgb, encoder, patch, stride)
+    rows, cols = max(1, round(height / stride)), max(1, round(width / stride))
+    assert features.shape == (encoder.channels, rows, cols)
+    mirrored = np.pad(rgb, ((patch, patch), (patch, patch), (0, 0)), mode="reflect")
+    for row in range(rows):
+        for col in range(cols):
+            y = int((row + 0.5) * height / rows) + patch - patch // 2
+            x = int((col + 0.5) * width / cols) + patch - patch // 2
+            expected = embed(mirrored[None, y : y + patch, x : x + patch], encoder)[0]
+            torch.testing.assert_close(features[:, row, col], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_pooling_needs_a_window():
-    with pytest.raises(ValueError, match="window must be at least 1"):
-        pool(torch.zeros(1, 2, 2), 0)
-
-
-def test_encoding_pools_the_encoders_grid_and_has_a_default():
-    rgb = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
-    encoder = Encoder(1 / 64, output_stride=8)
-    assert torch.equal(encode(rgb, encoder), encoder.encode(rgb))
-    torch.testing.assert_close(encode(rgb, encoder, window=3), pool(encoder.encode(rgb), 3))
-    default = load_encoder(output_stride=8)
-    assert torch.equal(encode(rgb), default.encode(rgb))
-    assert encode(rgb).shape == (default.channels, 8, 6)
+def test_embeddings_have_length_one_and_the_default_encoder_is_used():
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 70, 3), dtype=np.uint8)
+    default = load_encoder()
+    for features in (encode(rgb), encode(rgb, patch=None)):
+        assert features.shape[0] == default.channels
+        torch.testing.assert_close(features.norm(dim=0), torch.ones(features.shape[1:]))
+    torch.testing.assert_close(encode(rgb, patch=None), F.normalize(default.encode(rgb), dim=0))
+    torch.testing.assert_close(embed(rgb[None, :32, :32]), F.normalize(default.embed(rgb[None, :32, :32]), dim=1))
+    with pytest.raises(ValueError, match="at least 1 pixel"):
+        encode(rgb, patch=0)
 
 
 def test_the_coarse_mask_repeats_each_location_over_its_pixels():

@@ -130,10 +130,11 @@ def test_what_is_no_rgb_image_is_refused(narrow, rgb):
 def test_colour_encoder_averages_optical_density():
     rgb = patches(1, 20)[0]
     features = ColourEncoder(8).encode(rgb)
-    assert features.shape == (3, 3, 3)
+    assert features.shape == (4, 3, 3)
+    assert (features[3] == 1).all()
     density = to_optical_density(torch.from_numpy(rgb).float() / 255)
-    torch.testing.assert_close(features[:, 0, 1], density[:8, 8:16].mean((0, 1)), atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(features[:, 2, 2], density[16:, 16:].mean((0, 1)), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(features[:3, 0, 1], density[:8, 8:16].mean((0, 1)), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(features[:3, 2, 2], density[16:, 16:].mean((0, 1)), atol=1e-5, rtol=1e-4)
 
 
 # Loading
