@@ -11,12 +11,12 @@ from torch import nn
 
 from histolab_lite.data.augment import StainJitter
 from histolab_lite.data.patches import IGNORE
-from histolab_lite.models.segmenters import Segmenter
+from histolab_lite.models.segmenters import LinkNet
 from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
 
 
 def train_segmenter(
-    model: Segmenter,
+    model: LinkNet,
     images: list[np.ndarray],
     masks: list[np.ndarray],
     *,
@@ -24,8 +24,9 @@ def train_segmenter(
     crop: int = 256,
     crops_per_image: int = 4,
     batch_size: int = 8,
-    lr: float = 1e-3,
-    stain_strength: float = 0.2,
+    lr: float = 1e-2,
+    encoder_lr_factor: float = 1.0,
+    stain_strength: float = 0.3,
     seed: int = 0,
     device: str | torch.device | None = None,
     checkpoint: Checkpoint | None = None,
@@ -35,6 +36,7 @@ def train_segmenter(
 
     images: uint8 (H, W, 3) of any sizes; masks: uint8 (H, W) class ids, 255 is left out of the loss. An image smaller
     than ``crop`` is padded: white, ignored. An epoch draws ``crops_per_image`` crops of every image.
+    encoder_lr_factor: how much slower the encoder learns; below 1 for one that starts from trained weights.
     Returns the mean loss of every epoch. ValueError for images and masks that do not belong together.
     """
     if len(images) != len(masks) or not images:
@@ -64,6 +66,7 @@ def train_segmenter(
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
+        lr_factors={"encoder": encoder_lr_factor} if encoder_lr_factor != 1 else None,
         schedule=Schedule("poly"),
         seed=seed,
         device=device,
@@ -91,7 +94,7 @@ def _random_crop(image: np.ndarray, mask: np.ndarray, size: int) -> tuple[torch.
 
 
 @torch.inference_mode()
-def predict(model: Segmenter, image: np.ndarray) -> torch.Tensor:
+def predict(model: LinkNet, image: np.ndarray) -> torch.Tensor:
     """Class probabilities (K, H, W) float32 on the CPU of one image, uint8 (H, W, 3)."""
     model.eval()
     x = torch.tensor(np.ascontiguousarray(image), device=next(model.parameters()).device)

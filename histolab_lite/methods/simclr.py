@@ -25,7 +25,9 @@ class SimCLR(nn.Module):
         super().__init__()
         self.encoder = encoder
         c = encoder.channels
-        self.head = nn.Sequential(nn.Linear(c, c), nn.ReLU(inplace=True), nn.Linear(c, projection))
+        self.head = nn.Sequential(
+            nn.Linear(c, c, bias=False), nn.BatchNorm1d(c), nn.ReLU(inplace=True), nn.Linear(c, projection)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.encoder(x).mean((2, 3)))

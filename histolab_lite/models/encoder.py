@@ -93,9 +93,16 @@ class Encoder(PatchEncoder):
         self.to(memory_format=torch.channels_last)  # several times faster on a CPU, and on tensor cores
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.stages(x)[-1]
+
+    def stages(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Every resolution on the way: strides 2 and 4 (64·width channels each), then layer 2, 3 and 4's."""
         x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # (B, 64w, H/4, W/4)
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        stem = self.relu(self.bn1(self.conv1(x)))  # (B, 64w, H/2, W/2)
+        features = [stem, self.layer1(self.maxpool(stem))]
+        for layer in (self.layer2, self.layer3, self.layer4):
+            features.append(layer(features[-1]))
+        return features
 
 
 def _stage(inputs: int, outputs: int, stride: int, dilation: int) -> nn.Sequential:

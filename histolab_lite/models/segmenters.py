@@ -1,35 +1,45 @@
-"""Segmentation networks, all from segmentation-models-pytorch: (B, 3, H, W) in [0, 1] -> logits (B, K, H, W).
+"""Segmentation networks: (B, 3, H, W) in [0, 1] -> logits (B, K, H, W), any H and W.
 
-LinkNet: Chaurasia and Culurciello, VCIP 2017, the network Proto2Seg refines its masks with.
+LinkNet: Chaurasia and Culurciello, VCIP 2017, the network Proto2Seg refines its masks with. Decoder and head are those
+of segmentation-models-pytorch; the encoder is our ResNet18, so that it can be narrow enough for a CPU.
 """
 
-import segmentation_models_pytorch as smp
+from copy import deepcopy
+
 import torch
 import torch.nn.functional as F
+from segmentation_models_pytorch.base import SegmentationHead
+from segmentation_models_pytorch.decoders.linknet.decoder import LinknetDecoder
 from torch import nn
 
+from histolab_lite.models.encoder import Encoder
 
-class Segmenter(nn.Module):
-    """A network that takes images of any size: normalises, pads to its stride by reflection, crops back."""
+STRIDE = 32
 
-    def __init__(self, network: nn.Module, n_classes: int, stride: int = 32) -> None:
+
+class LinkNet(nn.Module):
+    """LinkNet's decoder on a ResNet18 encoder. Images are padded to its stride by reflection.
+
+    encoder: a trained one to start from (it is copied), or a width, for random weights: 1.0 is the paper's.
+    """
+
+    def __init__(self, n_classes: int, encoder: Encoder | float = 1.0) -> None:
         super().__init__()
-        self.network, self.n_classes, self.stride = network, n_classes, stride
+        if n_classes < 2:
+            raise ValueError(f"a segmentation needs at least two classes, not {n_classes}.")
+        self.n_classes = n_classes
+        self.encoder = deepcopy(encoder) if isinstance(encoder, Encoder) else Encoder(encoder)
+        if self.encoder.output_stride != STRIDE:
+            raise ValueError(f"LinkNet needs an encoder of stride {STRIDE}, not {self.encoder.output_stride}.")
+        base = self.encoder.channels // 8
+        self.decoder = LinknetDecoder((3, base, base, 2 * base, 4 * base, 8 * base), prefinal_channels=base // 2)
+        self.head = SegmentationHead(base // 2, n_classes, kernel_size=1)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[2:]
-        missing = (-width % self.stride, -height % self.stride)
+        missing = (-width % STRIDE, -height % STRIDE)
         mode = "reflect" if missing[0] < width and missing[1] < height else "replicate"
-        padded = F.pad(x * 2 - 1, (0, missing[0], 0, missing[1]), mode=mode)
-        return self.network(padded.contiguous(memory_format=torch.channels_last))[:, :, :height, :width]
-
-
-def linknet(n_classes: int, backbone: str = "resnet18") -> Segmenter:
-    """LinkNet with random weights ("from scratch", as the paper trains it).
-
-    backbone: any encoder name of segmentation-models-pytorch; "resnet18" is the paper's.
-    """
-    if n_classes < 2:
-        raise ValueError(f"a segmentation needs at least two classes, not {n_classes}.")
-    return Segmenter(smp.Linknet(backbone, encoder_weights=None, classes=n_classes), n_classes)
+        padded = F.pad(x, (0, missing[0], 0, missing[1]), mode=mode)
+        logits = self.head(self.decoder([padded, *self.encoder.stages(padded)]))
+        return logits[:, :, :height, :width]

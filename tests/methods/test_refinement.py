@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from histolab_lite.methods.refinement import _random_crop, predict, train_segmenter
-from histolab_lite.models.segmenters import Segmenter, linknet
+from histolab_lite.models.segmenters import LinkNet
 
 SETTINGS = {"epochs": 2, "crop": 16, "crops_per_image": 2, "batch_size": 2, "device": "cpu", "progress": None}
 
@@ -25,17 +25,29 @@ def halves(n: int = 4, size: int = 64) -> tuple[list[np.ndarray], list[np.ndarra
     return images, masks
 
 
-def per_pixel(seed: int = 0) -> Segmenter:
+class PerPixel(nn.Module):
     """A network that sees one pixel at a time, so that every gradient comes from a pixel of its own."""
+
+    n_classes = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Conv2d(3, 2, 1)
+
+    def forward(self, x):
+        return self.network(x * 2 - 1)
+
+
+def per_pixel(seed: int = 0) -> PerPixel:
     torch.manual_seed(seed)
-    return Segmenter(nn.Conv2d(3, 2, 1), 2, stride=1)
+    return PerPixel()
 
 
 def test_a_trivial_tissue_is_learnt():
     images, masks = halves()
     torch.manual_seed(0)
-    model = linknet(2, "tu-mobilenetv3_small_050")
-    changes = {"epochs": 15, "crop": 64, "crops_per_image": 4, "batch_size": 4, "lr": 3e-3}
+    model = LinkNet(2, 0.125)
+    changes = {"epochs": 15, "crop": 64, "crops_per_image": 4, "batch_size": 4, "lr": 1e-2}
     history = train_segmenter(model, images, masks, **(SETTINGS | changes))
     assert history[-1] < 0.5 * history[0]
     guesses = [predict(model, image).argmax(0).numpy() for image in images]

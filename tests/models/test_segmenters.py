@@ -2,16 +2,15 @@
 
 import pytest
 import torch
-from torch import nn
 
-from histolab_lite.models.segmenters import Segmenter, linknet
-
-SMALL = "tu-mobilenetv3_small_050"
+from histolab_lite.models import Encoder
+from histolab_lite.models.segmenters import LinkNet
 
 
 @pytest.fixture(scope="module")
-def network() -> Segmenter:
-    return linknet(3, SMALL).eval()
+def network() -> LinkNet:
+    torch.manual_seed(0)
+    return LinkNet(3, 0.125).eval()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (33, 70), (1, 1), (5, 64), (31, 97)])
@@ -22,24 +21,29 @@ def test_size_in_is_size_out(network, size):
     assert torch.isfinite(out).all()
 
 
-def test_padding_reflects_the_image_and_is_cropped_away():
-    seen = []
+def test_padding_reflects_the_image_and_is_cropped_away(network):
+    x = torch.rand(1, 3, 40, 50)
+    mirrored = torch.nn.functional.pad(x, (0, 14, 0, 24), mode="reflect")
+    with torch.inference_mode():
+        torch.testing.assert_close(network(x), network(mirrored)[..., :40, :50])
 
-    class Spy(nn.Module):
-        def forward(self, x):
-            seen.append(x)
-            return x[:, :1]
 
-    x = torch.rand(1, 3, 6, 5)
-    out = Segmenter(Spy(), 1, stride=8)(x)
-    padded = seen[0]
-    assert padded.shape == (1, 3, 8, 8)
-    torch.testing.assert_close(padded[..., :6, :5], x * 2 - 1)  # [0, 1] becomes [-1, 1]
-    torch.testing.assert_close(padded[..., 6, :5], x[..., 4, :] * 2 - 1)
-    torch.testing.assert_close(padded[..., :6, 7], x[..., 1] * 2 - 1)
-    torch.testing.assert_close(out, (x * 2 - 1)[:, :1])
+def test_it_starts_from_a_copy_of_a_trained_encoder():
+    encoder = Encoder(0.125)
+    network = LinkNet(2, encoder)
+    assert all(torch.equal(a, b) for a, b in zip(encoder.parameters(), network.encoder.parameters(), strict=True))
+    before = encoder.conv1.weight.clone()
+    with torch.no_grad():
+        network.encoder.conv1.weight.add_(1)
+    assert torch.equal(encoder.conv1.weight, before)
+    with pytest.raises(ValueError, match="stride 32, not 8"):
+        LinkNet(2, Encoder(0.125, output_stride=8))
+
+
+def test_the_papers_size_has_the_papers_decoder():
+    assert LinkNet(2).head[0].in_channels == 32
 
 
 def test_a_single_class_is_no_segmentation():
     with pytest.raises(ValueError, match="at least two classes"):
-        linknet(1, SMALL)
+        LinkNet(1)
