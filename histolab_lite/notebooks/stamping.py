@@ -1,4 +1,4 @@
-"""Committed outputs: tidied of what changes by itself, stamped with the hash of the cells that made them."""
+"""Committed outputs: tidied of what changes by itself, stamped with the hash of the code that made them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ CELL_FILE = re.compile(r"\S*ipykernel_\d+[/\\]\d+\.py")
 
 
 def source_hash(notebook: Any) -> str:
-    """sha256 over the type, source and tags of every cell, in order: what outputs depend on."""
+    """sha256 over source and tags of the code cells, in order: what outputs depend on. Prose may be improved freely."""
     cells = [
-        [cell["cell_type"], source(cell), sorted(cell.get("metadata", {}).get("tags", []))]
+        [source(cell), sorted(cell.get("metadata", {}).get("tags", []))]
         for cell in notebook["cells"]
+        if cell["cell_type"] == "code"
     ]
     return hashlib.sha256(json.dumps(cells, ensure_ascii=False).encode()).hexdigest()
 
