@@ -27,7 +27,7 @@ from histolab_lite.notebooks import is_fresh, parameters, record, report, runner
 from histolab_lite.notebooks.__main__ import app
 from histolab_lite.notebooks.parameters import LessonError
 from histolab_lite.notebooks.recording import METRICS_MIME, format_metric, gather, summarise
-from histolab_lite.notebooks.stamping import staleness, tidy_and_stamp
+from histolab_lite.notebooks.stamping import in_256_colours, staleness, tidy_and_stamp
 
 SETUP = """import os, sys
 from pathlib import Path
@@ -422,6 +422,16 @@ def test_in_place_stamps_tidy_outputs(stamped: Path) -> None:
         assert volatile not in text
     assert "~/x" in text
     assert gather(notebook)[0]["x"]["n"] == 2
+
+
+def test_committed_pictures_have_256_colours() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    full = io.BytesIO()
+    Image.fromarray(noise).save(full, "PNG")
+    packed = Image.open(io.BytesIO(base64.b64decode(in_256_colours(base64.b64encode(full.getvalue()).decode()))))
+    assert packed.size == (30, 40)
+    assert packed.mode == "P"
+    assert np.abs(np.asarray(packed.convert("RGB")).astype(int) - noise).mean() < 40
 
 
 def edit_source(cells: list[Any]) -> None:

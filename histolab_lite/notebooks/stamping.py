@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
 import os
 import re
 import sys
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 # What a traceback or a warning calls a cell: a temporary file whose name differs on every run.
 CELL_FILE = re.compile(r"\S*ipykernel_\d+[/\\]\d+\.py")
@@ -52,7 +56,7 @@ def is_fresh(notebook: Any) -> bool:
 
 
 def tidy_and_stamp(notebook: Any, root: Path) -> None:
-    """Drop run times, papermill's notes and this machine's paths from an executed notebook, then stamp it.
+    """Shrink pictures, drop run times, papermill's notes and this machine's paths from an executed notebook, then stamp it.
 
     `root`: the folder of the checkout; it and the home folder are written as "." and "~" in text outputs.
     """
@@ -64,6 +68,8 @@ def tidy_and_stamp(notebook: Any, root: Path) -> None:
         for output in cell.get("outputs", []):
             if output["output_type"] == "stream":
                 output["text"] = without_paths(output["text"], root)
+            if "image/png" in output.get("data", {}):
+                output["data"]["image/png"] = in_256_colours(output["data"]["image/png"])
             for mime, text in output.get("data", {}).items():
                 if mime in ("text/plain", "text/html") and isinstance(text, str):
                     output["data"][mime] = without_paths(text, root)
@@ -72,6 +78,14 @@ def tidy_and_stamp(notebook: Any, root: Path) -> None:
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},
     )
+
+
+def in_256_colours(png: str) -> str:
+    """A base64 PNG at a third of its size: tissue has few hues, and the repository keeps every version of a picture."""
+    packed = io.BytesIO()
+    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+        picture.convert("RGB").quantize(256).save(packed, "PNG", optimize=True)
+    return base64.b64encode(packed.getvalue()).decode()
 
 
 def without_paths(text: str, root: Path) -> str:
