@@ -56,7 +56,7 @@ def is_fresh(notebook: Any) -> bool:
 
 
 def tidy_and_stamp(notebook: Any, root: Path) -> None:
-    """Shrink pictures, drop run times, papermill's notes and this machine's paths from an executed notebook, then stamp it.
+    """Shrink pictures; drop run times, papermill's notes and this machine's paths; then stamp the executed notebook.
 
     `root`: the folder of the checkout; it and the home folder are written as "." and "~" in text outputs.
     """
