@@ -163,7 +163,7 @@ def encode(
     rgb: uint8 (H, W, 3). Each cell of about stride × stride pixels gets the embedding of the patch × patch pixels
     around it (the image is mirrored at its border), so a location is described as the dictionary's patches were.
     patch=None convolves the whole image instead, as the paper does, at the encoder's own stride: much faster, but
-    the network then sees beyond the patch, where it saw zeros in training (lesson 03 measures what that costs).
+    the network then sees tissue where it saw zeros in training (lesson 03 measures the difference).
     Returns (C, h, w) float32 vectors of length 1, h = max(1, round(H / stride)).
     """
     encoder = encoder or _default_encoder()
