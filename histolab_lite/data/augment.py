@@ -1,17 +1,18 @@
 """Two views of a patch for contrastive learning, made in batches on the model's device.
 
-The recipe of SimCLR (Chen et al., ICML 2020, Appendix A) with what histology changes: no up and down, so any flip and
-quarter turn; and colour is the laboratory's, so it is varied per stain in optical density (Tellez et al., Med. Image
-Anal. 2019) rather than in RGB.
+The recipe of SimCLR (Chen et al., ICML 2020, Appendix A) with what histology changes. There is no up and down, so any
+flip and quarter turn. Scale is known and means something, the size of nuclei above all, so a view is a window of the
+patch, never resized. Colour is the laboratory's, so it is varied per stain in optical density (Tellez et al., Med.
+Image Anal. 2019) rather than in RGB, and gently: how much each stain takes up is also the tissue's.
 """
 
 import torch
 from kornia.augmentation import (
     AugmentationSequential,
+    RandomCrop,
     RandomGaussianBlur,
     RandomGrayscale,
     RandomHorizontalFlip,
-    RandomResizedCrop,
     RandomRotation90,
     RandomVerticalFlip,
 )
@@ -29,7 +30,7 @@ class StainJitter(nn.Module):
 
     stains: torch.Tensor
 
-    def __init__(self, strength: float = 0.7) -> None:
+    def __init__(self, strength: float = 0.4) -> None:
         super().__init__()
         self.strength = strength
         self.register_buffer("stains", stain_matrix(), persistent=False)
@@ -47,11 +48,14 @@ class StainJitter(nn.Module):
         return from_optical_density(density + light)
 
 
-def contrastive_views(size: int, stain_strength: float = 0.7, smallest_crop: float = 0.4) -> nn.Module:
-    """A random view of each patch: (B, 3, P, P) float in [0, 1] -> (B, 3, size, size); call it twice for a pair."""
+def contrastive_views(size: int, stain_strength: float = 0.4, grey: float = 0.1) -> nn.Module:
+    """A random view of each patch: (B, 3, P, P) float in [0, 1] -> (B, 3, size, size); call it twice for a pair.
+
+    size: side of the window cut out of the patch, in pixels, at most P. grey: share of views without colour.
+    """
     return nn.Sequential(
         AugmentationSequential(
-            RandomResizedCrop((size, size), scale=(smallest_crop, 1.0), ratio=(0.8, 1.25)),
+            RandomCrop((size, size)),
             RandomHorizontalFlip(),
             RandomVerticalFlip(),
             RandomRotation90((0, 3), p=1.0),
@@ -59,6 +63,6 @@ def contrastive_views(size: int, stain_strength: float = 0.7, smallest_crop: flo
         ),
         StainJitter(stain_strength),
         AugmentationSequential(
-            RandomGrayscale(p=0.2), RandomGaussianBlur((5, 5), (0.1, 1.5), p=0.3), data_keys=["input"]
+            RandomGrayscale(p=grey), RandomGaussianBlur((5, 5), (0.1, 1.5), p=0.3), data_keys=["input"]
         ),
     )

@@ -64,7 +64,8 @@ def pretrain(
     weight_decay: float = 1e-4,
     temperature: float = 0.5,
     view_size: int | None = None,
-    stain_strength: float = 0.7,
+    stain_strength: float = 0.4,
+    grey: float = 0.1,
     seed: int = 0,
     device: str | torch.device | None = None,
     checkpoint: Checkpoint | None = None,
@@ -73,15 +74,19 @@ def pretrain(
 ) -> list[float]:
     """Train ``encoder`` in place to tell patches apart whatever their crop, orientation and stain.
 
-    patches: uint8 (N, P, P, 3), N >= 2. view_size: side of the augmented views in pixels, P by default.
+    patches: uint8 (N, P, P, 3), N >= 2. view_size: side in pixels of the window a view shows, three quarters of P by default.
     Returns the mean NT-Xent loss of every epoch (log(2B - 1) is what a network that knows nothing reaches).
     """
     if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8 or len(patches) < 2:
         raise ValueError(f"expected at least two patches, uint8 (N, P, P, 3); got {patches.dtype} {patches.shape}.")
+    size = patches.shape[1]
+    view_size = view_size or max(3 * size // 4, 1)
+    if view_size > size:
+        raise ValueError(f"a view of {view_size} pixels cannot be cut from a patch of {size}; choose a smaller one.")
     device = pick_device(device)
     torch.manual_seed(seed)  # the head's initial weights
     model = SimCLR(encoder)
-    views = contrastive_views(view_size or patches.shape[1], stain_strength).to(device)
+    views = contrastive_views(view_size, stain_strength, grey).to(device)
 
     def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
         batch = torch.from_numpy(patches[indices.numpy()]).to(device)

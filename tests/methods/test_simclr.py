@@ -77,3 +77,8 @@ def test_alone_there_is_nothing_to_gather():
 def test_what_are_no_patches_is_refused(patches):
     with pytest.raises(ValueError, match="at least two patches"):
         pretrain(fresh(), patches, epochs=1)
+
+
+def test_a_view_larger_than_the_patch_is_refused():
+    with pytest.raises(ValueError, match="view of 40 pixels cannot be cut from a patch of 32"):
+        pretrain(fresh(), textures(4, 32), epochs=1, view_size=40)
