@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from sklearn.manifold import TSNE
 
 from histolab_lite.data.patches import IGNORE
 
@@ -34,6 +35,23 @@ def style() -> None:
             "ytick.labelsize": 8,
         }
     )
+
+
+def to_plane(embeddings: np.ndarray, method: str = "UMAP", seed: int = 0) -> np.ndarray:
+    """Embeddings (N, D) -> points (N, 2) whose neighbours are those of the embeddings, by cosine.
+
+    method: "UMAP" (McInnes et al., 2018) or "t-SNE" (van der Maaten and Hinton, JMLR 2008).
+    """
+    if method == "UMAP":
+        from umap import UMAP  # here, since its import compiles for half a minute the first time
+
+        neighbours = min(20, len(embeddings) - 1)
+        reducer = UMAP(n_neighbors=neighbours, min_dist=0.2, metric="cosine", random_state=seed, n_jobs=1)
+    elif method == "t-SNE":
+        reducer = TSNE(perplexity=min(30, (len(embeddings) - 1) / 3), metric="cosine", random_state=seed)
+    else:
+        raise ValueError(f'method must be "UMAP" or "t-SNE", not {method!r}.')
+    return reducer.fit_transform(np.asarray(embeddings))
 
 
 def class_colours(palette: Palette) -> np.ndarray:

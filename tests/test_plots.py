@@ -144,3 +144,20 @@ def test_style_sets_figure_defaults_that_matplotlib_knows():
         plots.style()
         assert plt.rcParams["axes.spines.top"] is False
         plt.figure().canvas.draw()
+
+
+@pytest.mark.parametrize("method", ["t-SNE", pytest.param("UMAP", marks=pytest.mark.slow)])
+def test_the_plane_keeps_groups_apart_whatever_the_lengths(method):
+    rng = np.random.default_rng(0)
+    groups = np.arange(60) % 3
+    vectors = (np.eye(8)[groups] + 0.05 * rng.normal(size=(60, 8))) * rng.uniform(0.1, 10, (60, 1))
+    points = plots.to_plane(vectors, method)
+    assert points.shape == (60, 2)
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
+    np.fill_diagonal(distances, np.inf)
+    assert (groups[distances.argmin(1)] == groups).all()
+
+
+def test_an_unknown_plane_is_refused():
+    with pytest.raises(ValueError, match="UMAP"):
+        plots.to_plane(np.ones((5, 3)), "PCA")

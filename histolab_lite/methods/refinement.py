@@ -35,7 +35,8 @@ def train_segmenter(
     """Train ``model`` in place with cross-entropy on random crops, flipped, turned and stain-jittered.
 
     images: uint8 (H, W, 3) of any sizes; masks: uint8 (H, W) class ids, 255 is left out of the loss. An image smaller
-    than ``crop`` is padded: white, ignored. An epoch draws ``crops_per_image`` crops of every image.
+    than ``crop`` is padded: white, ignored. An epoch draws ``crops_per_image`` crops of every image, each around a
+    pixel of a class drawn uniformly from those in its mask, so that a rare tissue is seen as often as a common one.
     encoder_lr_factor: how much slower the encoder learns; below 1 for one that starts from trained weights.
     Returns the mean loss of every epoch. ValueError for images and masks that do not belong together.
     """
@@ -76,10 +77,17 @@ def train_segmenter(
 
 
 def _random_crop(image: np.ndarray, mask: np.ndarray, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """One crop (size, size) at a random place, in one of the eight orientations, by torch's global generator."""
-    height, width = mask.shape
-    top = int(torch.randint(max(height - size, 0) + 1, ()))
-    left = int(torch.randint(max(width - size, 0) + 1, ()))
+    """One crop (size, size) around a pixel of a random class, in one of the eight orientations.
+
+    By torch's global generator. The crop stays inside the image where that is large enough.
+    """
+    rows, cols = (torch.randint(side, (500,)).numpy() for side in mask.shape)  # pixels to choose from
+    ids = mask[rows, cols]
+    classes = np.unique(ids[ids != IGNORE])
+    chosen = np.argmax(ids == classes[int(torch.randint(len(classes), ()))]) if len(classes) else 0
+    before = torch.randint(size, (2,)).tolist()  # how far the crop reaches up and left of that pixel
+    top = min(max(rows[chosen] - before[0], 0), max(mask.shape[0] - size, 0))
+    left = min(max(cols[chosen] - before[1], 0), max(mask.shape[1] - size, 0))
     window = (slice(top, top + size), slice(left, left + size))
     x = np.full((size, size, 3), 255, np.uint8)
     y = np.full((size, size), IGNORE, np.uint8)

@@ -74,7 +74,7 @@ def pretrain(
 ) -> list[float]:
     """Train ``encoder`` in place to tell patches apart whatever their crop, orientation and stain.
 
-    patches: uint8 (N, P, P, 3), N >= 2. view_size: side in pixels of the window a view shows, three quarters of P by default.
+    patches: uint8 (N, P, P, 3), N >= 2. view_size: side in pixels of the window a view shows, by default ¾ P.
     Returns the mean NT-Xent loss of every epoch (log(2B - 1) is what a network that knows nothing reaches).
     """
     if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8 or len(patches) < 2:

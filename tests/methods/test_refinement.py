@@ -107,6 +107,17 @@ def test_all_places_and_the_eight_orientations_occur():
     assert len(crops) == 4 * 8
 
 
+def test_a_rare_class_is_cropped_as_often_as_a_common_one():
+    mask = np.zeros((200, 200), np.uint8)
+    mask[:, :10] = 255
+    mask[150:170, 100:120] = 1  # one pixel in a hundred
+    image = np.repeat(mask[..., None], 3, 2)
+    torch.manual_seed(0)
+    crops = [_random_crop(image, mask, 9)[1] for _ in range(400)]
+    assert 0.4 < np.mean([(y == 1).any().item() for y in crops]) < 0.6
+    assert {(9, 9)} == {tuple(y.shape) for y in crops}
+
+
 def test_images_smaller_than_the_crop_are_enough():
     images, masks = halves(2, 10)
     history = train_segmenter(per_pixel(), images, masks, **(SETTINGS | {"epochs": 30, "lr": 0.05}))
