@@ -120,10 +120,13 @@ def dictionary_sheet(
 ) -> Figure:
     """What a person sees when naming clusters: a row of representative patches each, framed in the colour of its name.
 
-    rows: per cluster the patches, uint8 (P, P, 3). names, colours: one a cluster.
+    rows: per cluster the patches, uint8 (P, P, 3), none for an empty cluster. names, colours: one a cluster.
+    ValueError if no cluster has a patch.
     """
+    if not any(len(patches) for patches in rows):
+        raise ValueError("no cluster has a patch to show.")
     lines = -(-len(rows) // columns)
-    strip = gallery(rows[0]).shape
+    strip = gallery(max(rows, key=len)).shape
     width = 5.2
     figure, axes = plt.subplots(
         lines, columns, figsize=(columns * width, lines * (width * strip[0] / strip[1] + 0.22)), squeeze=False
@@ -131,9 +134,11 @@ def dictionary_sheet(
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, patches, name, colour in zip(axes.T.flat, rows, names, colours, strict=False):
+        ax.set_title(name, fontsize=8, pad=2)
+        if len(patches) == 0:
+            continue
         strip_image = gallery(patches)
         ax.imshow(strip_image)
-        ax.set_title(name, fontsize=8, pad=2)
         ax.add_patch(
             Rectangle((-6, -0.5), 5, strip_image.shape[0], facecolor=np.array(colour) / 255, clip_on=False, linewidth=0)
         )

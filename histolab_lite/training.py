@@ -52,6 +52,10 @@ class Checkpoint:
     path: str | Path
     every: int = 100
 
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"a checkpoint is saved every 1 or more steps, not {self.every}.")
+
     def save(self, state: dict) -> None:
         write_atomically(self.path, lambda temporary: torch.save(state, temporary))
 

@@ -129,6 +129,16 @@ def test_dictionary_sheet_shows_every_cluster_with_its_name_and_colour():
         assert to_rgb(shown[name].patches[0].get_facecolor()) == pytest.approx(np.array(colours[i]) / 255)
 
 
+def test_an_empty_cluster_keeps_its_name_on_the_sheet():
+    patch = np.zeros((8, 8, 3), np.uint8)
+    figure = plots.dictionary_sheet([[], [patch, patch]], ["empty", "full"], [(0, 0, 0)] * 2, columns=1)
+    figure.canvas.draw()
+    assert [len(ax.images) for ax in figure.axes] == [0, 1]
+    assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes] == ["empty", "full"]
+    with pytest.raises(ValueError, match="no cluster has a patch"):
+        plots.dictionary_sheet([[], []], ["a", "b"], [(0, 0, 0)] * 2)
+
+
 def test_bars_show_means_and_every_seed():
     _, ax = plt.subplots()
     plots.bars_with_spread(ax, {"DQ": [0.5, 0.7], "CQ": [0.9]}, "Dice")

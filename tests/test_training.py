@@ -427,3 +427,8 @@ def test_a_part_may_learn_more_slowly():
     assert not torch.equal(model["head"].weight, before["head.weight"])
     with pytest.raises(AttributeError):
         fit(model, loss, 4, lr_factors={"nose": 0.1}, **settings)
+
+
+def test_a_checkpoint_every_zero_steps_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="every 1 or more steps"):
+        Checkpoint(tmp_path / "run.pt", every=0)
