@@ -6,7 +6,7 @@ one that was not (on a CPU). Under ``torchrun`` each process takes its share of 
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +113,6 @@ def fit(
     batch_size: int,
     lr: float,
     weight_decay: float = 1e-4,
-    lr_factors: Mapping[str, float] | None = None,
     schedule: Schedule | str = "cosine",
     seed: int = 0,
     device: str | torch.device | None = None,
@@ -127,7 +126,6 @@ def fit(
     loss(model, indices): scalar loss on the samples with these indices, an int64 tensor (b,) on the CPU; it reads the
     data itself and may draw random numbers from torch's global generator. The last, incomplete batch is left out
     unless it is the only one.
-    lr_factors: {submodule: factor}, for parts that learn at lr × factor, such as an encoder that is already trained.
     mixed_precision: bfloat16 autocast; None means on CUDA only.
     checkpoint: where to save and resume. after_epoch(epoch, mean_loss): called at the end of every epoch.
 
@@ -145,7 +143,7 @@ def fit(
         )
     processes.join(device)
     model.to(device).train()
-    optimizer = torch.optim.AdamW(_groups(model, lr_factors or {}), lr=lr, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
     batches = max(n_samples // batch_size, 1)
     total = epochs * batches
     run = {
@@ -174,7 +172,7 @@ def fit(
         indices = processes.share(order[batch * batch_size : (batch + 1) * batch_size])
         torch.manual_seed((seed * 1_000_003 + step) * processes.world + processes.rank)
         for group in optimizer.param_groups:
-            group["lr"] = lr * group["lr_factor"] * schedule(step, total)
+            group["lr"] = lr * schedule(step, total)
         with torch.autocast(device.type, torch.bfloat16) if mixed_precision else nullcontext():
             value = loss(trained, indices)
         mean = processes.mean(value)
@@ -207,15 +205,6 @@ def fit(
     bar.close()
     model.eval()
     return history
-
-
-def _groups(model: nn.Module, factors: Mapping[str, float]) -> list[dict]:
-    """The parameters by learning rate. AttributeError for a submodule that is not there."""
-    slow = {weights: factor for name, factor in factors.items() for weights in model.get_submodule(name).parameters()}
-    groups: dict[float, list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        groups.setdefault(slow.get(parameter, 1.0), []).append(parameter)
-    return [{"params": parameters, "lr_factor": factor} for factor, parameters in groups.items()]
 
 
 def _distribute(model: nn.Module, device: torch.device) -> nn.Module:

@@ -413,22 +413,6 @@ def test_two_processes_are_one_on_the_joined_batch(tmp_path, monkeypatch):
     assert ranks[0]["simclr"] == ranks[1]["simclr"]
 
 
-def test_a_part_may_learn_more_slowly():
-    torch.manual_seed(0)
-    model = nn.ModuleDict({"encoder": nn.Linear(2, 2), "head": nn.Linear(2, 1)})
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-
-    def loss(model, indices):
-        return model["head"](model["encoder"](torch.ones(len(indices), 2))).square().mean()
-
-    settings = {"epochs": 3, "batch_size": 2, "lr": 0.1, "device": "cpu", "progress": None}
-    fit(model, loss, 4, lr_factors={"encoder": 0.0}, **settings)
-    assert torch.equal(model["encoder"].weight, before["encoder.weight"])
-    assert not torch.equal(model["head"].weight, before["head.weight"])
-    with pytest.raises(AttributeError):
-        fit(model, loss, 4, lr_factors={"nose": 0.1}, **settings)
-
-
 def test_a_checkpoint_every_zero_steps_is_refused(tmp_path):
     with pytest.raises(ValueError, match="every 1 or more steps"):
         Checkpoint(tmp_path / "run.pt", every=0)

@@ -25,7 +25,6 @@ def train_segmenter(
     crops_per_image: int = 4,
     batch_size: int = 8,
     lr: float = 1e-2,
-    encoder_lr_factor: float = 1.0,
     stain_strength: float = 0.3,
     seed: int = 0,
     device: str | torch.device | None = None,
@@ -37,7 +36,6 @@ def train_segmenter(
     images: uint8 (H, W, 3) of any sizes; masks: uint8 (H, W) class ids, 255 is left out of the loss. An image smaller
     than ``crop`` is padded: white, ignored. An epoch draws ``crops_per_image`` crops of every image, each around a
     pixel of a class drawn uniformly from those in its mask, so that a rare tissue is seen as often as a common one.
-    encoder_lr_factor: how much slower the encoder learns; below 1 for one that starts from trained weights.
     Returns the mean loss of every epoch. ValueError for images and masks that do not belong together.
     """
     if len(images) != len(masks) or not images:
@@ -67,7 +65,6 @@ def train_segmenter(
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
-        lr_factors={"encoder": encoder_lr_factor} if encoder_lr_factor != 1 else None,
         schedule=Schedule("poly"),
         seed=seed,
         device=device,

@@ -40,6 +40,19 @@ def test_it_starts_from_a_copy_of_a_trained_encoder():
         LinkNet(2, Encoder(0.125, output_stride=8))
 
 
+def test_a_frozen_encoder_keeps_weights_and_statistics_while_the_decoder_learns():
+    torch.manual_seed(0)
+    network = LinkNet(2, 0.125, frozen=True).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, weight_decay=0.1)
+    network(torch.rand(2, 3, 64, 64)).square().mean().backward()
+    optimiser.step()
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert not any(name.startswith("encoder.") for name in changed)
+    assert {name for name, _ in network.named_parameters() if name.startswith(("decoder.", "head."))} <= changed
+    assert LinkNet(2, 0.125).train().encoder.training
+
+
 def test_the_papers_size_has_the_papers_decoder():
     assert LinkNet(2).head[0].in_channels == 32
 
