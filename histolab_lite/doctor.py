@@ -129,12 +129,18 @@ def kernels(folder: Path = KERNELS) -> Iterator[Finding]:
     """Each operation of `histolab_lite.kernels` with the implementations that can run here."""
     import torch
 
-    can_triton = importlib.util.find_spec("triton") is not None and torch.cuda.is_available()
+    installed, gpu = importlib.util.find_spec("triton") is not None, torch.cuda.is_available()
+    state: State
     for operation in sorted(path.parent for path in folder.glob("*/reference.py")):
         have = [name for name in ("reference", "cpu", "triton") if (operation / f"{name}.py").is_file()]
-        usable = [name for name in have if name != "triton" or can_triton]
-        advice = "triton needs an NVIDIA GPU and the package triton" if usable != have else ""
-        yield Finding("kernels", operation.name, "ok", ", ".join(usable), advice)
+        usable = [name for name in have if name != "triton" or (installed and gpu)]
+        if usable == have:
+            state, advice = "ok", ""
+        elif gpu:  # where tensors on the GPU are refused until Triton is there
+            state, advice = "absent", "pip install triton, for tensors on the GPU"
+        else:
+            state, advice = "ok", "triton needs an NVIDIA GPU"
+        yield Finding("kernels", operation.name, state, ", ".join(usable), advice)
 
 
 def tissue() -> Iterator[Finding]:

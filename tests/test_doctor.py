@@ -59,16 +59,23 @@ def test_every_kernel_is_found_with_its_reference() -> None:
     assert all("reference" in backends for backends in found.values())
 
 
-@pytest.mark.parametrize("gpu", [False, True])
-def test_triton_counts_only_with_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: bool) -> None:
+@pytest.mark.parametrize(
+    ("gpu", "installed", "state", "usable", "advice"),
+    [
+        (True, True, "ok", "reference, cpu, triton", ""),
+        (True, False, "absent", "reference, cpu", "pip install triton, for tensors on the GPU"),
+        (False, True, "ok", "reference, cpu", "triton needs an NVIDIA GPU"),
+        (False, False, "ok", "reference, cpu", "triton needs an NVIDIA GPU"),
+    ],
+)
+def test_triton_counts_only_with_a_gpu(tmp_path, monkeypatch, gpu, installed, state, usable, advice) -> None:
     (tmp_path / "op").mkdir()
     for name in ("reference", "cpu", "triton"):
         (tmp_path / "op" / f"{name}.py").touch()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: object() if installed else None)
     (finding,) = doctor.kernels(tmp_path)
-    assert finding.detail == ("reference, cpu, triton" if gpu else "reference, cpu")
-    assert bool(finding.advice) is not gpu
+    assert (finding.state, finding.detail, finding.advice) == (state, usable, advice)
 
 
 def test_absent_and_damaged_data_sets_are_told_apart(tmp_path: Path) -> None:

@@ -4,25 +4,49 @@ Every public function checks its arguments, then picks an implementation by devi
 ``backend``. Asking for one that is not there raises: nothing falls back silently.
 """
 
+import importlib
+import importlib.util
+import os
 from types import ModuleType
 
 import torch
 
 
-def choose_backend(backends: dict[str, ModuleType], backend: str | None, device: torch.device) -> ModuleType:
-    """The implementation to run: the one named, else the fastest one for this device.
+def choose_backend(operation: str, backends: tuple[str, ...], backend: str | None, device: torch.device) -> ModuleType:
+    """The module to run: the one named, else the fastest one for this device.
 
-    ``backends`` maps "reference", "cpu" or "triton" to a module. ValueError for a name that is not in it.
+    operation: the package of the operation, ``__name__`` there. backends: which of "reference", "cpu" and "triton" it
+    has; only the one chosen is imported, so that a machine without Triton can use the others.
+    ValueError for a name that is not in ``backends`` or cannot run on ``device``.
     """
     if backend is None:
-        backend = "triton" if device.type == "cuda" and "triton" in backends else "cpu"
-        backend = backend if backend in backends else "reference"
+        fastest = {"cuda": "triton", "cpu": "cpu"}.get(device.type, "reference")
+        backend = fastest if fastest in backends else "reference"
     if backend not in backends:
         raise ValueError(f"backend {backend!r} is not available here; choose one of {sorted(backends)} or None.")
-    return backends[backend]
+    if backend == "cpu" and device.type != "cpu":
+        raise ValueError(f"backend 'cpu' is not available for tensors on {device}; move them to the CPU or pass None.")
+    if backend == "triton":
+        _require_triton(device)
+    return importlib.import_module(f"{operation}.{backend}")
+
+
+def _require_triton(device: torch.device) -> None:
+    if importlib.util.find_spec("triton") is None:
+        raise ValueError(
+            "backend 'triton' is not available: the package triton is not installed. "
+            "Install it (pip install triton) or pass backend='reference'."
+        )
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError(
+            f"backend 'triton' is not available for tensors on {device}: it needs an NVIDIA GPU. "
+            "To run it slowly, for tests, set TRITON_INTERPRET=1 before Python starts."
+        )
 
 
 def check_finite(name: str, x: torch.Tensor) -> None:
     """ValueError if ``x`` holds NaN or infinity: a silent NaN would spread into every distance."""
-    if not torch.isfinite(x).all():
+    # They spread into the sum, which is one fast pass; a sum may also overflow, hence the second look.
+    total = x.sum(dtype=torch.promote_types(x.dtype, torch.float32))
+    if not torch.isfinite(total) and not torch.isfinite(x).all():
         raise ValueError(f"{name} holds NaN or infinite values; check the features that were passed in.")

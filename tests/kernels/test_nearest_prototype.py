@@ -1,4 +1,4 @@
-"""The nearest prototype is the one a slow loop finds."""
+"""The nearest prototype is the one a slow loop finds, whichever implementation looks for it."""
 
 import math
 
@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histolab_lite.kernels.nearest_prototype import nearest_prototype
+from histolab_lite.kernels.nearest_prototype import cpu, nearest_prototype
+
+both_metrics = pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 
 
 def similarity(a: list[float], b: list[float]) -> float:
@@ -23,20 +25,29 @@ def scores_by_loop(x: torch.Tensor, prototypes: torch.Tensor, metric: str) -> li
     return [[measure(a, b) for b in prototypes.tolist()] for a in x.tolist()]
 
 
-def assert_nearest(x: torch.Tensor, prototypes: torch.Tensor, metric: str, tolerance: float) -> None:
-    index, score = nearest_prototype(x, prototypes, metric)
-    expected = scores_by_loop(x, prototypes, metric)
+def nearest(x: torch.Tensor, prototypes: torch.Tensor, metric: str, backend) -> tuple[torch.Tensor, torch.Tensor]:
+    index, score = nearest_prototype(x.to(backend.device), prototypes.to(backend.device), metric, backend.name)
     assert index.dtype == torch.int64
     assert score.dtype == x.dtype
     assert index.shape == score.shape == (len(x),)
+    return index.cpu(), score.cpu()
+
+
+def assert_nearest(x: torch.Tensor, prototypes: torch.Tensor, metric: str, tolerance: float, backend) -> None:
+    index, score = nearest(x, prototypes, metric, backend)
+    expected = scores_by_loop(x, prototypes, metric)
     for row, i, s in zip(expected, index.tolist(), score.tolist(), strict=True):
         # Of near-ties either may win: what counts is how near the winner is.
         assert row[i] == pytest.approx(max(row), abs=tolerance)
-        assert abs(s) == pytest.approx(abs(row[i]), abs=tolerance)
+        assert (s if metric == "cosine" else -s) == pytest.approx(row[i], abs=tolerance)
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-@settings(max_examples=30, deadline=None)
+def random(n: int, d: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+@both_metrics
+@settings(max_examples=25, deadline=None)
 @given(
     n=st.integers(0, 12),
     k=st.integers(1, 7),
@@ -45,83 +56,132 @@ def assert_nearest(x: torch.Tensor, prototypes: torch.Tensor, metric: str, toler
     duplicates=st.booleans(),
     zeros=st.booleans(),
 )
-def test_agrees_with_the_loop(metric, n, k, d, seed, duplicates, zeros):
-    generator = torch.Generator().manual_seed(seed)
-    x, prototypes = torch.randn(n, d, generator=generator), torch.randn(k, d, generator=generator)
+def test_agrees_with_the_loop(backend, metric, n, k, d, seed, duplicates, zeros):
+    x, prototypes = random(n, d, seed), random(k, d, seed + 1)
     if duplicates:
         prototypes = torch.cat([prototypes, prototypes])
     if zeros and n:
         x[0] = 0
-    assert_nearest(x, prototypes, metric, 1e-5)
+    assert_nearest(x, prototypes, metric, 1e-5, backend)
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@both_metrics
+@pytest.mark.parametrize(
+    ("n", "k", "d"), [(63, 5, 257), (257, 63, 3), (1, 1, 1), (1, 130, 33), (5, 257, 1), (2, 3, 700)]
+)
+def test_sizes_that_fill_no_block(backend, metric, n, k, d):
+    assert_nearest(random(n, d), random(k, d, 1), metric, 1e-4, backend)
+
+
+@both_metrics
+def test_rows_over_several_blocks_of_the_cpu(metric):
+    x, prototypes = random(2 * cpu.ROWS + cpu.IMAGE + 63, 6), random(5, 6, 1)
+    index, score = nearest_prototype(x, prototypes, metric, "cpu")
+    expected_index, expected_score = nearest_prototype(x, prototypes, metric, "reference")
+    torch.testing.assert_close(score, expected_score, atol=1e-5, rtol=1e-5)
+    assert (index != expected_index).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("n", [cpu.IMAGE - 1, cpu.IMAGE, 3 * cpu.IMAGE + 1])
+@pytest.mark.parametrize("k", [1, 30])
+def test_narrow_products_are_the_matrix_product(n, k):
+    x, weights = random(n, 40), random(k, 40, 1)
+    torch.testing.assert_close(cpu.products(x, weights), x @ weights.T, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(cpu.products(x.double(), weights.double()), x.double() @ weights.double().T)
+
+
+@both_metrics
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.half, 4e-3), (torch.bfloat16, 3e-2), (torch.double, 1e-12)])
-def test_other_dtypes_including_a_zero_vector(metric, dtype, tolerance):
-    generator = torch.Generator().manual_seed(0)
-    x, prototypes = (torch.randn(n, 16, generator=generator).to(dtype) for n in (30, 5))
+def test_other_dtypes_including_a_zero_vector(backend, metric, dtype, tolerance):
+    x, prototypes = random(30, 16).to(dtype), random(5, 16, 1).to(dtype)
     x[3] = 0
-    assert_nearest(x, prototypes, metric, tolerance if metric == "cosine" else 4 * tolerance)
+    if dtype == torch.double and backend.name == "triton":
+        with pytest.raises(ValueError, match="float32"):
+            nearest(x, prototypes, metric, backend)
+        return
+    assert_nearest(x, prototypes, metric, tolerance if metric == "cosine" else 4 * tolerance, backend)
 
 
-def test_half_precision_features_whose_squares_overflow():
+def test_half_precision_features_whose_squares_overflow(backend):
     x = torch.tensor([[300.0, 10.0], [10.0, 300.0]], dtype=torch.float16)
-    index, score = nearest_prototype(x, torch.eye(2, dtype=torch.float16))
+    index, score = nearest(x, torch.eye(2, dtype=torch.float16), "cosine", backend)
     assert index.tolist() == [0, 1]
     assert score.tolist() == pytest.approx([0.9995, 0.9995], abs=1e-3)
 
 
-def test_a_dictionary_of_another_dtype_is_not_rounded_to_the_features_dtype():
-    prototypes = torch.tensor([[1.0, 0.0], [1.0, 1e-4]])  # one and the same in float16
-    index, _ = nearest_prototype(torch.tensor([[1.0, 1e-4]], dtype=torch.float16), prototypes, "euclidean")
-    assert index.tolist() == [1]
+def test_a_dictionary_of_another_dtype_is_not_rounded_to_the_features_dtype(backend):
+    prototypes = torch.tensor([[1.0, 0.0], [1.003, 0.0]])  # one and the same in bfloat16
+    x = torch.tensor([[1.0078125, 0.0]]).bfloat16()
+    assert nearest(x, prototypes, "euclidean", backend)[0].tolist() == [1]
 
 
-def test_a_vector_on_a_prototype_far_from_the_origin_is_at_distance_zero():
-    prototypes = torch.tensor([[1e4, 1e4], [1e4, 1e4 + 1]])
-    index, score = nearest_prototype(prototypes.clone(), prototypes, "euclidean")
+def test_a_vector_on_a_prototype_far_from_the_origin_is_at_distance_zero(backend):
+    prototypes = torch.tensor([[1e4, 1e4], [1e4, 1e4 + 30]])
+    index, score = nearest(prototypes.clone(), prototypes, "euclidean", backend)
     assert index.tolist() == [0, 1]
     assert score.tolist() == [0, 0]
 
 
-def test_a_zero_vector_is_similar_to_nothing():
-    _, score = nearest_prototype(torch.zeros(2, 3), torch.randn(4, 3))
+def test_a_zero_vector_is_similar_to_nothing(backend):
+    _, score = nearest(torch.zeros(2, 3), torch.randn(4, 3), "cosine", backend)
     assert score.tolist() == [0, 0]
 
 
-def test_similarity_never_leaves_its_range():
-    x = torch.randn(2000, 7, generator=torch.Generator().manual_seed(0))
-    _, score = nearest_prototype(x, torch.cat([x, -x]))
+def test_a_tiny_vector_has_a_direction_too(backend):
+    index, score = nearest(torch.tensor([[0.0, 1e-10], [-1e-10, 0.0]]), torch.eye(2), "cosine", backend)
+    assert index.tolist() == [1, 1]
+    assert score.tolist() == pytest.approx([1, 0], abs=1e-5)
+
+
+def test_similarity_never_leaves_its_range(backend):
+    x = random(300, 7)
+    _, score = nearest(x, torch.cat([x, -x]), "cosine", backend)
     assert score.max() <= 1
     assert score.min() >= 0.999
 
 
-def test_the_first_of_equal_prototypes_wins():
-    prototypes = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
-    for metric in ("cosine", "euclidean"):
-        assert nearest_prototype(torch.tensor([[1.0, 0.0]]), prototypes, metric)[0].tolist() == [1]
+@both_metrics
+@pytest.mark.parametrize("copies", [2, 100])  # within a block of prototypes, and over several
+def test_the_first_of_equal_prototypes_wins(backend, metric, copies):
+    prototypes = torch.tensor([[0.0, 1.0], *[[1.0, 0.0]] * copies])
+    assert nearest(torch.tensor([[1.0, 0.0]] * 300), prototypes, metric, backend)[0].tolist() == [1] * 300
 
 
-def test_one_prototype_takes_everything():
-    index, score = nearest_prototype(torch.randn(5, 3), torch.randn(1, 3))
-    assert index.tolist() == [0] * 5
-    assert score.shape == (5,)
+@both_metrics
+def test_one_prototype_takes_everything(backend, metric):
+    assert nearest(torch.randn(5, 3), torch.randn(1, 3), metric, backend)[0].tolist() == [0] * 5
 
 
-def test_nothing_in_nothing_out():
-    index, score = nearest_prototype(torch.zeros(0, 3), torch.randn(2, 3))
-    assert index.shape == score.shape == (0,)
-    assert index.dtype == torch.int64
+@both_metrics
+def test_nothing_in_nothing_out(backend, metric):
+    nearest(torch.zeros(0, 3), torch.randn(2, 3), metric, backend)
 
 
-def test_non_contiguous_input():
-    generator = torch.Generator().manual_seed(1)
-    x, prototypes = torch.randn(6, 20, generator=generator).T[::2], torch.randn(12, 4, generator=generator)[:, ::2]
-    x = x[:, :2]
+@both_metrics
+def test_non_contiguous_input(backend, metric):
+    x, prototypes = random(6, 560).T[::2][:, :2], random(12, 4, 1)[:, ::2]
     assert not x.is_contiguous()
     assert not prototypes.is_contiguous()
-    for metric in ("cosine", "euclidean"):
-        assert_nearest(x, prototypes, metric, 1e-5)
+    assert_nearest(x, prototypes, metric, 1e-5, backend)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of NumPy, under the interpreter
+@both_metrics
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("where", [(0, 0), (2, 35), (299, 1)])
+def test_a_feature_that_is_not_finite_is_refused(backend, metric, value, where):
+    x, prototypes = random(300, 36), random(3, 36, 1)
+    prototypes[1] = 0
+    x[where] = value
+    with pytest.raises(ValueError, match="x holds NaN or infinite"):
+        nearest(x, prototypes, metric, backend)
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # of NumPy, under the interpreter
+def test_a_distance_that_the_dtype_cannot_hold_is_refused(backend):
+    x, prototypes = torch.full((1, 4), 6e4).half(), torch.full((1, 4), -6e4).half()
+    with pytest.raises(ValueError, match="overflow torch.float16"):
+        nearest(x, prototypes, "euclidean", backend)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +192,7 @@ def test_non_contiguous_input():
         (torch.zeros(2, 3), torch.zeros(0, 3), {}, "dictionary is empty"),
         (torch.zeros(2, 3), torch.zeros(2, 3), {"metric": "manhattan"}, "'manhattan'"),
         (torch.zeros(2, 3), torch.zeros(2, 3), {"backend": "fpga"}, "'fpga' is not available"),
-        (torch.tensor([[float("nan")]]), torch.zeros(1, 1), {}, "x holds NaN"),
+        (torch.zeros(2, 3), torch.zeros(2, 3, device="meta"), {}, "on one device"),
         (torch.zeros(1, 1), torch.tensor([[float("inf")]]), {}, "prototypes holds NaN"),
         (torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1), {}, "floating point"),
     ],
@@ -140,8 +200,3 @@ def test_non_contiguous_input():
 def test_bad_input_is_refused(x, prototypes, options, message):
     with pytest.raises(ValueError, match=message):
         nearest_prototype(x, prototypes, **options)
-
-
-def test_the_named_backend_runs():
-    x, prototypes = torch.randn(5, 3), torch.randn(2, 3)
-    assert torch.equal(nearest_prototype(x, prototypes)[0], nearest_prototype(x, prototypes, backend="reference")[0])

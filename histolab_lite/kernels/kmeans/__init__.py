@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 
 from histolab_lite.kernels import check_finite, choose_backend
-from histolab_lite.kernels.kmeans import reference
 
+BACKENDS = ("reference", "cpu", "triton")
 INITS = ("k-means++", "random")
 
 
@@ -26,6 +26,7 @@ class KMeansResult(NamedTuple):
     n_iter: torch.Tensor
 
 
+@torch.no_grad()
 def kmeans(
     x: torch.Tensor,
     n_clusters: int | torch.Tensor,
@@ -43,6 +44,10 @@ def kmeans(
     n_init: restarts, of which the one with the least inertia is kept (per problem).
     tol: stop when the centres' summed squared movement falls below ``tol`` × the mean variance of ``x``.
     generator: makes the result reproducible; else torch's global generator is used.
+
+    Given centres are moved in the same way by every backend. Seeds are drawn by each in its own: one generator gives
+    one result a backend, and the CPU's are settled among the leading directions first, which ``n_iter`` leaves out.
+    No gradient passes through.
 
     An empty cluster takes over the point farthest from its centre, so the inertia never rises.
     Raises ValueError for wrong shapes, NaN, k outside 1…N, or a backend that is not there.
@@ -74,6 +79,6 @@ def kmeans(
         raise ValueError(f"init must be one of {INITS} or a tensor of centres, not {init!r}.")
     if n_init < 1 or max_iter < 1:
         raise ValueError(f"n_init and max_iter must be at least 1; got {n_init} and {max_iter}.")
-    implementation = choose_backend({"reference": reference}, backend, x.device)
+    implementation = choose_backend(__name__, BACKENDS, backend, x.device)
     result = KMeansResult(*implementation.kmeans(points, k, start, n_init, max_iter, tol, generator))
     return result if batched else KMeansResult(*(field[0] for field in result))

@@ -4,6 +4,7 @@ The number of candidates tried per seed, 2 + ⌊ln k⌋, is Arthur and Vassilvit
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -86,7 +87,8 @@ def kmeans(
     max_iter: int,
     tol: float,
     generator: torch.Generator | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    lloyd: Callable[..., tuple[torch.Tensor, ...]] = lloyd,
+) -> tuple[torch.Tensor, ...]:
     b, n, d = x.shape
     k_max = int(k.max()) if b else 0
     used = torch.arange(k_max, device=x.device)[None, :] < k[:, None]  # (B, K)

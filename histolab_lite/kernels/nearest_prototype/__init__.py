@@ -7,11 +7,12 @@ Sect. 3.1) or the distance its clusters are made with (Euclidean).
 import torch
 
 from histolab_lite.kernels import check_finite, choose_backend
-from histolab_lite.kernels.nearest_prototype import reference
 
+BACKENDS = ("reference", "cpu", "triton")
 METRICS = ("cosine", "euclidean")
 
 
+@torch.no_grad()
 def nearest_prototype(
     x: torch.Tensor, prototypes: torch.Tensor, metric: str = "cosine", backend: str | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,9 +20,12 @@ def nearest_prototype(
 
     x: (N, D) float, prototypes: (K, D) float on the same device, K >= 1.
     Returns index (N,) int64 and score (N,) in the dtype of ``x``: the cosine similarity in [-1, 1], or the
-    Euclidean distance. A zero vector has similarity 0 to everything.
+    Euclidean distance. A zero vector has similarity 0 to everything. Neither carries a gradient.
 
-    Raises ValueError for wrong shapes, an unknown metric, NaN, or a backend that is not there.
+    The fast backends compare by products, exact to rounding: of prototypes whose squared distances differ by less
+    than about 1e-6 of the squared lengths either may win. The score is that of the winner.
+
+    Raises ValueError for wrong shapes, an unknown metric, NaN, scores that overflow, or a backend that is not there.
     """
     if x.ndim != 2 or prototypes.ndim != 2 or x.shape[1] != prototypes.shape[1]:
         raise ValueError(f"x (N, D) and prototypes (K, D) must share D; got {(*x.shape,)} and {(*prototypes.shape,)}.")
@@ -31,7 +35,13 @@ def nearest_prototype(
         raise ValueError(f"metric must be one of {METRICS}, not {metric!r}.")
     if not (x.is_floating_point() and prototypes.is_floating_point()):
         raise ValueError(f"x and prototypes must be floating point; got {x.dtype} and {prototypes.dtype}.")
-    check_finite("x", x)
+    if x.device != prototypes.device:
+        raise ValueError(f"x and prototypes must be on one device; got {x.device} and {prototypes.device}.")
     check_finite("prototypes", prototypes)
-    implementation = choose_backend({"reference": reference}, backend, x.device)
-    return implementation.nearest_prototype(x, prototypes, metric)
+    implementation = choose_backend(__name__, BACKENDS, backend, x.device)
+    index, score = implementation.nearest_prototype(x, prototypes, metric)
+    # A value of x that is not finite spreads into its score: looking there saves a pass over x.
+    if not torch.isfinite(score).all():
+        check_finite("x", x)
+        raise ValueError(f"scores overflow {score.dtype}; scale x and prototypes down or pass them as float32.")
+    return index, score

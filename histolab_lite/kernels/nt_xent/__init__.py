@@ -5,24 +5,32 @@ Proto2Seg trains its encoder with it (Pan et al., IPMI 2023, Sect. 3.1), tempera
 
 import torch
 
-from histolab_lite.kernels import choose_backend
-from histolab_lite.kernels.nt_xent import reference
+from histolab_lite.kernels import check_finite, choose_backend
+
+BACKENDS = ("reference", "cpu", "triton")
+SMALL = 512  # views whose similarities a CPU's cache holds: streaming them would only cost
 
 
-def nt_xent(
-    z1: torch.Tensor, z2: torch.Tensor, temperature: float = 0.5, backend: str | None = None
-) -> torch.Tensor:
+def nt_xent(z1: torch.Tensor, z2: torch.Tensor, temperature: float = 0.5, backend: str | None = None) -> torch.Tensor:
     """Mean over all 2N views of -log( exp(sim⁺/τ) / Σ_{k ≠ self} exp(sim_k/τ) ), sim the cosine similarity.
 
     z1, z2: (N, D) float, the projections of two views of the same N patches, N >= 2 (one pair has no negative).
-    Returns a scalar; differentiable in both.
+    Returns a float32 scalar, autocast or not; differentiable in both, once ("reference": twice).
+    "cpu" and "triton" take memory O(N·D), "reference" O(N²).
 
-    Raises ValueError for wrong shapes, fewer than two pairs, or a temperature that is not positive.
+    Raises ValueError for wrong shapes, fewer than two pairs, NaN, a temperature that is not positive, or a backend
+    that is not there.
     """
     if z1.ndim != 2 or z1.shape != z2.shape:
         raise ValueError(f"z1 and z2 must both be (N, D); got {(*z1.shape,)} and {(*z2.shape,)}.")
     if len(z1) < 2:
         raise ValueError("a contrastive loss needs at least two pairs: with one there are no negatives.")
+    if z1.shape[1] == 0:
+        raise ValueError("a projection needs at least one number; z1 and z2 have D = 0.")
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, not {temperature}.")
-    return choose_backend({"reference": reference}, backend, z1.device).nt_xent(z1, z2, temperature)
+    check_finite("z1", z1)
+    check_finite("z2", z2)
+    if backend is None and z1.device.type == "cpu" and 2 * len(z1) <= SMALL:
+        backend = "reference"
+    return choose_backend(__name__, BACKENDS, backend, z1.device).nt_xent(z1, z2, temperature)

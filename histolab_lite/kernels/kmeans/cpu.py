@@ -1,0 +1,163 @@
+"""CPU: settle seeds in a few leading directions, then exact Lloyd that skips distances which cannot matter.
+
+Where data are as wide as features are, k-means spends its time multiplying noise. So seeds are drawn and moved among
+the leading directions first (Halko, Martinsson and Tropp, SIAM Review 2011: a range sampled by one power step), and
+few iterations are left for the full width. Those keep Elkan's bounds (ICML 2003): a point nearer to its own centre
+than it can be to any other needs no distance. They go a problem at a time, as one map fits the cache.
+"""
+
+import math
+
+import torch
+
+from histolab_lite.kernels.kmeans.reference import fill_empty_clusters
+from histolab_lite.kernels.nearest_prototype.cpu import products
+
+DIRECTIONS = 32
+SAMPLE = 32768  # points that seeds are settled on, at most
+SPANNING = 2048  # of them, those that span the directions, about
+SETTLING = 20  # iterations at most; what they leave undone the full width does
+
+
+def leading_directions(x: torch.Tensor) -> torch.Tensor:
+    """(D, R) orthonormal, nearly spanning what varies most in centred x (N, D)."""
+    rows = x[torch.linspace(0, len(x) - 1, DIRECTIONS).long()]
+    some = x[:: max(1, len(x) // SPANNING)].contiguous()
+    return torch.linalg.qr(some.T @ products(some, rows)).Q
+
+
+def plus_plus(y: torch.Tensor, k_max: int, generator: torch.Generator | None) -> torch.Tensor:
+    """Greedy k-means++ as in reference.py, points (B, N, R) -> (B, K, R), with points along rows."""
+    b, n, _ = y.shape
+    problem = torch.arange(b)[:, None]
+    trials = 2 + int(math.log(k_max))
+    squares = y.square().sum(2)[:, None, :]  # (B, 1, N)
+
+    def distances(points: torch.Tensor) -> torch.Tensor:  # (B, T, R) -> (B, T, N)
+        bias = squares + points.square().sum(2, keepdim=True)
+        return torch.baddbmm(bias, points, y.transpose(1, 2), alpha=-2).clamp_(min=0)
+
+    centers = y.new_empty(b, k_max, y.shape[2])
+    centers[:, :1] = y[problem, torch.randint(n, (b, 1), generator=generator)]
+    nearest = distances(centers[:, :1])[:, 0]  # (B, N)
+    for i in range(1, k_max):
+        cumulative = nearest.cumsum(1)
+        draws = torch.rand(b, trials, generator=generator) * cumulative[:, -1:]
+        candidates = torch.searchsorted(cumulative, draws, right=True).clamp_(max=n - 1)  # (B, T)
+        after = torch.minimum(distances(y[problem, candidates]), nearest[:, None])
+        best = after.sum(2).argmin(1)
+        nearest = after[problem[:, 0], best]
+        centers[:, i] = y[problem[:, 0], candidates[problem[:, 0], best]]
+    return centers
+
+
+def settle(y: torch.Tensor, centers: torch.Tensor, used: torch.Tensor) -> torch.Tensor:
+    """A few Lloyd iterations on (B, N, R), all problems at once; an empty cluster stays where it is."""
+    y = torch.cat([y, torch.ones_like(y[:, :, :1])], 2)  # the ones carry |c|² into the products, and counts out
+    distances = y.new_empty(*centers.shape[:2], y.shape[1])  # (B, K, N), less |y|²
+    for _ in range(SETTLING):
+        bias = centers.square().sum(2, keepdim=True).masked_fill(~used[:, :, None], float("inf"))
+        torch.bmm(torch.cat([-2 * centers, bias], 2), y.transpose(1, 2), out=distances)
+        nearest = distances.amin(1, keepdim=True)
+        sums = torch.eq(distances, nearest, out=distances) @ y
+        counts = sums[:, :, -1:]
+        moved = torch.where(counts > 0, sums[:, :, :-1] / counts.clamp(min=1), centers)
+        if torch.equal(moved, centers):
+            break
+        centers = moved
+    return centers
+
+
+def seeds(x: torch.Tensor, k: torch.Tensor, init: str, generator: torch.Generator | None) -> torch.Tensor:
+    """Starting centres (B, K, D), settled among the leading directions of a sample of x (B, N, D)."""
+    b, n, d = x.shape
+    k_max = int(k.max())
+    size = min(n, max(SAMPLE, 100 * k_max))
+    rows = torch.randperm(n, generator=generator)[:size] if size < n else slice(None)
+    narrow = min(d, size) <= 2 * DIRECTIONS  # nothing to gain
+    width = d if narrow else DIRECTIONS
+    offsets, bases, y = x.new_empty(b, 1, d), x.new_empty(b, width, d), x.new_empty(b, size, width)
+    points = x.new_empty(size, d)
+    for i in range(b):
+        sample = x[i, rows]
+        offsets[i] = sample.mean(0)
+        torch.sub(sample, offsets[i], out=points)
+        bases[i] = torch.eye(d) if narrow else leading_directions(points).T
+        y[i] = points if narrow else products(points, bases[i])
+    if init == "k-means++":
+        start = plus_plus(y, k_max, generator)
+    else:
+        order = torch.rand(b, size, generator=generator).argsort(1)[:, :k_max]
+        start = y[torch.arange(b)[:, None], order]
+    used = torch.arange(k_max) < k[:, None]
+    return offsets + settle(y, start, used) @ bases
+
+
+def lloyd(
+    x: torch.Tensor, centers: torch.Tensor, max_iter: int, tol: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
+    """One problem: centred x (N, D), centers (K, D) -> labels (N,), centers, inertia, iterations."""
+    n, k = len(x), len(centers)
+    squares = torch.linalg.vector_norm(x, dim=1).square_()
+    threshold = tol * squares.sum() / x.numel()
+
+    def measure(rows: torch.Tensor | slice) -> torch.Tensor:
+        """Squared distances of some points (M, K), never negative."""
+        bias = squares[rows, None] + centers.square().sum(1)
+        return bias.sub_(products(x[rows], centers), alpha=2).clamp_(min=0)
+
+    everyone = slice(None)
+    doubtful: torch.Tensor | slice = everyone
+    labels, sums = torch.zeros(n, dtype=torch.int64), torch.zeros_like(centers)
+    own = x.new_empty(n)  # a point's distance to its own centre is at most this,
+    others = x.new_empty(k, n)  # and to each of the others at least this
+    n_iter, moved = 0, threshold + 1
+    while n_iter < max_iter and moved > threshold:
+        n_iter += 1
+        before = labels.clone()
+        nearest, labels[doubtful] = (distances := measure(doubtful)).min(1)
+        counts = torch.bincount(labels, minlength=k)
+        if not counts.all():
+            nearest, labels = (distances := measure(doubtful := everyone)).min(1)
+            fill_empty_clusters(labels[None], nearest[None], torch.ones(1, k, dtype=torch.bool))
+            counts = torch.bincount(labels, minlength=k)
+        own[doubtful] = nearest.sqrt_()
+        others[:, doubtful] = distances.sqrt_().scatter_(1, labels[doubtful, None], float("inf")).T
+        changed = (labels != before).nonzero()[:, 0]
+        if n_iter == 1 or len(changed) > n // 4:
+            sums = torch.zeros_like(centers).index_add_(0, labels, x)
+        else:
+            sums.index_add_(0, labels[changed], x[changed]).index_add_(0, before[changed], x[changed], alpha=-1)
+        new = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centers)
+        shift = torch.linalg.vector_norm(new - centers, dim=1)
+        centers, moved = new, shift.square().sum()
+        own += shift[labels]
+        others -= shift[:, None]
+        rows = (own >= others.amin(0)).nonzero()[:, 0]
+        doubtful = rows if len(rows) < n // 2 else everyone  # gathering most would cost more than it saves
+    nearest, labels = measure(everyone).min(1)
+    return labels, centers, nearest.sum(), n_iter
+
+
+def kmeans(
+    x: torch.Tensor,
+    k: torch.Tensor,
+    init: str | torch.Tensor,
+    n_init: int,
+    max_iter: int,
+    tol: float,
+    generator: torch.Generator | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    b, n, d = x.shape
+    labels, centers = x.new_zeros(b, n, dtype=torch.int64), x.new_zeros(b, int(k.max()), d)
+    inertia, n_iter = x.new_full((b,), float("inf")), torch.zeros(b, dtype=torch.int64)
+    points = x.new_empty(n, d)
+    for _ in range(1 if isinstance(init, torch.Tensor) else n_init):
+        starts = init if isinstance(init, torch.Tensor) else seeds(x, k, init, generator)
+        for i, used in enumerate(k.tolist()):
+            offset = x[i].mean(0)
+            torch.sub(x[i], offset, out=points)
+            found = lloyd(points, starts[i, :used] - offset, max_iter, tol)
+            if found[2] < inertia[i]:
+                labels[i], centers[i, :used], inertia[i], n_iter[i] = found[0], found[1] + offset, found[2], found[3]
+    return labels, centers, inertia, n_iter

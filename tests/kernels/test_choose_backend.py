@@ -1,0 +1,104 @@
+"""The implementation that runs is the one named, or the fastest for the device; nothing falls back silently."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import histolab_lite.kernels
+from histolab_lite.kernels import check_finite, choose_backend
+
+OPERATIONS = sorted(path.parent.name for path in Path(histolab_lite.kernels.__file__).parent.glob("*/reference.py"))
+ALL = ("reference", "cpu", "triton")
+CPU, CUDA, MPS = map(torch.device, ("cpu", "cuda", "mps"))
+
+
+@pytest.fixture(autouse=True)
+def imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules stand for themselves by name, and Triton is installed, whatever this machine has."""
+    monkeypatch.setattr(histolab_lite.kernels.importlib, "import_module", lambda name: name)
+    monkeypatch.setattr(histolab_lite.kernels.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("backends", "device", "expected"),
+    [
+        (ALL, CPU, "cpu"),
+        (ALL, CUDA, "triton"),
+        (ALL, MPS, "reference"),
+        (("reference", "triton"), CPU, "reference"),
+        (("reference", "cpu"), CUDA, "reference"),
+    ],
+)
+def test_by_default_the_fastest_for_the_device(backends, device, expected):
+    assert choose_backend("op", backends, None, device) == f"op.{expected}"
+
+
+@pytest.mark.parametrize(("name", "device"), [("reference", CPU), ("reference", CUDA), ("cpu", CPU), ("triton", CUDA)])
+def test_the_one_named(name, device):
+    assert choose_backend("op", ALL, name, device) == f"op.{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "message"),
+    [
+        ("abacus", CPU, "'abacus' is not available here; choose one of .*'cpu', 'reference', 'triton'"),
+        ("cpu", CUDA, "'cpu' is not available for tensors on cuda"),
+        ("triton", CPU, "tensors on cpu: it needs an NVIDIA GPU.*TRITON_INTERPRET=1"),
+        ("triton", MPS, "tensors on mps: it needs an NVIDIA GPU"),
+    ],
+)
+def test_what_cannot_run_is_refused(name, device, message):
+    with pytest.raises(ValueError, match=message):
+        choose_backend("op", ALL, name, device)
+
+
+def test_a_backend_the_operation_does_not_have_is_refused():
+    with pytest.raises(ValueError, match="'cpu' is not available here"):
+        choose_backend("op", ("reference",), "cpu", CPU)
+
+
+@pytest.mark.parametrize("name", [None, "triton"])
+def test_a_gpu_without_triton_is_told_so_and_not_served_slowly(monkeypatch, name):
+    monkeypatch.setattr(histolab_lite.kernels.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install triton.* or pass backend='reference'"):
+        choose_backend("op", ALL, name, CUDA)
+    assert choose_backend("op", ALL, "reference", CUDA) == "op.reference"
+
+
+def test_the_interpreter_runs_on_a_cpu_when_it_is_asked_for(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert choose_backend("op", ALL, "triton", CPU) == "op.triton"
+    assert choose_backend("op", ALL, None, CPU) == "op.cpu"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_operation_offers_exactly_the_implementations_in_its_folder(monkeypatch, operation):
+    monkeypatch.undo()
+    package = importlib.import_module(f"histolab_lite.kernels.{operation}")
+    have = {path.stem for path in Path(package.__file__).parent.glob("*.py")} & set(ALL)
+    assert set(package.BACKENDS) == have
+    if importlib.util.find_spec("triton") is None:
+        have -= {"triton"}
+    for name in have:
+        assert callable(getattr(importlib.import_module(f"{package.__name__}.{name}"), operation))
+
+
+def test_triton_is_not_imported_unless_it_is_used():
+    imports = "".join(f"import histolab_lite.kernels.{operation}\n" for operation in OPERATIONS)
+    code = imports + "import sys, torch\nfrom histolab_lite.kernels.kmeans import kmeans\n"
+    code += "kmeans(torch.rand(5, 2), 2)\nprint([name for name in sys.modules if name.startswith('histolab_lite') "
+    code += "and name.endswith('.triton')])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_value_that_is_not_finite_is_refused_by_its_argument_name(value):
+    check_finite("features", torch.full((3,), 3e38))  # whose sum is not finite
+    with pytest.raises(ValueError, match="features holds NaN or infinite"):
+        check_finite("features", torch.tensor([1.0, value]))
