@@ -9,7 +9,7 @@ LESSONS = $(strip $(BIN)/python -m histolab_lite.notebooks $(if $(ONLY),--only "
 	$(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)"))
 
 .DEFAULT_GOAL := help
-.PHONY: help tutorial test notebooks doctor
+.PHONY: help tutorial test notebooks bench doctor
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -30,6 +30,9 @@ test: $(VENV)/.installed-dev ## lint, check types, run every test and every less
 notebooks: $(VENV)/.installed ## re-execute the committed lessons in place, at tutorial size
 	$(LESSONS) --in-place
 
+bench: $(VENV)/.installed-bench ## time the kernels beside the libraries people use today; ONLY=k-means takes some
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only "$(ONLY)") $(if $(OUT),--out "$(OUT)")
+
 doctor: $(VENV)/.installed ## say what is installed, which device and data are found, and what is missing
 	$(BIN)/python -m histolab_lite.doctor
 
@@ -40,6 +43,10 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demos,dev]"
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
 	@touch $(VENV)/.installed $@
 
 $(BIN)/python:
