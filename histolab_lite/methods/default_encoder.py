@@ -75,8 +75,6 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         lr=2e-3,
-        stain_strength=0.7,  # the sources are of several laboratories, those of lesson 01 are not
-        grey=0.2,
         seed=seed,
         checkpoint=Checkpoint(out.with_suffix(".ckpt"), every=50),
         after_epoch=lambda epoch, loss: typer.echo(f"epoch {epoch + 1}: loss {loss:.3f}"),
