@@ -50,3 +50,9 @@ def check_finite(name: str, x: torch.Tensor) -> None:
     total = x.sum(dtype=torch.promote_types(x.dtype, torch.float32))
     if not torch.isfinite(total) and not torch.isfinite(x).all():
         raise ValueError(f"{name} holds NaN or infinite values; check the features that were passed in.")
+
+
+def refuse_second_derivative() -> None:
+    """In a backward pass, gradients are recorded only if they are to be differentiated again."""
+    if torch.is_grad_enabled():
+        raise RuntimeError("this backend differentiates once: for create_graph=True pass backend='reference'")

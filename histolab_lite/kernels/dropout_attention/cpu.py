@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from histolab_lite.kernels import refuse_second_derivative
+
 
 class _DropoutAttention(torch.autograd.Function):
     """m (B, C, X), ω (K, C) -> A·m (B, C, X). Differentiable once."""
@@ -37,12 +39,6 @@ class _DropoutAttention(torch.autograd.Function):
             out.copy_(torch.mul(g, maps.mean(0), out=target).addmm_(weights.T, w))
             weights_gradient.addmm_(w, wide.T)
         return gradient, weights_gradient, None
-
-
-def refuse_second_derivative() -> None:
-    """In a backward pass, gradients are recorded only if they are to be differentiated again."""
-    if torch.is_grad_enabled():
-        raise RuntimeError("this backend differentiates once: for create_graph=True pass backend='reference'")
 
 
 def dropout_attention(features: torch.Tensor, class_weights: torch.Tensor, mu: float) -> torch.Tensor:

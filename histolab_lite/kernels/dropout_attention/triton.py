@@ -9,7 +9,7 @@ import torch
 import triton
 import triton.language as tl
 
-from histolab_lite.kernels.dropout_attention.cpu import refuse_second_derivative
+from histolab_lite.kernels import refuse_second_derivative
 
 CLASSES, CHANNELS, PIXELS = 16, 32, 64  # of a tile; 16 is the least that tl.dot takes
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from histolab_lite.kernels import refuse_second_derivative
+
 ROWS = 128  # of a strip: few enough to stay in cache, enough for the matrix product to run at full speed
 
 
@@ -44,12 +46,6 @@ class _NTXent(torch.autograd.Function):
             below = slice(rows.stop, m)
             gradient[below].addmm_(w[:, rows.stop - start :].T, z[rows])
         return gradient.mul_(upstream / (m * temperature)), None
-
-
-def refuse_second_derivative() -> None:
-    """In a backward pass, gradients are recorded only if they are to be differentiated again."""
-    if torch.is_grad_enabled():
-        raise RuntimeError("this backend differentiates once: for create_graph=True pass backend='reference'")
 
 
 def _strip(buffer: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, temperature: float) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 import triton
 import triton.language as tl
 
-from histolab_lite.kernels.nt_xent.cpu import refuse_second_derivative
+from histolab_lite.kernels import refuse_second_derivative
 
 # A tile of similarities is ROWS × COLUMNS, summed over DEPTH of the D numbers at a time. Exact float32 products hold
 # their operands in registers, which is what keeps these small. The interpreter takes the first without measuring.
