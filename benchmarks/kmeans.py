@@ -109,4 +109,4 @@ def cases() -> list[Case]:
     ]
 
 
-NITER = 20
+NITER = 40

@@ -7,7 +7,6 @@ segmentation an in-target point (eq. 6), their normalised mean (eq. 7). Sect. 5.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import overload
 
 import numpy as np
@@ -17,16 +16,11 @@ import torch.nn.functional as F
 from histolab_lite.data.patches import IGNORE
 from histolab_lite.kernels.chan_vese import chan_vese
 from histolab_lite.kernels.contrast_maps import FLAT, contrast_maps
-from histolab_lite.models.encoder import Encoder, PatchEncoder, load_encoder
+from histolab_lite.models.encoder import Encoder, PatchEncoder, default_encoder
 
 MARGIN = 80  # pixels mirrored around the image: what the first three stages and their windows see past its border
 
 Points = torch.Tensor | np.ndarray | Sequence[Sequence[int]]  # (N, 2) whole numbers, (row, col)
-
-
-@cache
-def _default_encoder() -> PatchEncoder:
-    return load_encoder()
 
 
 def encode(
@@ -45,7 +39,7 @@ def encode(
     between such vectors are correlations: raw ones of a network that ends in a ReLU are all near 1.
     Returns (C, h, w) float32 on the CPU, h = max(1, round(H / stride)); a channel that is constant over the image is 0.
     """
-    encoder = encoder or _default_encoder()
+    encoder = encoder or default_encoder()
     if stride < 1 or not windows or min(windows) < 0:
         raise ValueError(f"stride is at least 1 pixel and a window at least 0, not {stride} and {tuple(windows)}.")
     rgb = np.asarray(rgb)

@@ -7,7 +7,6 @@ direct query (DQ) and cluster-then-query (CQ). The encoder is trained by ``simcl
 
 import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from histolab_lite.kernels.kmeans import kmeans
 from histolab_lite.kernels.nearest_prototype import nearest_prototype
 from histolab_lite.models.checkpoint import read_weights, save_weights
-from histolab_lite.models.encoder import PatchEncoder, load_encoder
+from histolab_lite.models.encoder import PatchEncoder, default_encoder
 
 MIXTURE = -1  # the name of a cluster that is not one tissue: it is left out of the dictionary
 
@@ -150,11 +149,6 @@ def simulate_dictionary(
     return build_dictionary(clusters.centers, name_clusters(fractions, shown, purity), class_names)
 
 
-@cache
-def _default_encoder() -> PatchEncoder:
-    return load_encoder()
-
-
 def encode(
     rgb: np.ndarray, encoder: PatchEncoder | None = None, patch: int | None = 64, stride: int = 16
 ) -> torch.Tensor:
@@ -166,7 +160,7 @@ def encode(
     the network then sees tissue where it saw zeros in training (lesson 03 measures the difference).
     Returns (C, h, w) float32 vectors of length 1, h = max(1, round(H / stride)).
     """
-    encoder = encoder or _default_encoder()
+    encoder = encoder or default_encoder()
     if patch is None:
         return F.normalize(encoder.encode(rgb), dim=0)
     if patch < 1 or stride < 1:
@@ -184,7 +178,7 @@ def embed(patches: np.ndarray, encoder: PatchEncoder | None = None) -> torch.Ten
 
     On the unit sphere Euclidean distance, by which k-means groups, and cosine, by which SimCLR learns, agree.
     """
-    return F.normalize((encoder or _default_encoder()).embed(patches), dim=1)
+    return F.normalize((encoder or default_encoder()).embed(patches), dim=1)
 
 
 def _centres(side: int, stride: int) -> np.ndarray:
@@ -193,9 +187,7 @@ def _centres(side: int, stride: int) -> np.ndarray:
     return np.floor((np.arange(n) + 0.5) * side / n).astype(int)
 
 
-def direct_query(
-    features: torch.Tensor, dictionary: PrototypeDictionary, metric: str = "cosine"
-) -> torch.Tensor:
+def direct_query(features: torch.Tensor, dictionary: PrototypeDictionary, metric: str = "cosine") -> torch.Tensor:
     """DQ: every location takes the class of its nearest prototype. (C, h, w) | (B, C, h, w) -> (h, w) | (B, h, w)."""
     locations, shape = _locations(features, dictionary)
     index, _ = nearest_prototype(locations.flatten(0, 1), dictionary.embeddings.to(features.device), metric)

@@ -6,6 +6,7 @@ IPMI 2023, Sect. 3.1) uses it at width 1 and stride 32. A finer stride replaces 
 """
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,12 @@ def load_encoder(name: str | Path = "default", output_stride: int | None = None)
     encoder = Encoder(len(state["conv1.weight"]) / 64, stride, name=metadata.get("name", Path(name).stem))
     load_state(encoder, state, source=name)
     return encoder.eval()
+
+
+@cache
+def default_encoder() -> PatchEncoder:
+    """The encoder that ships with the package, loaded once; for those who only use it."""
+    return load_encoder()
 
 
 def _strip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
