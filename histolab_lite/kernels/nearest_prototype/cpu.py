@@ -33,6 +33,7 @@ def nearest_prototype(x: torch.Tensor, prototypes: torch.Tensor, metric: str) ->
         center = prototypes.mean(0)
         weights = prototypes - center
         bias = -(weights * (prototypes + center)).sum(1) / 2  # (K,)
+    difference = prototypes.new_empty(min(ROWS, len(x)), x.shape[1])
     for start in range(0, len(x), ROWS):
         rows = slice(start, start + ROWS)
         block = x[rows].to(wide)
@@ -41,6 +42,7 @@ def nearest_prototype(x: torch.Tensor, prototypes: torch.Tensor, metric: str) ->
         if metric == "cosine":
             best = (best / torch.linalg.vector_norm(block, dim=1).clamp(min=1e-12)).clamp(-1, 1)
         else:
-            best = torch.linalg.vector_norm(block - prototypes[nearest], dim=1)
+            apart = torch.index_select(prototypes, 0, nearest, out=difference[: len(block)]).sub_(block)
+            best = torch.linalg.vector_norm(apart, dim=1)
         index[rows], score[rows] = nearest, best
     return index, score
