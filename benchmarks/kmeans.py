@@ -16,6 +16,7 @@ from histolab_lite.kernels.kmeans import kmeans
 D, KINDS, RANK = 512, 40, 32
 MAPS, SIDE, GROUPS = 64, 32, 15
 PATCHES, CLUSTERS = 20_000, 30
+NITER = 40  # of faiss
 
 
 def tissue(generator: torch.Generator) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
@@ -107,6 +108,3 @@ def cases() -> list[Case]:
             check=check_inertia(1.005, float),
         ),
     ]
-
-
-NITER = 40
