@@ -9,7 +9,7 @@ LESSONS = $(strip $(BIN)/python -m histolab_lite.notebooks $(if $(ONLY),--only "
 	$(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)"))
 
 .DEFAULT_GOAL := help
-.PHONY: help tutorial test notebooks bench doctor
+.PHONY: help tutorial demo test notebooks bench doctor
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -21,6 +21,9 @@ help: ## list the commands
 
 tutorial: $(VENV)/.installed ## run the lessons in order, write copies, metrics.json and index.html to runs/
 	$(LESSONS)
+
+demo: $(VENV)/.installed-demo ## click points in a tissue and see it outlined, in the browser on this machine; PORT=7861
+	$(BIN)/python -m demos.click_points $(if $(PORT),--port "$(PORT)")
 
 test: $(VENV)/.installed-dev ## lint, check types, run every test and every lesson at smoke size
 	$(BIN)/ruff check .
@@ -41,9 +44,13 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
+$(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demos]"
+	@touch $(VENV)/.installed $@
+
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demos,dev]"
-	@touch $(VENV)/.installed $@
+	@touch $(VENV)/.installed $(VENV)/.installed-demo $@
 
 $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
