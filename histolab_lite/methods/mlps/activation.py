@@ -1,0 +1,100 @@
+"""Class activation maps: where in a patch the classifier sees a tissue, at several depths from one forward pass.
+
+CAM: Zhou et al., CVPR 2016. Grad-CAM: Selvaraju et al., ICCV 2017, eq. 1 and 2. Grad-CAM++: Chattopadhay et al.,
+WACV 2018, eq. 10 and 19, with y = exp of the logit. The head is linear in the pooled last map, so there the gradient
+of class k is ω_k / HW and nothing is to be propagated. To the maps before it, one backward pass serves every image
+and every map at once, each image with the next of its own tissues: as many passes as the image with the most tissues
+has, whatever the number of classes.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from histolab_lite.methods.mlps.classification import Classifier, check_tags
+from histolab_lite.models.resnet38 import BLOCKS
+
+#: The paper's three, of which the last is the deepest (eq. 13; the authors' code takes b4_5 for b4_3).
+LAYERS = ("b4_3", "b5_2", "bn7")
+METHODS = ("cam", "grad-cam", "grad-cam++")
+
+
+def activation_maps(
+    model: Classifier,
+    images: torch.Tensor,
+    tags: torch.Tensor,
+    layers: Sequence[str] = LAYERS,
+    method: str = "grad-cam",
+) -> dict[str, torch.Tensor]:
+    """Maps ≥ 0 of the tissues that are there: {layer: (B, K, h, w) float32}, 0 for a class that is not tagged.
+
+    images: (B, 3, H, W) in [0, 1]. tags: (B, K) of 0 and 1, on any device. layers: names of ResNet38's maps.
+    method: "cam" (of "bn7" alone), "grad-cam", or "grad-cam++". The network is put into evaluation mode, and the
+    attention is left out, as in ``classify``.
+
+    Raises ValueError for wrong tags, an unknown layer or method, and CAM of a layer that the head does not see.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {METHODS}, not {method!r}.")
+    if method == "cam" and set(layers) != {"bn7"}:
+        raise ValueError(f"CAM needs the layer before the linear head, bn7, not {list(layers)}; take grad-cam.")
+    device = next(model.parameters()).device
+    present = check_tags(tags, len(images), model.n_classes).to(device)
+    model.eval()
+    inner = sorted(set(layers) & set(BLOCKS), key=BLOCKS.index)
+    with torch.inference_mode(False), torch.set_grad_enabled(bool(inner)):
+        # A tensor of inference mode cannot be part of a graph; its clone can.
+        x = images.clone() if images.is_inference() else images
+        maps = model.trunk(x.to(device), {*layers, "bn7"}, graph_from=inner[0] if inner else None)
+        logits = model.head(maps["bn7"].mean((2, 3))).float()
+        gradients = _gradients(logits, [maps[name] for name in inner], present) if inner else {}
+    result = {}
+    with torch.no_grad():
+        for name in layers:
+            m = maps[name].detach().float()
+            if name == "bn7":
+                weights = _constant_gradient(m, model.head.weight.detach().float(), method)
+                cams = torch.einsum("bkc,bchw->bkhw", weights.expand(len(m), -1, -1), m)
+            else:
+                cams = m.new_zeros(*present.shape, *m.shape[2:])
+                for rows, classes, found in gradients:
+                    g = found[inner.index(name)].float()[rows]
+                    weights = _weights(m[rows], g, method)
+                    cams[rows, classes] = torch.einsum("bc,bchw->bhw", weights, m[rows])
+            result[name] = cams.relu_().masked_fill_(~present[:, :, None, None], 0)
+    return result
+
+
+def _gradients(
+    logits: torch.Tensor, maps: list[torch.Tensor], present: torch.Tensor
+) -> list[tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, ...]]]:
+    """For every pass: the images that took part, the class of each, and the gradients in the maps, of all images."""
+    place = present.cumsum(1) * present  # 1 for the first tissue of an image, 2 for its second, …
+    passes = int(place.max()) if place.numel() else 0
+    found = []
+    for number in range(1, passes + 1):
+        rows, classes = (place == number).nonzero(as_tuple=True)
+        score = logits[rows, classes].sum()  # images do not touch in evaluation mode: each keeps its own gradient
+        found.append((rows, classes, torch.autograd.grad(score, maps, retain_graph=number < passes)))
+    return found
+
+
+def _weights(m: torch.Tensor, g: torch.Tensor, method: str) -> torch.Tensor:
+    """Weight of every channel (B, C) from maps and their gradients (B, C, h, w)."""
+    if method == "grad-cam":
+        return g.mean((2, 3))
+    # α = g² / (2g² + g³ Σm) where g > 0. Maps before a ReLU may have Σm < 0, which the derivation rules out: then 0.
+    alpha = 1 / (2 + m.sum((2, 3), keepdim=True).relu() * g.relu())
+    return (alpha * g.relu()).sum((2, 3))
+
+
+def _constant_gradient(m: torch.Tensor, omega: torch.Tensor, method: str) -> torch.Tensor:
+    """The same (1 or B, K, C) for the last map, whose gradient is ω / HW at every pixel."""
+    pixels = m.shape[2] * m.shape[3]
+    if method == "cam":
+        return omega[None]
+    if method == "grad-cam":
+        return omega[None] / pixels
+    total = m.sum((2, 3))[:, None]  # (B, 1, C); rectified, so never negative
+    g = (omega / pixels).relu()[None]
+    return pixels * g / (2 + total * g)

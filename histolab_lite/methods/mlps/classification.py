@@ -1,0 +1,141 @@
+"""Phase one: a network learns which tissues a patch shows, from ticks alone (Sect. III-A).
+
+Where the authors' code differs from the paper, the paper is followed: see ``attention``. Their code also freezes the
+first blocks and every batch normalisation, drops half of the features before pooling, and gives the head ten times
+the learning rate, of none of which the paper speaks.
+"""
+
+from dataclasses import asdict
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from histolab_lite.data.augment import StainJitter
+from histolab_lite.kernels.dropout_attention import dropout_attention
+from histolab_lite.methods.mlps.attention import PROGRESSIVE, DropoutCoefficient
+from histolab_lite.models.resnet38 import ResNet38
+from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
+
+
+class Classifier(nn.Module):
+    """ResNet38, global average pooling and a linear layer: (B, 3, H, W) in [0, 1] -> logits (B, K) (eq. 5).
+
+    trunk: a ResNet38 to start from (``load_resnet38``), which is trained in place, or a width, for random weights.
+    """
+
+    def __init__(self, n_classes: int, trunk: ResNet38 | float = 1.0) -> None:
+        super().__init__()
+        if n_classes < 2:
+            raise ValueError(f"tissues are told apart, so there are at least two classes, not {n_classes}.")
+        self.n_classes = n_classes
+        self.trunk = trunk if isinstance(trunk, ResNet38) else ResNet38(trunk)
+        self.head = nn.Linear(self.trunk.channels, n_classes, bias=False)  # its weights are ω of eq. 5 and 7
+        nn.init.xavier_uniform_(self.head.weight)
+
+    def forward(self, x: torch.Tensor, mu: float | None = None) -> torch.Tensor:
+        """mu: the coefficient of dropout attention; None leaves the attention out, as after training."""
+        m = self.trunk(x)["bn7"]
+        if mu is not None:
+            m = dropout_attention(m, self.head.weight, mu)  # eq. 4
+        return self.head(m.mean((2, 3)))
+
+
+class _Steps:
+    """How many batches were seen, for μ to go on where a killed run was; ValueError for another attention."""
+
+    def __init__(self, attention: DropoutCoefficient | None) -> None:
+        self.done = 0
+        self.attention = asdict(attention) if attention else {}
+
+    def state_dict(self) -> dict:
+        return {"done": self.done, "attention": self.attention}
+
+    def load_state_dict(self, state: dict) -> None:
+        if state["attention"] != self.attention:
+            raise ValueError(
+                f"the checkpoint was trained with another attention ({state['attention'] or 'none'} instead of "
+                f"{self.attention or 'none'}); delete it or name another file."
+            )
+        self.done = state["done"]
+
+
+def train_classifier(
+    model: Classifier,
+    patches: np.ndarray,
+    tags: np.ndarray,
+    *,
+    attention: DropoutCoefficient | None = PROGRESSIVE,
+    epochs: int = 20,
+    batch_size: int = 20,
+    lr: float = 1e-3,
+    stain_strength: float = 0.3,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    checkpoint: Checkpoint | None = None,
+    progress: str | None = "classifier",
+) -> list[float]:
+    """Train ``model`` in place with the multi-label soft margin loss; returns the mean loss of every epoch.
+
+    patches: uint8 (N, H, W, 3). tags: (N, K) of 0 and 1, or of False and True: which tissues a patch shows.
+    attention: PROGRESSIVE is the paper's; ``constant(0.7)`` its ablation, None no attention.
+    stain_strength: 0 is the paper's, which only flips. The paper's optimizer is SGD at a rate of 0.01 with polynomial
+    decay; here it is AdamW, with the same decay.
+
+    Raises ValueError for patches and tags that do not belong together.
+    """
+    targets = check_tags(tags, len(patches), model.n_classes).float()
+    if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8:
+        raise ValueError(f"expected patches, uint8 (N, H, W, 3); got {patches.dtype} {patches.shape}.")
+    device = pick_device(device)
+    jitter = StainJitter(stain_strength).to(device)
+    steps = _Steps(attention)
+    batches = max(len(patches) // batch_size, 1)
+
+    def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
+        x = torch.from_numpy(patches[indices.numpy()]).to(device).permute(0, 3, 1, 2).float() / 255
+        with torch.no_grad():
+            x = jitter(x)
+            for axis in (2, 3):
+                flipped = torch.rand(len(x), 1, 1, 1, device=device) < 0.5
+                x = torch.where(flipped, x.flip(axis), x)
+        mu = attention(steps.done // batches) if attention else None
+        steps.done += 1
+        return F.multilabel_soft_margin_loss(model(x, mu).float(), targets[indices].to(device))
+
+    return fit(
+        model,
+        loss,
+        len(patches),
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        schedule=Schedule("poly"),
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
+        extra=steps,
+    )
+
+
+@torch.inference_mode()
+def classify(model: Classifier, images: torch.Tensor, mu: float | None = None) -> torch.Tensor:
+    """Probability of every tissue being there, ŷ: images (B, 3, H, W) in [0, 1] -> (B, K) float32.
+
+    The paper's words place the attention in training, and its authors' code leaves it out afterwards; eq. 5 has it.
+    mu: leave it out (None), or keep it at this coefficient, e.g. that of the last epoch.
+    """
+    model.eval()
+    return model(images.to(next(model.parameters()).device), mu).float().sigmoid()
+
+
+def check_tags(tags: np.ndarray | torch.Tensor, n_images: int, n_classes: int) -> torch.Tensor:
+    """Tags (N, K) as bool. ValueError for another shape, or values other than 0 and 1."""
+    found = torch.as_tensor(tags)
+    if found.shape != (n_images, n_classes):
+        raise ValueError(f"expected tags of {n_images} images and {n_classes} classes; got {(*found.shape,)}.")
+    if not ((found == 0) | (found == 1)).all():
+        raise ValueError("a tag is 0, the tissue is absent, or 1, it is present.")
+    return found.bool()

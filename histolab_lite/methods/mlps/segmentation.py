@@ -1,0 +1,162 @@
+"""Phase two: a segmentation network learns from the pseudo masks of several layers at once (Sect. III-B1, eq. 13).
+
+The authors' code starts from a DeepLabV3+ on a ResNet101 that was trained on other masks, with SGD, at a learning
+rate of 0.01 where the paper says 0.07; the paper names neither. Here training starts from scratch, with AdamW.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import segmentation_models_pytorch as smp
+import torch
+import torch.nn.functional as F
+from kornia.augmentation import RandomGaussianBlur
+from torch import nn
+
+from histolab_lite.data.augment import StainJitter
+from histolab_lite.data.patches import IGNORE
+from histolab_lite.models.segmenters import LinkNet
+from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
+
+#: λ of eq. 13.
+WEIGHTS = {"b4_3": 0.2, "b5_2": 0.2, "bn7": 0.6}
+
+
+class DeepLab(nn.Module):
+    """DeepLabV3+ (Chen et al., ECCV 2018) by segmentation-models-pytorch, from random weights.
+
+    (B, 3, H, W) in [0, 1], any H and W -> logits (B, K, H, W). encoder: one of smp's, e.g. "resnet101", the authors'.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    STRIDE = 16
+
+    def __init__(self, n_classes: int, encoder: str = "resnet18", decoder_channels: int = 256) -> None:
+        super().__init__()
+        if n_classes < 2:
+            raise ValueError(f"a segmentation needs at least two classes, not {n_classes}.")
+        self.n_classes = n_classes
+        self.network = smp.DeepLabV3Plus(
+            encoder, encoder_weights=None, decoder_channels=decoder_channels, classes=n_classes
+        )
+        self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[2:]
+        missing = (-width % self.STRIDE, -height % self.STRIDE)
+        x = F.pad((x - self.mean) / self.std, (0, missing[0], 0, missing[1]), mode="replicate")
+        return self.network(x)[:, :, :height, :width]
+
+
+def multi_layer_loss(
+    logits: torch.Tensor, masks: Mapping[str, torch.Tensor], weights: Mapping[str, float] | None = None
+) -> torch.Tensor:
+    """Σ_i λ_i · mean cross-entropy with the mask of layer i, of its pixels that are not 255 (eq. 13).
+
+    logits: (B, K, H, W). masks: {layer: (B, H, W) class ids}. weights: {layer: λ}; None means the paper's.
+    """
+    total = logits.new_zeros((), dtype=torch.float32)
+    for layer, weight in (WEIGHTS if weights is None else weights).items():
+        target = masks[layer].long()
+        kept = (target != IGNORE).sum().clamp(min=1)
+        total = total + weight * F.cross_entropy(logits.float(), target, ignore_index=IGNORE, reduction="sum") / kept
+    return total
+
+
+class _Layers:
+    """The λ of a run, so that a checkpoint is not resumed with others."""
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        self.weights = dict(weights)
+
+    def state_dict(self) -> dict:
+        return {"weights": self.weights}
+
+    def load_state_dict(self, state: dict) -> None:
+        if state["weights"] != self.weights:
+            raise ValueError(
+                f"the checkpoint was trained with weights {state['weights']} instead of {self.weights}; "
+                "delete it or name another file."
+            )
+
+
+def train_segmenter(
+    model: DeepLab | LinkNet,
+    patches: np.ndarray,
+    masks: Mapping[str, np.ndarray | torch.Tensor],
+    *,
+    weights: Mapping[str, float] | None = None,
+    epochs: int = 20,
+    batch_size: int = 20,
+    lr: float = 1e-3,
+    stain_strength: float = 0.3,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    checkpoint: Checkpoint | None = None,
+    progress: str | None = "segmenter",
+) -> list[float]:
+    """Train ``model`` in place with ``multi_layer_loss``; returns the mean loss of every epoch.
+
+    patches: uint8 (N, H, W, 3). masks: {layer: uint8 (N, H, W)} as ``pseudo_masks`` returns them, 255 is left out;
+    one of any name, with ``weights`` naming it alone, is a single layer of the ablation, or the true masks.
+    Patches are flipped and blurred as in the paper; stain_strength 0 leaves their colours, as the paper does.
+
+    Raises ValueError for patches and masks that do not belong together, for a checkpoint of other weights, and for
+    batches of one, which the image pooling of DeepLabV3+ cannot normalise.
+    """
+    weights = WEIGHTS if weights is None else weights
+    targets = _check(patches, masks, weights, model.n_classes)
+    if min(batch_size, len(patches)) < 2:
+        raise ValueError(f"DeepLabV3+ learns from two patches at a time or more; got {len(patches)}.")
+    device = pick_device(device)
+    jitter = StainJitter(stain_strength).to(device)
+    blur = RandomGaussianBlur((5, 5), (0.1, 1.0), p=0.5)
+
+    def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
+        x = torch.from_numpy(patches[indices.numpy()]).to(device).permute(0, 3, 1, 2).float() / 255
+        batch = {layer: target[indices].to(device) for layer, target in targets.items()}
+        with torch.no_grad():
+            x = blur(jitter(x))
+            for axis in (1, 2):
+                flipped = torch.rand(len(x), 1, 1, device=device) < 0.5
+                x = torch.where(flipped[:, None], x.flip(axis + 1), x)
+                batch = {layer: torch.where(flipped, y.flip(axis), y) for layer, y in batch.items()}
+        return multi_layer_loss(model(x), batch, weights)
+
+    return fit(
+        model,
+        loss,
+        len(patches),
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        schedule=Schedule("poly"),
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
+        extra=_Layers(weights),
+    )
+
+
+def _check(
+    patches: np.ndarray,
+    masks: Mapping[str, np.ndarray | torch.Tensor],
+    weights: Mapping[str, float],
+    n_classes: int,
+) -> dict[str, torch.Tensor]:
+    """The masks that have a weight, as tensors."""
+    if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8:
+        raise ValueError(f"expected patches, uint8 (N, H, W, 3); got {patches.dtype} {patches.shape}.")
+    if not weights or min(weights.values()) < 0 or not weights.keys() <= masks.keys():
+        raise ValueError(f"every weight λ >= 0 needs a mask of its layer; got {dict(weights)} and {sorted(masks)}.")
+    targets = {layer: torch.as_tensor(np.asarray(masks[layer])) for layer in weights}
+    for layer, target in targets.items():
+        if target.shape != patches.shape[:3]:
+            raise ValueError(f"the masks of {layer} are {(*target.shape,)}, the patches {patches.shape[:3]}.")
+        found = target[target != IGNORE]
+        if found.numel() and int(found.max()) >= n_classes:
+            raise ValueError(f"{layer} holds class {int(found.max())}, but the network has {n_classes} classes.")
+    return targets
