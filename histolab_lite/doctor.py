@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 PACKAGE = "histolab-lite"
-EXTRAS = ("demos", "dev")
+EXTRAS = ("demos", "cluster", "dev")
 KERNELS = Path(__file__).with_name("kernels")
 REPORTED = (PACKAGE, "torch", "torchvision", "timm", "numpy", "scikit-learn", "openslide-python")
 MARKS = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "problem": "[bold red]problem[/]"}

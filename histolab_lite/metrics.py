@@ -10,7 +10,13 @@ import numpy as np
 import torch
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
-from torchmetrics.functional.classification import multiclass_confusion_matrix
+from torchmetrics.functional.classification import (
+    binary_accuracy,
+    binary_auroc,
+    binary_cohen_kappa,
+    binary_f1_score,
+    multiclass_confusion_matrix,
+)
 
 from histolab_lite.data.patches import IGNORE
 
@@ -69,6 +75,45 @@ def segmentation_scores(
         iou = hits / (true + claimed - hits)
         accuracy = hits.sum() / counts.sum()
     return SegmentationScores(dice, iou, float(accuracy))
+
+
+@dataclass(frozen=True)
+class BinaryScores:
+    """Of a target against the rest: those of Table 1 of Zhang et al., CVPR 2023. NaN where not defined."""
+
+    dice: float
+    accuracy: float
+    kappa: float
+    auc: float
+
+
+def binary_scores(
+    probabilities: Iterable[np.ndarray | torch.Tensor], masks: Iterable[np.ndarray | torch.Tensor]
+) -> BinaryScores:
+    """Dice, accuracy and Cohen's κ at 0.5, and the area under the ROC curve, by torchmetrics, pooled over all pixels.
+
+    probabilities: of the target, (H, W) float in [0, 1]. masks: (H, W), 1 or True in the target, 0 outside, 255 left
+    out. The area is exact: every probability that occurs is a threshold.
+    ValueError for no pair, unequal numbers or sizes, or other values.
+    """
+    pairs = [(torch.as_tensor(np.asarray(p)), _ids(mask)) for p, mask in zip(probabilities, masks, strict=True)]
+    if not pairs:
+        raise ValueError("there is no mask to score.")
+    for p, mask in pairs:
+        if p.shape != mask.shape:
+            raise ValueError(f"probabilities {(*p.shape,)} and mask {(*mask.shape,)} differ in size.")
+    p, y = torch.cat([p.flatten().float() for p, _ in pairs]), torch.cat([mask.flatten() for _, mask in pairs])
+    p, y = p[y != IGNORE], y[y != IGNORE]
+    if not ((p >= 0) & (p <= 1)).all() or not ((y == 0) | (y == 1)).all():
+        raise ValueError(f"probabilities lie in [0, 1], and a mask holds 0, 1 and {IGNORE} only.")
+    claimed = (p >= 0.5).long()  # torchmetrics alone would claim above 0.5 only
+    both = 0 < int(y.sum()) < len(y)
+    return BinaryScores(
+        float(binary_f1_score(claimed, y)) if (claimed | y).any() else float("nan"),
+        float(binary_accuracy(claimed, y)) if len(y) else float("nan"),
+        float(binary_cohen_kappa(claimed, y)) if len(y) else float("nan"),
+        float(binary_auroc(p, y)) if both else float("nan"),
+    )
 
 
 def knn_accuracy(

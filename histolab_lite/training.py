@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -20,6 +21,16 @@ from tqdm.auto import tqdm
 from histolab_lite.models.checkpoint import write_atomically
 
 Loss = Callable[[nn.Module, torch.Tensor], torch.Tensor]
+
+
+class Stateful(Protocol):
+    """What a run's outcome depends on beside network and optimizer, such as targets that change during training."""
+
+    def state_dict(self) -> dict:
+        """Tensors, numbers, strings and lists or dicts of them."""
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from there."""
 
 
 @dataclass
@@ -120,6 +131,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     progress: str | None = "training",
     after_epoch: Callable[[int, float], None] | None = None,
+    extra: Stateful | None = None,
 ) -> list[float]:
     """Train ``model`` in place with AdamW; returns the mean loss of every epoch.
 
@@ -128,6 +140,7 @@ def fit(
     unless it is the only one.
     mixed_precision: bfloat16 autocast; None means on CUDA only.
     checkpoint: where to save and resume. after_epoch(epoch, mean_loss): called at the end of every epoch.
+    extra: saved in the checkpoint, after ``after_epoch``, and given its state back on resuming.
 
     Raises ValueError for no data, bad settings, or a checkpoint of another run; FloatingPointError when the loss is
     no longer finite (nothing is saved then).
@@ -155,10 +168,14 @@ def fit(
         "schedule": f"{schedule.kind}, warm-up {schedule.warmup}",
         "seed": seed,
     }
+    if extra:
+        run["extra"] = type(extra).__name__
     done, losses = 0, []  # losses of the steps done in the current epoch, then means of finished epochs
     history: list[float] = []
     state = checkpoint.load(run, device) if checkpoint else None
     if state:
+        if extra:
+            extra.load_state_dict(state["extra"])
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         done, losses, history = state["step"], state["losses"], state["history"]
@@ -198,6 +215,7 @@ def fit(
                     "optimizer": optimizer.state_dict(),
                     "losses": losses,
                     "history": history,
+                    "extra": extra.state_dict() if extra else None,
                 }
             )
         bar.set_postfix(epoch=f"{epoch + 1}/{epochs}", loss=f"{mean:.3f}", refresh=False)

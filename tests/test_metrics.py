@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from histolab_lite.metrics import confusion, knn_accuracy, segmentation_scores
+from histolab_lite.metrics import binary_scores, confusion, knn_accuracy, segmentation_scores
 
 
 @settings(max_examples=40, deadline=None)
@@ -94,6 +94,64 @@ def test_an_id_that_is_no_class_is_refused_not_miscounted(wrong):
     if wrong != 255:
         with pytest.raises(ValueError, match="target holds ids"):
             confusion(np.zeros((1, 2)), np.array([[0, wrong]]), 3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), images=st.integers(1, 3))
+def test_binary_scores_are_those_of_loops_over_pixels_and_pairs_of_pixels(data, images):
+    probabilities, masks = [], []
+    for _ in range(images):
+        shape = data.draw(hnp.array_shapes(min_dims=2, max_dims=2, max_side=4))
+        tied = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
+        probabilities.append(data.draw(hnp.arrays(np.float32, shape, elements=tied)))
+        masks.append(data.draw(hnp.arrays(np.uint8, shape, elements=st.sampled_from([0, 1, 255]))))
+    pixels = [
+        (float(p), int(y))
+        for probability, mask in zip(probabilities, masks, strict=True)
+        for p, y in zip(probability.flat, mask.flat, strict=True)
+        if y != 255
+    ]
+    scores = binary_scores(probabilities, masks)
+    n = len(pixels)
+    hits = sum(p >= 0.5 and y == 1 for p, y in pixels)
+    claimed, true = sum(p >= 0.5 for p, _ in pixels), sum(y for _, y in pixels)
+    right = sum((p >= 0.5) == y for p, y in pixels)
+    expected = {"dice": math.nan, "accuracy": math.nan, "kappa": math.nan, "auc": math.nan}
+    if claimed + true:
+        expected["dice"] = 2 * hits / (claimed + true)
+    if n:
+        expected["accuracy"] = right / n
+        chance = (claimed * true + (n - claimed) * (n - true)) / n**2
+        expected["kappa"] = (right / n - chance) / (1 - chance) if chance < 1 else math.nan
+    if 0 < true < n:
+        inside, outside = ([p for p, y in pixels if y == side] for side in (1, 0))
+        wins = sum((p > q) + (p == q) / 2 for p in inside for q in outside)
+        expected["auc"] = wins / (len(inside) * len(outside))
+    for name, value in expected.items():
+        assert getattr(scores, name) == pytest.approx(value, abs=1e-5, nan_ok=True), name
+
+
+def test_binary_scores_take_tensors_booleans_and_views():
+    p = torch.tensor([[0.9, 0.2], [0.6, 0.1]])
+    mask = np.array([[False, True], [False, True]])[:, ::-1]
+    scores = binary_scores([p], [mask])
+    assert (scores.dice, scores.accuracy, scores.kappa, scores.auc) == pytest.approx((1, 1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "masks", "message"),
+    [
+        ([], [], "no mask"),
+        ([np.zeros((2, 2))], [np.zeros((2, 3))], "differ in size"),
+        ([np.full((1, 1), 1.5)], [np.zeros((1, 1))], "lie in"),
+        ([np.full((1, 1), np.nan)], [np.zeros((1, 1))], "lie in"),
+        ([np.zeros((1, 1))], [np.full((1, 1), 2)], "0, 1 and 255 only"),
+        ([np.zeros((1, 1))], [], "shorter"),
+    ],
+)
+def test_probabilities_and_masks_that_do_not_fit_are_refused(probabilities, masks, message):
+    with pytest.raises(ValueError, match=message):
+        binary_scores(probabilities, masks)
 
 
 def test_knn_votes_by_angle_and_weighs_classes_alike():

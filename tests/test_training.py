@@ -1,6 +1,7 @@
 """The training loop: it learns, follows its schedule, survives being killed, and is one run on many processes."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -223,6 +224,55 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_anything_is_saved(tmp_pat
     assert torch.load(checkpoint.path, weights_only=True)["step"] == 2
 
 
+class Counter:
+    """Something that a run's outcome depends on, beside the network."""
+
+    def __init__(self) -> None:
+        self.count = torch.zeros(())
+
+    def state_dict(self) -> dict:
+        return {"count": self.count}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.count = state["count"]
+
+
+@pytest.mark.parametrize(("after", "every"), [(1, 1), (6, 4), (8, 4)])
+def test_extra_state_is_saved_after_the_epoch_and_given_back(tmp_path, after, every):
+    def run(extra, stop=math.inf, **changes):
+        steps = 0
+
+        def loss(model, indices):
+            nonlocal steps
+            steps += 1
+            if steps > stop:
+                raise Stop
+            extra.count = extra.count + 1
+            return squared_error(model, indices) * extra.count
+
+        def after_epoch(epoch, mean):
+            extra.count = extra.count * 10
+
+        return train(linear(), loss, extra=extra, after_epoch=after_epoch, **changes)
+
+    whole, killed, resumed = Counter(), Counter(), Counter()
+    history = run(whole)
+    checkpoint = Checkpoint(tmp_path / "run.pt", every)
+    with pytest.raises(Stop):
+        run(killed, after, checkpoint=checkpoint)
+    assert run(resumed, checkpoint=checkpoint) == history
+    assert resumed.count == whole.count == ((4 * 10 + 4) * 10 + 4) * 10
+
+
+def test_a_checkpoint_with_and_one_without_extra_state_are_of_different_runs(tmp_path):
+    train(linear(), checkpoint=Checkpoint(tmp_path / "without.pt"))
+    train(linear(), checkpoint=Checkpoint(tmp_path / "with.pt"), extra=Counter())
+    with pytest.raises(ValueError, match="other settings"):
+        train(linear(), checkpoint=Checkpoint(tmp_path / "without.pt"), extra=Counter())
+    with pytest.raises(ValueError, match="other settings"):
+        train(linear(), checkpoint=Checkpoint(tmp_path / "with.pt"))
+
+
 @pytest.mark.parametrize("changes", [{"epochs": 0}, {"batch_size": 0}])
 def test_nothing_to_train_is_refused(changes):
     with pytest.raises(ValueError, match="nothing to train"):
@@ -308,7 +358,7 @@ def test_killed_in_mid_epoch_and_started_again_simclr_ends_bit_identical(tmp_pat
         assert torch.equal(resumed["weights"][key], value), key
 
 
-TOGETHER = '''
+TOGETHER = """
 import json, sys
 from pathlib import Path
 import numpy as np
@@ -381,7 +431,7 @@ if __name__ == "__main__":
     dist.init_process_group("gloo")
     Path(f"rank{dist.get_rank()}.json").write_text(json.dumps(everything()))
     dist.destroy_process_group()
-'''
+"""
 
 
 def test_two_processes_are_one_on_the_joined_batch(tmp_path, monkeypatch):

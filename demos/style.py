@@ -1,0 +1,47 @@
+"""How the demos look, and how they are served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+from demos.uploads import LARGEST_FILE
+
+CSS = Path(__file__).with_name("style.css")
+
+NO_DEVICE = "For teaching and research. Not a medical device: nothing here may guide a diagnosis."
+
+
+def theme() -> gr.themes.Base:
+    """System fonts: the page asks no other server for anything."""
+    return gr.themes.Default(
+        primary_hue="blue",
+        neutral_hue="slate",
+        radius_size="sm",
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
+        font_mono=["ui-monospace", "Consolas", "monospace"],
+    )
+
+
+def launch(page: gr.Blocks, host: str, port: int | None) -> None:
+    """Serve a page until Ctrl-C. It shows no file of the server's disk and no traceback, and asks no other server."""
+    page.queue(max_size=100, default_concurrency_limit=2, api_open=False)
+    _, url, _ = page.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        theme=theme(),
+        css_paths=CSS,
+        footer_links=[],
+        max_file_size=LARGEST_FILE,
+        state_session_capacity=200,
+        show_error=False,
+        ssr_mode=False,
+        enable_monitoring=False,
+        run_history=False,
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    print(f"Open {url}", flush=True)
+    page.block_thread()

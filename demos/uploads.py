@@ -1,0 +1,132 @@
+"""A visitor's own picture, read with suspicion: what it is decides, never what it is called.
+
+Whatever is wrong with it is said in a sentence, without a path and without a traceback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from demos.pictures import Picture, make_picture
+
+LARGEST_FILE = 20 * 10**6  # bytes
+LARGEST_PICTURE = 25 * 10**6  # pixels
+SMALLEST_SIDE = 32
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+PLAUSIBLE_MPP = (0.05, 20.0)  # 96 dpi, which many programs write without meaning it, would be 265 µm
+TURNED = "The file asks to be shown turned, as here; in a program that ignores this the outline will not fit."
+RESOLUTION_UNIT, UNITS = 296, {2: 25_400.0, 3: 10_000.0}  # TIFF tag; µm an inch, a centimetre
+
+
+class UploadError(ValueError):
+    """A file that cannot be used. The message is for the visitor."""
+
+
+def read_upload(path: str | Path, forget: bool = False) -> Picture:
+    """The picture in a file, keyed by the digest of its content. forget: delete the file.
+
+    UploadError says why there is no picture.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise UploadError(f"This file has {size / 1e6:.0f} MB; at most {LARGEST_FILE / 1e6:.0f} MB can be read.")
+        content = path.read_bytes()
+    except OSError:
+        raise UploadError("The file did not arrive. Upload it again.") from None
+    finally:
+        if forget:
+            path.unlink(missing_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of pictures that are refused below, and of odd metadata
+        picture = _open(content)
+        mpp = _mpp(picture)  # before turning, which drops the tags
+        notes = []
+        frames = _frames(picture)
+        if frames > 1:
+            notes.append(f"The file holds {frames} pictures; this is the first.")
+        rgb, turned = _decode(picture)
+    if turned:
+        notes.append(TURNED)
+    digest = hashlib.sha256(content).hexdigest()
+    return make_picture(rgb, digest, "Your picture", mpp=mpp, note=" ".join(notes))
+
+
+def _open(content: bytes) -> Image.Image:
+    """Header only; whatever would be too large is refused before its pixels are decoded."""
+    try:
+        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise UploadError(_too_large()) from None
+    except UnidentifiedImageError:
+        raise UploadError(
+            "This file is not a picture that can be read here. Upload a PNG, JPEG, TIFF, WebP or BMP file."
+        ) from None
+    except Exception:  # a decoder given bytes made to break it may raise anything
+        raise UploadError(_broken()) from None
+    width, height = picture.size
+    if width * height > LARGEST_PICTURE:
+        raise UploadError(f"This picture has {width:,} × {height:,} pixels. {_too_large()}")
+    if min(width, height) < SMALLEST_SIDE:
+        raise UploadError(f"This picture is only {width} × {height} pixels; it needs {SMALLEST_SIDE} on each side.")
+    return picture
+
+
+def _decode(picture: Image.Image) -> tuple[np.ndarray, bool]:
+    """uint8 (H, W, 3) of the first frame, and whether it was turned as its EXIF tag asks."""
+    try:
+        picture.load()
+        turned = picture.getexif().get(0x0112, 1) in range(2, 9)
+        upright = ImageOps.exif_transpose(picture)
+        if upright.mode == "F" or (upright.mode == "I" and not 0 <= upright.getextrema()[0] <= 65535):
+            raise UploadError("This picture holds measurements, not colours. Save it as an 8-bit RGB picture.")
+        if upright.mode.startswith("I"):  # 16-bit grey
+            grey = (np.asarray(upright).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+            upright = Image.fromarray(grey)
+        if upright.has_transparency_data:
+            layers = upright.convert("RGBA")
+            upright = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
+        return np.asarray(upright.convert("RGB")), turned
+    except UploadError:
+        raise
+    except Exception:  # as above
+        raise UploadError(_broken()) from None
+
+
+def _frames(picture: Image.Image) -> int:
+    try:
+        return int(getattr(picture, "n_frames", 1))
+    except Exception:  # a damaged second frame does not concern the first
+        return 1
+
+
+def _mpp(picture: Image.Image) -> float | None:
+    """µm per pixel by a TIFF's resolution tags, where they can be meant: square pixels, of a microscope's scale."""
+    if picture.format != "TIFF":
+        return None
+    try:
+        tags = picture.tag_v2  # type: ignore[attr-defined]
+        unit = UNITS.get(tags.get(RESOLUTION_UNIT))
+        x, y = (float(tags.get(tag, 0)) for tag in (282, 283))
+    except Exception:  # as above
+        return None
+    if unit is None or not (x > 0 and y > 0 and abs(x - y) <= 0.01 * x):
+        return None
+    mpp = unit / x
+    return round(mpp, 4) if PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1] else None
+
+
+def _too_large() -> str:
+    return f"At most {LARGEST_PICTURE / 1e6:.0f} million pixels can be read here: crop it, or save it smaller."
+
+
+def _broken() -> str:
+    return "This file is damaged or incomplete and cannot be read. Save the picture again and upload the new file."

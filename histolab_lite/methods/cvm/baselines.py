@@ -1,0 +1,107 @@
+"""Two rivals of Table 1 that other people invented: uncertainty-aware mean teacher and CRF regularisation.
+
+Mean teacher: Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017, with the uncertainty of
+Yu et al., "Uncertainty-aware self-ensembling model for semi-supervised 3D left atrium segmentation", MICCAI 2019.
+CRF: Tang et al., "On regularized losses for weakly-supervised CNN segmentation", ECCV 2018, in a small window as in
+Obukhov et al., "Gated CRF loss for weakly supervised semantic image segmentation", 2019. Neither needs targets.
+"""
+
+import math
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+from histolab_lite.methods.cvm.losses import entropy
+from histolab_lite.methods.cvm.supervision import Supervision
+
+
+class MeanTeacher(Supervision):
+    """Agree with a slow copy of oneself, where that is sure of its answer under noise.
+
+    The teacher's weights are a running mean of the network's, ``momentum`` of the old ones at every step; in evaluation
+    mode it sees x under Gaussian noise ``passes`` times. The loss is the mean squared difference between ŷ and the mean
+    of its answers, over the pixels where that mean's entropy is below ``threshold`` of the greatest, ln 2.
+
+    noise: standard deviation, as a share of x's own. weight: of the loss, once it has risen as e^(-5 (1 - t)²) over the
+    first ``ramp`` steps.
+    """
+
+    def __init__(
+        self,
+        momentum: float = 0.99,
+        passes: int = 4,
+        noise: float = 0.1,
+        threshold: float = 0.75,
+        weight: float = 1.0,
+        ramp: int = 60,
+    ) -> None:
+        self.momentum, self.passes, self.noise = momentum, passes, noise
+        self.threshold, self.weight, self.ramp = threshold, weight, ramp
+
+    def start(self, network: nn.Module) -> None:
+        self._teacher = deepcopy(network).eval().requires_grad_(False)
+        self._steps = 0
+
+    @torch.no_grad()
+    def before_step(self, network: nn.Module) -> None:
+        momentum = min(self.momentum, self._steps / (self._steps + 1))  # a plain mean at first
+        for own, new in zip(self._teacher.parameters(), network.parameters(), strict=True):
+            own.lerp_(new, 1 - momentum)
+        for statistic, latest in zip(self._teacher.buffers(), network.buffers(), strict=True):
+            statistic.copy_(latest)  # the statistics of batch normalisation
+        self._steps += 1
+
+    def loss(
+        self, network: nn.Module, x: torch.Tensor, logits: torch.Tensor, target: torch.Tensor | None
+    ) -> torch.Tensor:
+        with torch.no_grad():
+            noisy = x + self.noise * x.std(correction=0) * torch.randn(self.passes, *x.shape, device=x.device)
+            answer = self._teacher(noisy).float().sigmoid().mean(0)[0]
+            sure = entropy(answer) < self.threshold * math.log(2)
+        ramp = math.exp(-5 * (1 - min(self._steps / self.ramp, 1)) ** 2)
+        return self.weight * ramp * ((logits.sigmoid() - answer).square() * sure).sum() / sure.sum().clamp(min=1)
+
+    def state_dict(self) -> dict:
+        return {"teacher": self._teacher.state_dict(), "steps": self._steps}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._teacher.load_state_dict(state["teacher"])
+        self._steps = state["steps"]
+
+
+class NeighbourCRF(Supervision):
+    """Pixels near each other that look alike should be answered alike: the chance that two such disagree.
+
+        L = Σ w_ij (ŷ_i (1 - ŷ_j) + (1 - ŷ_i) ŷ_j) / Σ w_ij,    w_ij = exp(-‖x_i - x_j‖² / 2m² - ‖i - j‖² / 2σ²)
+
+    over all pairs at most ``radius`` rows and columns apart. x is the network's input, colours or features; m² is the
+    mean of ‖x_i - x_j‖² over the pairs of the image, so that no bandwidth has to be chosen. σ: sigma, in pixels.
+    """
+
+    def __init__(self, radius: int = 3, sigma: float = 2.0, weight: float = 1.0) -> None:
+        self.radius, self.sigma, self.weight = radius, sigma, weight
+
+    def loss(
+        self, network: nn.Module, x: torch.Tensor, logits: torch.Tensor, target: torch.Tensor | None
+    ) -> torch.Tensor:
+        offsets = [(down, right) for down in range(self.radius + 1) for right in range(-self.radius, self.radius + 1)]
+        offsets = [offset for offset in offsets if offset > (0, 0)]  # every pair once
+        y = logits.sigmoid()
+        far, disagreement, near = [], [], []
+        for down, right in offsets:
+            (a, b), (p, q) = _shifted(x, down, right), _shifted(y, down, right)
+            far.append((a - b).square().sum(0).flatten())
+            disagreement.append((p * (1 - q) + (1 - p) * q).flatten())
+            near.append(torch.full_like(far[-1], -(down**2 + right**2) / (2 * self.sigma**2)))
+        distance = torch.cat(far)
+        w = torch.exp(torch.cat(near) - distance / (2 * distance.mean()).clamp(min=1e-12))
+        return self.weight * (w * torch.cat(disagreement)).sum() / w.sum().clamp(min=1e-12)
+
+
+def _shifted(values: torch.Tensor, down: int, right: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(…, h, w) twice, cut so that each place of the first meets the one ``down`` and ``right`` of it in the second."""
+    h, w = values.shape[-2:]
+    rows = slice(0, max(h - down, 0)), slice(down, h)
+    columns = slice(max(-right, 0), max(w - max(right, 0), 0)), slice(max(right, 0), max(w + min(right, 0), 0))
+    return values[..., rows[0], columns[0]], values[..., rows[1], columns[1]]
