@@ -2,15 +2,16 @@
 
 Where data are as wide as features are, k-means spends its time multiplying noise. So seeds are drawn and moved among
 the leading directions first (Halko, Martinsson and Tropp, SIAM Review 2011: a range sampled by one power step), and
-few iterations are left for the full width. Those keep Elkan's bounds (ICML 2003): a point nearer to its own centre
-than it can be to any other needs no distance. They go a problem at a time, as one map fits the cache.
+few iterations are left for the full width (see ``hamerly``).
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 
-from histolab_lite.kernels.kmeans.reference import fill_empty_clusters
+from histolab_lite.kernels.kmeans.hamerly import lloyd
 from histolab_lite.kernels.nearest_prototype.cpu import products
 
 DIRECTIONS = 32
@@ -93,52 +94,6 @@ def seeds(x: torch.Tensor, k: torch.Tensor, init: str, generator: torch.Generato
     return offsets + settle(y, start, used) @ bases
 
 
-def lloyd(
-    x: torch.Tensor, centers: torch.Tensor, max_iter: int, tol: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
-    """One problem: centred x (N, D), centers (K, D) -> labels (N,), centers, inertia, iterations."""
-    n, k = len(x), len(centers)
-    squares = torch.linalg.vector_norm(x, dim=1).square_()
-    threshold = tol * squares.sum() / x.numel()
-
-    def measure(rows: torch.Tensor | slice) -> torch.Tensor:
-        """Squared distances of some points (M, K), never negative."""
-        bias = squares[rows, None] + centers.square().sum(1)
-        return bias.sub_(products(x[rows], centers), alpha=2).clamp_(min=0)
-
-    everyone = slice(None)
-    doubtful: torch.Tensor | slice = everyone
-    labels, sums = torch.zeros(n, dtype=torch.int64), torch.zeros_like(centers)
-    own = x.new_empty(n)  # a point's distance to its own centre is at most this,
-    others = x.new_empty(k, n)  # and to each of the others at least this
-    n_iter, moved = 0, threshold + 1
-    while n_iter < max_iter and moved > threshold:
-        n_iter += 1
-        before = labels.clone()
-        nearest, labels[doubtful] = (distances := measure(doubtful)).min(1)
-        counts = torch.bincount(labels, minlength=k)
-        if not counts.all():
-            nearest, labels = (distances := measure(doubtful := everyone)).min(1)
-            fill_empty_clusters(labels[None], nearest[None], torch.ones(1, k, dtype=torch.bool))
-            counts = torch.bincount(labels, minlength=k)
-        own[doubtful] = nearest.sqrt_()
-        others[:, doubtful] = distances.sqrt_().scatter_(1, labels[doubtful, None], float("inf")).T
-        changed = (labels != before).nonzero()[:, 0]
-        if n_iter == 1 or len(changed) > n // 4:
-            sums = torch.zeros_like(centers).index_add_(0, labels, x)
-        else:
-            sums.index_add_(0, labels[changed], x[changed]).index_add_(0, before[changed], x[changed], alpha=-1)
-        new = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centers)
-        shift = torch.linalg.vector_norm(new - centers, dim=1)
-        centers, moved = new, shift.square().sum()
-        own += shift[labels]
-        others -= shift[:, None]
-        rows = (own >= others.amin(0)).nonzero()[:, 0]
-        doubtful = rows if len(rows) < n // 2 else everyone  # gathering most would cost more than it saves
-    nearest, labels = measure(everyone).min(1)
-    return labels, centers, nearest.sum(), n_iter
-
-
 def kmeans(
     x: torch.Tensor,
     k: torch.Tensor,
@@ -151,13 +106,13 @@ def kmeans(
     b, n, d = x.shape
     labels, centers = x.new_zeros(b, n, dtype=torch.int64), x.new_zeros(b, int(k.max()), d)
     inertia, n_iter = x.new_full((b,), float("inf")), torch.zeros(b, dtype=torch.int64)
-    points = x.new_empty(n, d)
-    for _ in range(1 if isinstance(init, torch.Tensor) else n_init):
-        starts = init if isinstance(init, torch.Tensor) else seeds(x, k, init, generator)
-        for i, used in enumerate(k.tolist()):
-            offset = x[i].mean(0)
-            torch.sub(x[i], offset, out=points)
-            found = lloyd(points, starts[i, :used] - offset, max_iter, tol)
-            if found[2] < inertia[i]:
-                labels[i], centers[i, :used], inertia[i], n_iter[i] = found[0], found[1] + offset, found[2], found[3]
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:  # a batch goes a problem a thread, one problem by parts of its points
+        for _ in range(1 if isinstance(init, torch.Tensor) else n_init):
+            starts = init if isinstance(init, torch.Tensor) else seeds(x, k, init, generator)
+            chosen = [start[:used] for start, used in zip(starts, k.tolist(), strict=True)]
+            solve = partial(lloyd, max_iter=max_iter, tol=tol, threads=threads if b == 1 else 1)
+            for i, found in enumerate(pool.map(solve, x, chosen)):
+                if found[2] < inertia[i]:
+                    labels[i], centers[i, : len(found[1])], inertia[i], n_iter[i] = found
     return labels, centers, inertia, n_iter
