@@ -86,23 +86,28 @@ def test_contenders_run_interleaved_and_each_takes_the_first_turn():
     assert rounds == [["ours", "a", "b"], ["a", "b", "ours"], ["b", "ours", "a"]]
 
 
-def test_ratio_bound_and_verdicts():
-    peers = {"slow": lambda: time.sleep(0.03), "fast": lambda: time.sleep(0.005)}
+def test_ratio_bound_and_verdicts(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    def taking(seconds):
+        return lambda: clock.__setitem__(0, clock[0] + seconds)
+
     case = Case(
         "op",
         "work",
-        lambda: time.sleep(0.01),
-        peers,
+        taking(1.0),
+        {"slow": taking(3.0), "fast": taking(0.5)},
         at_least={"slow": 2.0, "fast": 1.0},
-        bound=("nap", lambda: time.sleep(0.005)),
+        bound=("nap", taking(0.5)),
         bound_at_most=4.0,
         rounds=3,
     )
     result = measured(case)
     slow, fast = result["contenders"]["slow"], result["contenders"]["fast"]
-    assert slow["ours_is_faster"] == pytest.approx(3, rel=0.3)
+    assert slow["ours_is_faster"] == pytest.approx(3)
     assert (slow["met"], fast["met"], result["bound"]["met"], result["met"]) == (True, False, True, False)
-    assert result["bound"]["ours_over_bound"] == pytest.approx(2, rel=0.3)
+    assert result["bound"]["ours_over_bound"] == pytest.approx(2)
     assert result["contenders"]["ours"]["q1_s"] <= result["contenders"]["ours"]["median_s"]
     assert "not met" in rendered([result])
 

@@ -111,19 +111,13 @@ def test_runs_at_smoke_size(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.real_data
+@pytest.mark.parametrize("number", ["00", "10"])
 @pytest.mark.parametrize("slide", ["cmu-1-small-region", "tcga-cr-7395"])
-def test_the_first_lesson_reads_a_real_slide(slide: str, data_root: Path, tmp_path: Path) -> None:
-    (chosen,) = runner.find_lessons(NOTEBOOKS, ["00"])
+def test_lessons_read_a_real_slide(number: str, slide: str, data_root: Path, tmp_path: Path) -> None:
+    (chosen,) = runner.find_lessons(NOTEBOOKS, [number])
     runner.choose_parameters(NOTEBOOKS, [chosen], NOTEBOOKS / "smoke.yaml", data=None)
     chosen.chosen |= {"slide": slide, "slide_mpp": 0.5}
+    if number == "10":
+        chosen.chosen |= {"mpp": 4.0, "seeds": [0]}
     result = runner.run_lesson(chosen, tmp_path / "lesson.ipynb", tmp_path, timeout=120)
     assert result.error is None, result.error
-    assert result.metrics["slide_patches"]["mean"] > 100
-
-
-@pytest.mark.parametrize("name", ["smoke.yaml", "full.yaml", "real_slides.yaml"])
-def test_parameter_files_fit_the_lessons(name: str) -> None:
-    everyone = {lesson.stem: lesson.declared for lesson in runner.find_lessons(NOTEBOOKS)}
-    chosen = parameters.read_parameter_file(NOTEBOOKS / name, everyone)
-    assert chosen
-    assert chosen.keys() <= everyone.keys()
