@@ -1,8 +1,9 @@
 # histolab-lite: `make help` lists the commands.
-# PYTHON picks the interpreter that makes the environment, VENV the folder it is made in.
+# PYTHON picks the interpreter that makes the environment, VENV the folder it is made in, DEMO what `make demo` starts.
 
 PYTHON ?= python3
 VENV ?= .venv
+DEMO ?= click_points
 BIN := $(VENV)/bin
 
 LESSONS = $(strip $(BIN)/python -m histolab_lite.notebooks $(if $(ONLY),--only "$(ONLY)") $(if $(DATA),--data "$(DATA)") \
@@ -22,8 +23,8 @@ help: ## list the commands
 tutorial: $(VENV)/.installed ## run the lessons in order, write copies, metrics.json and index.html to runs/
 	$(LESSONS)
 
-demo: $(VENV)/.installed-demo ## click points in a tissue and see it outlined, in the browser on this machine; PORT=7861
-	$(BIN)/python -m demos.click_points $(if $(PORT),--port "$(PORT)")
+demo: $(VENV)/.installed-demo ## try a method in the browser on this machine; DEMO=click_points or tag_patches, PORT=7861
+	$(BIN)/python -m demos.$(DEMO) $(if $(PORT),--port "$(PORT)")
 
 test: $(VENV)/.installed-dev ## lint, check types, run every test and every lesson at smoke size
 	$(BIN)/ruff check .

@@ -1,7 +1,13 @@
 """Demos in the browser, one a method: the same ``encode`` and ``segment`` that the lessons derive.
 
-A demo is a page (``click_points.py``) over small modules that know no Gradio: ``pictures``, ``samples``, ``uploads``,
-``clicks``, ``outline``, ``views``, ``exports``. What one visitor did lives in that visitor's session alone.
+A demo is a page (``click_points``, ``tag_patches``) and its handlers, over small modules that know no Gradio:
+
+- both: ``uploads``, ``markup``, ``saving``, and ``style``, which serves them;
+- clicking points: ``pictures``, ``samples``, ``clicks``, ``outline``, ``views``, ``exports``;
+- ticking patches: ``patch_sets``, ``tag_log``, ``tag_session``, ``label_file``, ``tag_views``, ``tag_results``,
+  ``tag_result_views``.
+
+What one visitor did lives in that visitor's session alone.
 """
 
 import os

@@ -15,6 +15,7 @@ import gradio as gr
 
 from demos import exports, views
 from demos.clicks import MOST_TISSUES, OUTSIDE, Session, from_memory, to_memory
+from demos.markup import notice
 from demos.outline import DEFAULTS, Outline, outline, shares
 from demos.pictures import Picture, PreparedCache
 from demos.uploads import UploadError, read_upload
@@ -193,7 +194,3 @@ def choices(count: int, *names: str) -> list[tuple[str, int]]:
     """What the next click can be, tissues first."""
     called = class_names(names)
     return [(views.label(name, called[name]), name) for name in (*range(1, count + 1), OUTSIDE)]
-
-
-def notice(text: str) -> str:
-    return f'<div class="notice" role="alert">{escape(text)}</div>'

@@ -8,18 +8,18 @@ variational model", CVPR 2023; ``histolab_lite.methods.cvm``.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated
 
 import gradio as gr
 import typer
 
-from demos import exports, views
+from demos import views
 from demos.click_handlers import LONGEST_NAME, TISSUE_NAMES, ClickPoints, choices
 from demos.clicks import Session
 from demos.outline import DEFAULTS
 from demos.samples import samples
-from demos.style import NO_DEVICE, launch
+from demos.saving import SAVE_JS
+from demos.style import NO_DEVICE, is_loopback, launch
 from demos.uploads import SUFFIXES
 
 MARGIN, OPACITY = 0.1, 0.5
@@ -167,7 +167,7 @@ def build(public: bool = False) -> gr.Blocks:
                 [packed, problem],
                 **quiet,
             )
-            packing.success(None, packed, None, js=exports.SAVE_JS)
+            packing.success(None, packed, None, js=SAVE_JS)
     return page
 
 
@@ -178,13 +178,6 @@ def main(
     """Serve the page until Ctrl-C."""
     print("Preparing pictures and kernels; the first time takes a minute.", flush=True)
     launch(build(public=not is_loopback(host)), host, port)
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from collections.abc import Sequence
@@ -15,38 +14,23 @@ from demos.clicks import OUTSIDE
 from demos.colours import PALETTE
 from demos.outline import Outline
 from demos.pictures import Picture
+from demos.saving import pack
 from histolab_lite.data.patches import IGNORE
 from histolab_lite.formats.masks import mask_png
 from histolab_lite.formats.qupath import to_geojson
 from histolab_lite.plots import overlay
 
-# Hands a file over without ever writing it to the server's disk.
-SAVE_JS = """
-(packed) => {
-  if (!packed) return;
-  const {name, type, content} = JSON.parse(packed);
-  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([bytes], {type}));
-  link.download = name;
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-}
-"""
-
 
 def qupath(picture: Picture, found: Outline, names: Sequence[str]) -> str:
-    """The tissues' outlines in pixels of the full picture, packed for SAVE_JS."""
+    """The tissues' outlines in pixels of the full picture, packed for ``saving.SAVE_JS``."""
     content = to_geojson(found.ids, names, PALETTE, downsample=picture.downsample, background=OUTSIDE)
-    return _pack("outlines.geojson", "application/geo+json", json.dumps(content, ensure_ascii=False).encode())
+    return pack("outlines.geojson", "application/geo+json", json.dumps(content, ensure_ascii=False).encode())
 
 
 def mask(picture: Picture, found: Outline) -> str:
     """Class ids of the full picture's size: 0 outside, 1 to 3 the tissues, 255 unsure."""
     full = Image.fromarray(found.ids).resize(picture.size[::-1], Image.Resampling.NEAREST)
-    return _pack("mask.png", "image/png", mask_png(np.asarray(full), PALETTE))
+    return pack("mask.png", "image/png", mask_png(np.asarray(full), PALETTE))
 
 
 def figure(picture: Picture, found: Outline, opacity: float) -> str:
@@ -58,8 +42,4 @@ def figure(picture: Picture, found: Outline, opacity: float) -> str:
         pixels[region & ~binary_erosion(region, iterations=2, border_value=1)] = PALETTE[name]
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG")
-    return _pack("outline.png", "image/png", file.getvalue())
-
-
-def _pack(name: str, kind: str, content: bytes) -> str:
-    return json.dumps({"name": name, "type": kind, "content": base64.b64encode(content).decode()})
+    return pack("outline.png", "image/png", file.getvalue())

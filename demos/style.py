@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
 import gradio as gr
@@ -21,6 +22,13 @@ def theme() -> gr.themes.Base:
         radius_size="sm",
         font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
         font_mono=["ui-monospace", "Consolas", "monospace"],
+    ).set(  # of WCAG's contrast AA, which Gradio's own greys and blues miss
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
     )
 
 
@@ -45,3 +53,11 @@ def launch(page: gr.Blocks, host: str, port: int | None) -> None:
     )
     print(f"Open {url}", flush=True)
     page.block_thread()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine's user can see what is served there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +30,27 @@ class UploadError(ValueError):
     """A file that cannot be used. The message is for the visitor."""
 
 
+@dataclass(frozen=True, eq=False)
+class Upload:
+    """rgb: uint8 (H, W, 3). digest: of the file's content. note: what the visitor should know about how it was read."""
+
+    rgb: np.ndarray
+    digest: str
+    mpp: float | None
+    note: str
+
+
 def read_upload(path: str | Path, forget: bool = False) -> Picture:
     """The picture in a file, keyed by the digest of its content. forget: delete the file.
 
     UploadError says why there is no picture.
     """
+    upload = read_pixels(path, forget)
+    return make_picture(upload.rgb, upload.digest, "Your picture", mpp=upload.mpp, note=upload.note)
+
+
+def read_pixels(path: str | Path, forget: bool = False) -> Upload:
+    """The same in full size."""
     path = Path(path)
     try:
         size = path.stat().st_size
@@ -57,7 +74,7 @@ def read_upload(path: str | Path, forget: bool = False) -> Picture:
     if turned:
         notes.append(TURNED)
     digest = hashlib.sha256(content).hexdigest()
-    return make_picture(rgb, digest, "Your picture", mpp=mpp, note=" ".join(notes))
+    return Upload(rgb, digest, mpp, " ".join(notes))
 
 
 def _open(content: bytes) -> Image.Image:

@@ -5,8 +5,6 @@ The tissue is sent once, as ``<image id="tissue">``; each view refers to it, so 
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -17,6 +15,7 @@ from PIL import Image
 
 from demos.clicks import OUTSIDE, Point
 from demos.colours import PALETTE, SYMBOLS, UNSURE, css_colour
+from demos.markup import data_uri, scale_bar
 from demos.outline import Outline
 from demos.pictures import Picture
 from histolab_lite.data.patches import IGNORE
@@ -42,15 +41,9 @@ element.addEventListener('click', (event) => {
 
 def tissue(picture: Picture) -> str:
     """The picture itself, to be referred to; nothing of it shows here."""
-    uri = _data_uri(Image.fromarray(picture.view), "jpeg", quality=88)
+    uri = data_uri(Image.fromarray(picture.view), "jpeg", quality=88)
     image = f'<image id="tissue" href="{uri}" {_whole(picture)}/>'
     return f'<svg class="gone" width="0" height="0" aria-hidden="true"><defs>{image}</defs></svg>'
-
-
-def _data_uri(image: Image.Image, kind: str, **options: int) -> str:
-    file = io.BytesIO()
-    image.save(file, format=kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _whole(picture: Picture) -> str:
@@ -82,7 +75,7 @@ def main_view(picture: Picture, points: Sequence[Point], found: Outline | None, 
         f"{', with an outline' if found else ''}. Click to add a point."
     )
     marks = "".join(_mark(name, column + 0.5, row + 0.5, width / 48) for name, row, column in points)
-    return _svg(picture, label, lines + f'<g class="points">{marks}</g>' + _scale_bar(picture))
+    return _svg(picture, label, lines + f'<g class="points">{marks}</g>' + scale_bar(picture.size, picture.mpp))
 
 
 def contrast_view(picture: Picture, found: Outline | None, name: str) -> str:
@@ -92,7 +85,7 @@ def contrast_view(picture: Picture, found: Outline | None, name: str) -> str:
         bright = found.contrast / max(found.contrast.max(), 1e-6)
         image = Image.fromarray((bright * 255).round().astype(np.uint8), mode="P")
         image.putpalette(CIVIDIS.tobytes())
-        uri = _data_uri(image, "png", compress_level=3)
+        uri = data_uri(image, "png", compress_level=3)
         heat = f'<image class="heat" href="{uri}" {_whole(picture)}/>'
         label = f"Contrast: bright where the tissue is like the points {name} and unlike the others"
     return (
@@ -206,26 +199,6 @@ def _key(name: int) -> str:
     else:
         body = _mark(name, 10, 10, 12 if name else 8)
     return f'<svg class="key" viewBox="0 0 20 20" aria-hidden="true">{body}</svg>'
-
-
-def _scale_bar(picture: Picture) -> str:
-    """A bar of a round length, about a fifth of the width, in the lower right corner."""
-    if not picture.mpp:
-        return ""
-    height, width = picture.size
-    wanted = width * picture.mpp / 5  # µm
-    power = 10.0 ** np.floor(np.log10(wanted))
-    length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
-    text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
-    bar, unit = length / picture.mpp, width / 100
-    x, y = width - bar - 3 * unit, height - 7 * unit
-    return (
-        f'<g class="scale" pointer-events="none"><rect x="{x - unit:.1f}" y="{y:.1f}" width="{bar + 2 * unit:.1f}" '
-        f'height="{5.6 * unit:.1f}" rx="{unit / 2:.1f}" fill="#000" fill-opacity=".65"/>'
-        f'<rect x="{x:.1f}" y="{y + 4.2 * unit:.1f}" width="{bar:.1f}" height="{0.7 * unit:.1f}" fill="#fff"/>'
-        f'<text x="{x + bar / 2:.1f}" y="{y + 3.3 * unit:.1f}" fill="#fff" text-anchor="middle" '
-        f'font-size="{2.7 * unit:.1f}">{text}</text></g>'
-    )
 
 
 def label(name: int, text: str) -> str:

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,97 +16,27 @@ from PIL import Image
 
 from histolab_lite.formats.masks import read_mask
 from histolab_lite.formats.qupath import read_geojson
-
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="a browser is driven by playwright: pip install playwright"
-)
-pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
-expect = sync_api.expect
+from tests.browsing import LAPTOP, PATIENCE, PHONE, ROOT, chromium, expect, serve
+from tests.browsing import Visitor as BaseVisitor
 
 pytestmark = pytest.mark.browser
-ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 60_000  # ms; only a machine with too much to do needs it
-LAPTOP, PHONE = {"width": 1366, "height": 768}, {"width": 390, "height": 844}
 INSIDE, OUTSIDE = [(0.3, 0.25), (0.7, 0.2), (0.62, 0.75)], [(0.3, 0.7), (0.6, 0.55), (0.93, 0.5)]  # glands, stroma
-# Quiet and alone: nothing of the browser's own asks the network for anything.
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
-    """The demo as `make demo` starts it, without real data sets, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("demo") / "log.txt"
-    command = [sys.executable, "-m", "demos.click_points", "--port", str(port)]
-    environment = {key: value for key, value in os.environ.items() if key != "HISTOLAB_DATA"}
-    with log.open("w") as file:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
-        try:
-            url, until = f"http://127.0.0.1:{port}", time.monotonic() + 240
-            while not answers(url):
-                assert server.poll() is None, f"the demo stopped:\n{log.read_text()}"
-                assert time.monotonic() < until, f"the demo does not answer:\n{log.read_text()}"
-                time.sleep(0.3)
-            yield url
-        finally:
-            server.terminate()
-            server.wait(30)
-    assert "Traceback" not in log.read_text(), log.read_text()
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except (urllib.error.URLError, TimeoutError):
-        return False
+    with serve("demos.click_points", tmp_path_factory.mktemp("demo") / "log.txt") as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def browser():
-    candidates = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in candidates if name and (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip("a browser is needed: install chromium, or name its program in $CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        program = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    with chromium() as program:
         yield program
-        program.close()
 
 
-class Visitor:
-    """One browser, its memory, and what it sees of the page."""
-
-    def __init__(self, browser, address: str, viewport=LAPTOP, **options) -> None:
-        self.context = browser.new_context(viewport=viewport, **options)
-        self.context.set_default_timeout(PATIENCE)
-        self.page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
-        self.asked: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.address = address
-        self.visit()
-
-    def visit(self) -> None:
-        self.page.goto(self.address)
-        self.see("#numbers [data-state]:not([data-state=reading])")
-
-    def see(self, selector: str, count: int | None = None, text: str | re.Pattern | None = None):
-        found = self.page.locator(selector)
-        if count is not None:
-            expect(found).to_have_count(count, timeout=PATIENCE)
-        elif text is not None:
-            expect(found).to_contain_text(text, timeout=PATIENCE)
-        else:
-            expect(found).to_be_visible(timeout=PATIENCE)
-        return found
+class Visitor(BaseVisitor):
+    ready = "#numbers [data-state]:not([data-state=reading])"
 
     def points(self, count: int) -> None:
         self.see("#main [data-point]", count)
@@ -146,13 +69,6 @@ class Visitor:
             "data-share", f"{share:.6f}", timeout=PATIENCE
         )
         return self.share()
-
-    def save(self, button: str, folder: Path) -> Path:
-        with self.page.expect_download() as waiting:
-            self.page.locator(button).click()
-        path = folder / waiting.value.suggested_filename
-        waiting.value.save_as(path)
-        return path
 
     def upload(self, name: str, content: bytes) -> None:
         self.page.locator("#upload ~ input[type=file], input[type=file]").first.set_input_files(
@@ -226,8 +142,7 @@ def test_from_clicks_to_qupath(meet, tmp_path):
     visitor.points(0)
     visitor.page.locator("#undo").click()
     visitor.points(6)
-    outward = [url for url in visitor.asked if not url.startswith((visitor.address, "data:", "blob:"))]
-    assert outward == []
+    assert visitor.elsewhere == []
 
 
 def test_two_visitors_do_not_see_each_others_points(meet):

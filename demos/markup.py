@@ -1,0 +1,48 @@
+"""Pieces of HTML and SVG that every demo's page uses."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+
+import numpy as np
+from PIL import Image
+
+
+def notice(text: str) -> str:
+    """What went wrong, or what to know; read out by a screen reader at once."""
+    return f'<div class="notice" role="alert">{escape(text)}</div>'
+
+
+def data_uri(image: Image.Image, kind: str, **options: int) -> str:
+    file = io.BytesIO()
+    image.save(file, format=kind, **options)
+    return as_uri(file.getvalue(), f"image/{kind}")
+
+
+def as_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def scale_bar(size: tuple[int, int], mpp: float | None) -> str:
+    """A bar of a round length, about a fifth of the width, in the lower right corner; none without a scale.
+
+    size: (rows, columns) of the picture, in whose pixels the SVG is drawn. mpp: µm a pixel.
+    """
+    if not mpp:
+        return ""
+    height, width = size
+    wanted = width * mpp / 5  # µm
+    power = 10.0 ** np.floor(np.log10(wanted))
+    length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
+    text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
+    bar, unit = length / mpp, width / 100
+    x, y = width - bar - 3 * unit, height - 7 * unit
+    return (
+        f'<g class="scale" pointer-events="none"><rect x="{x - unit:.1f}" y="{y:.1f}" width="{bar + 2 * unit:.1f}" '
+        f'height="{5.6 * unit:.1f}" rx="{unit / 2:.1f}" fill="#000" fill-opacity=".65"/>'
+        f'<rect x="{x:.1f}" y="{y + 4.2 * unit:.1f}" width="{bar:.1f}" height="{0.7 * unit:.1f}" fill="#fff"/>'
+        f'<text x="{x + bar / 2:.1f}" y="{y + 3.3 * unit:.1f}" fill="#fff" text-anchor="middle" '
+        f'font-size="{2.7 * unit:.1f}">{text}</text></g>'
+    )
