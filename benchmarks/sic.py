@@ -59,7 +59,7 @@ def check(ours: Any, peers: dict[str, Any]) -> str:
 
 def cases() -> list[Case]:
     found = []
-    for n, prepared, at_least in ((20_000, False, {}), (100_000, True, {SCIKIT_LEARN: 5.0})):
+    for n, prepared in ((100_000, False), (100_000, True)):
         x, seeds = slide(n)
         x = prepare(x) if prepared else x
         arrays = x.numpy(), seeds.numpy()
@@ -70,7 +70,7 @@ def cases() -> list[Case]:
                 work,
                 lambda x=x, seeds=seeds: segment(x, seeds),
                 {SCIKIT_LEARN: lambda arrays=arrays: algorithm_1(*arrays)},
-                at_least=at_least,
+                at_least={SCIKIT_LEARN: 5.0},
                 check=check,
             )
         )
