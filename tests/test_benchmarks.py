@@ -12,11 +12,9 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # benchmarks are no part of the installed package
-benchmarks = importlib.import_module("benchmarks")
-harness = importlib.import_module("benchmarks.harness")
-report = importlib.import_module("benchmarks.report")
+import benchmarks
+from benchmarks import harness, report
+
 command = importlib.import_module("benchmarks.__main__")
 Case = harness.Case
 APPLICATION = typer.Typer()
