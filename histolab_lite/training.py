@@ -6,7 +6,7 @@ one that was not (on a CPU). Under ``torchrun`` each process takes its share of 
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,12 +75,12 @@ class Checkpoint:
         if not Path(self.path).is_file():
             return None
         state = torch.load(self.path, map_location=device, weights_only=True)
-        saved = state.get("run")  # None: weights or the like
-        if saved != run:
-            raise ValueError(
-                f"{Path(self.path).name} belongs to a run with other settings ({saved} instead of {run}); "
-                "delete it or name another file."
-            )
+        saved = state.get("run") or {}  # without: weights or the like
+        differing = sorted(name for name in {*saved, *run} if saved.get(name) != run.get(name))
+        if differing:
+            values = "; ".join(f"{name}: {saved.get(name)} instead of {run.get(name)}" for name in differing)
+            name = Path(self.path).name
+            raise ValueError(f"{name} belongs to a run with other settings ({values}); delete it or name another file.")
         return state
 
 
@@ -132,6 +132,7 @@ def fit(
     progress: str | None = "training",
     after_epoch: Callable[[int, float], None] | None = None,
     extra: Stateful | None = None,
+    settings: Mapping[str, object] | None = None,
 ) -> list[float]:
     """Train ``model`` in place with AdamW; returns the mean loss of every epoch.
 
@@ -141,6 +142,7 @@ def fit(
     mixed_precision: bfloat16 autocast; None means on CUDA only.
     checkpoint: where to save and resume. after_epoch(epoch, mean_loss): called at the end of every epoch.
     extra: saved in the checkpoint, after ``after_epoch``, and given its state back on resuming.
+    settings: what else the outcome depends on, such as the loss's own; a checkpoint made with others is refused.
 
     Raises ValueError for no data, bad settings, or a checkpoint of another run; FloatingPointError when the loss is
     no longer finite (nothing is saved then).
@@ -170,6 +172,7 @@ def fit(
     }
     if extra:
         run["extra"] = type(extra).__name__
+    run |= {name: str(value) for name, value in (settings or {}).items()}
     done, losses = 0, []  # losses of the steps done in the current epoch, then means of finished epochs
     history: list[float] = []
     state = checkpoint.load(run, device) if checkpoint else None

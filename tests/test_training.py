@@ -194,7 +194,11 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"seed": 1}, {"lr": 0.1}, {"epochs": 4}, {"batch_size": 8}, {"schedule": "poly"}, {"weight_decay": 0.0}]
+    "changes",
+    [
+        *({"seed": 1}, {"lr": 0.1}, {"epochs": 4}, {"batch_size": 8}, {"schedule": "poly"}, {"weight_decay": 0.0}),
+        {"settings": {"radius": 2}},
+    ],
 )
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, changes):
     interrupted(tmp_path / "run.pt", 3, 2)

@@ -70,6 +70,7 @@ def train_segmenter(
         device=device,
         checkpoint=checkpoint,
         progress=progress,
+        settings={"crop": crop, "crops_per_image": crops_per_image, "stain_strength": stain_strength},
     )
 
 

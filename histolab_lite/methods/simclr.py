@@ -109,4 +109,10 @@ def pretrain(
         checkpoint=checkpoint,
         progress=progress,
         after_epoch=after_epoch,
+        settings={
+            "temperature": temperature,
+            "view_size": view_size,
+            "stain_strength": stain_strength,
+            "grey": grey,
+        },
     )

@@ -111,11 +111,11 @@ def train(
     unseen = _images(*validation, radius)
     labels = [image.labels for image in seen] if masks is None else _true_labels(masks, seen)
     jitter = StainJitter(stain_strength).to(device)
-    settings = {"supervision": str(supervision if isinstance(supervision, str) else type(teacher).__name__)}
-    settings |= {name: str(value) for name, value in vars(teacher).items() if not name.startswith("_")}
-    settings |= {"radius": str(radius), "cell": str(cell), "stain_strength": str(stain_strength)}
+    settings = {name: value for name, value in vars(teacher).items() if not name.startswith("_")}
+    settings |= {"supervision": supervision if isinstance(supervision, str) else type(teacher).__name__}
+    settings |= {"radius": radius, "cell": cell, "stain_strength": stain_strength}
     teacher.start(model)
-    run = _Run(settings, teacher, [None] * len(seen), {})
+    run = _Run(teacher, [None] * len(seen), {})
 
     def loss(network: torch.nn.Module, indices: torch.Tensor) -> torch.Tensor:
         teacher.before_step(network)
@@ -163,6 +163,7 @@ def train(
         progress=progress,
         after_epoch=after_epoch,
         extra=run,
+        settings=settings,
     )
     model.load_state_dict(run.weights)
     return Trained(losses, run.validation, run.validation.index(run.lowest), run.targets)
@@ -179,7 +180,6 @@ def predict(model: Segmenter, x: Input) -> torch.Tensor:
 class _Run:
     """What a run must remember: a ``Stateful`` for ``fit``."""
 
-    settings: dict[str, str]
     teacher: Supervision
     targets: list[torch.Tensor | None]
     weights: dict[str, torch.Tensor]
@@ -189,15 +189,10 @@ class _Run:
         self.validation: list[float] = []
 
     def state_dict(self) -> dict:
-        names = ("settings", "targets", "weights", "lowest", "validation")
+        names = ("targets", "weights", "lowest", "validation")
         return {name: getattr(self, name) for name in names} | {"teacher": self.teacher.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        if state["settings"] != self.settings:
-            raise ValueError(
-                f"the checkpoint belongs to a run with other settings ({state['settings']} instead of "
-                f"{self.settings}); delete it or name another file."
-            )
         self.teacher.load_state_dict(state.pop("teacher"))
         vars(self).update(state)
 
