@@ -170,9 +170,9 @@ def main(
         parts = {"slides": slides} | ({"small lesions": lesions} if len(lesions) > 1 else {})
         result["encoders"][name] = {part: evaluate(some, aim, draws) for part, some in parts.items()}
         for part, scored in result["encoders"][name].items():
-            share = np.mean(scored["positive_share"])
-            count = len(scored["positive_share"])
-            table = Table(title=f"{name}, {count} {part}, {share:.0%} positive: F1, best of {draws} | mean ± sd of draws")
+            shares = scored["positive_share"]
+            what = f"{name}, {len(shares)} {part}, {np.mean(shares):.0%} positive"
+            table = Table(title=f"{what}: F1, best of {draws} | mean ± sd of draws")
             for column in ("", *(f"{n} a class" for n in SEEDS)):
                 table.add_column(column)
             for method, row in scored["f1"].items():

@@ -424,14 +424,27 @@ def test_in_place_stamps_tidy_outputs(stamped: Path) -> None:
     assert gather(notebook)[0]["x"]["n"] == 2
 
 
-def test_committed_pictures_have_256_colours() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+def packed(picture: np.ndarray) -> Image.Image:
     full = io.BytesIO()
-    Image.fromarray(noise).save(full, "PNG")
-    packed = Image.open(io.BytesIO(base64.b64decode(in_256_colours(base64.b64encode(full.getvalue()).decode()))))
-    assert packed.size == (30, 40)
-    assert packed.mode == "P"
-    assert np.abs(np.asarray(packed.convert("RGB")).astype(int) - noise).mean() < 40
+    Image.fromarray(picture).save(full, "PNG")
+    return Image.open(io.BytesIO(base64.b64decode(in_256_colours(base64.b64encode(full.getvalue()).decode()))))
+
+
+def test_committed_pictures_have_256_colours() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    few = packed(noise)
+    assert few.size == (30, 40)
+    assert few.mode == "P"
+    assert np.abs(np.asarray(few.convert("RGB")).astype(int) - noise).mean() < 40
+
+
+def test_the_colours_of_a_key_survive_in_a_picture_full_of_others() -> None:
+    ramp = np.linspace(0, 255, 300).astype(np.uint8)
+    picture = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], 255 - ramp[:, None]), 2)  # 300 × 300
+    key = np.array([(213, 94, 0), (0, 158, 115), (204, 121, 167), (0, 0, 0)])
+    picture[:4, :4] = key[:, None]
+    found = np.asarray(packed(picture).convert("RGB")).astype(int)[:4, :4]
+    assert np.abs(found - key[:, None]).max() <= 16
 
 
 def edit_source(cells: list[Any]) -> None:
