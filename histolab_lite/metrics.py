@@ -23,11 +23,15 @@ from histolab_lite.data.patches import IGNORE
 
 @dataclass(frozen=True)
 class SegmentationScores:
-    """dice, iou: (K,), NaN for a class that neither mask holds. accuracy: share of right pixels, NaN if none count."""
+    """dice, iou: (K,), NaN for a class that neither mask holds. accuracy: share of right pixels, NaN if none count.
+
+    frequency: (K,), the true pixels of each class among all; NaN if none count.
+    """
 
     dice: np.ndarray
     iou: np.ndarray
     accuracy: float
+    frequency: np.ndarray
 
     @property
     def macro_dice(self) -> float:
@@ -38,6 +42,11 @@ class SegmentationScores:
     def mean_iou(self) -> float:
         """Mean IoU over the classes that occur."""
         return float(np.nanmean(self.iou))
+
+    @property
+    def fw_iou(self) -> float:
+        """Frequency-weighted IoU, Σ_k frequency_k IoU_k (Long et al., CVPR 2015); NaN if no pixel counts."""
+        return float(np.nansum(self.frequency * self.iou)) if np.isfinite(self.frequency).all() else float("nan")
 
 
 def confusion(prediction: np.ndarray | torch.Tensor, target: np.ndarray | torch.Tensor, n_classes: int) -> np.ndarray:
@@ -73,8 +82,8 @@ def segmentation_scores(
     with np.errstate(invalid="ignore"):
         dice = 2 * hits / (true + claimed)
         iou = hits / (true + claimed - hits)
-        accuracy = hits.sum() / counts.sum()
-    return SegmentationScores(dice, iou, float(accuracy))
+        accuracy, frequency = hits.sum() / counts.sum(), true / counts.sum()
+    return SegmentationScores(dice, iou, float(accuracy), frequency)
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,11 @@ def test_scores_are_those_of_the_loop_over_all_pixels_of_all_images(data, k, mas
         assert scores.macro_dice == pytest.approx(sum(present) / len(present))
         present = [value for value in scores.iou.tolist() if not math.isnan(value)]
         assert scores.mean_iou == pytest.approx(sum(present) / len(present))
+        own = [scores.iou[t] for _, t in pairs]  # every counted pixel brings the IoU of its true class
+        assert scores.fw_iou == pytest.approx(sum(own) / len(pairs))
     else:
         assert math.isnan(scores.accuracy)
+        assert math.isnan(scores.fw_iou)
 
 
 def test_rows_are_true_classes_and_ignored_pixels_count_nowhere():

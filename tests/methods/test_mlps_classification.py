@@ -89,6 +89,15 @@ def test_every_epoch_trains_at_its_own_mu(monkeypatch):
     assert seen == pytest.approx([1, 1, 1, 1, 1, 1, 0.985, 0.985, 0.985**2, 0.985**2])
 
 
+def test_the_end_of_every_epoch_is_told_of():
+    patches, tags = halves(8)
+    model, told = classifier(), []
+    history = train_classifier(
+        model, patches, tags, epochs=3, after_epoch=lambda *now: told.append((*now, model.training)), **SETTINGS
+    )
+    assert told == [(epoch, loss, False) for epoch, loss in enumerate(history)]
+
+
 def test_a_killed_run_ends_as_one_that_was_not(tmp_path, monkeypatch):
     patches, tags = halves(8)
     settings = SETTINGS | {"epochs": 5}
@@ -108,7 +117,7 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             train_classifier(classifier(), patches, tags, checkpoint=file, **settings)
     resumed = classifier(seed=1)
-    with pytest.raises(ValueError, match="another attention"):
+    with pytest.raises(ValueError, match="other settings \\(attention:"):
         train_classifier(resumed, patches, tags, checkpoint=file, attention=constant(), **settings)
     assert train_classifier(resumed, patches, tags, checkpoint=file, **settings) == history
     for key, value in whole.state_dict().items():

@@ -10,7 +10,7 @@ from histolab_lite.methods.mlps.classification import Classifier, classify, trai
 from histolab_lite.methods.mlps.inference import gate, predict
 from histolab_lite.methods.mlps.masks import pseudo_masks
 from histolab_lite.methods.mlps.segmentation import WEIGHTS, DeepLab, multi_layer_loss, train_segmenter
-from histolab_lite.methods.mlps.tags import tags_of_masks, tags_of_name
+from histolab_lite.methods.mlps.tags import tagged_patches, tags_of_masks, tags_of_name
 
 __all__ = [
     "LAYERS",
@@ -26,6 +26,7 @@ __all__ = [
     "multi_layer_loss",
     "predict",
     "pseudo_masks",
+    "tagged_patches",
     "tags_of_masks",
     "tags_of_name",
     "train_classifier",

@@ -5,7 +5,7 @@ first blocks and every batch normalisation, drops half of the features before po
 the learning rate, of none of which the paper speaks.
 """
 
-from dataclasses import asdict
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -43,21 +43,15 @@ class Classifier(nn.Module):
 
 
 class _Steps:
-    """How many batches were seen, for μ to go on where a killed run was; ValueError for another attention."""
+    """How many batches were seen, for μ to go on where a killed run was."""
 
-    def __init__(self, attention: DropoutCoefficient | None) -> None:
+    def __init__(self) -> None:
         self.done = 0
-        self.attention = asdict(attention) if attention else {}
 
     def state_dict(self) -> dict:
-        return {"done": self.done, "attention": self.attention}
+        return {"done": self.done}
 
     def load_state_dict(self, state: dict) -> None:
-        if state["attention"] != self.attention:
-            raise ValueError(
-                f"the checkpoint was trained with another attention ({state['attention'] or 'none'} instead of "
-                f"{self.attention or 'none'}); delete it or name another file."
-            )
         self.done = state["done"]
 
 
@@ -75,13 +69,15 @@ def train_classifier(
     device: str | torch.device | None = None,
     checkpoint: Checkpoint | None = None,
     progress: str | None = "classifier",
+    after_epoch: Callable[[int, float], None] | None = None,
 ) -> list[float]:
     """Train ``model`` in place with the multi-label soft margin loss; returns the mean loss of every epoch.
 
     patches: uint8 (N, H, W, 3). tags: (N, K) of 0 and 1, or of False and True: which tissues a patch shows.
     attention: PROGRESSIVE is the paper's; ``constant(0.7)`` its ablation, None no attention.
     stain_strength: 0 is the paper's, which only flips. The paper's optimizer is SGD at a rate of 0.01 with polynomial
-    decay; here it is AdamW, with the same decay.
+    decay; here it is AdamW, with the same decay. after_epoch(epoch, mean_loss): called with the model in evaluation
+    mode, e.g. to watch its maps.
 
     Raises ValueError for patches and tags that do not belong together.
     """
@@ -90,7 +86,7 @@ def train_classifier(
         raise ValueError(f"expected patches, uint8 (N, H, W, 3); got {patches.dtype} {patches.shape}.")
     device = pick_device(device)
     jitter = StainJitter(stain_strength).to(device)
-    steps = _Steps(attention)
+    steps = _Steps()
     batches = max(len(patches) // batch_size, 1)
 
     def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
@@ -116,7 +112,9 @@ def train_classifier(
         device=device,
         checkpoint=checkpoint,
         progress=progress,
+        after_epoch=after_epoch,
         extra=steps,
+        settings={"attention": attention},
     )
 
 

@@ -26,19 +26,22 @@ class DeepLab(nn.Module):
     """DeepLabV3+ (Chen et al., ECCV 2018) by segmentation-models-pytorch, from random weights.
 
     (B, 3, H, W) in [0, 1], any H and W -> logits (B, K, H, W). encoder: one of smp's, e.g. "resnet101", the authors'.
+    encoder_depth: 4 does without its last stage.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
     STRIDE = 16
 
-    def __init__(self, n_classes: int, encoder: str = "resnet18", decoder_channels: int = 256) -> None:
+    def __init__(
+        self, n_classes: int, encoder: str = "resnet18", decoder_channels: int = 256, encoder_depth: int = 5
+    ) -> None:
         super().__init__()
         if n_classes < 2:
             raise ValueError(f"a segmentation needs at least two classes, not {n_classes}.")
         self.n_classes = n_classes
         self.network = smp.DeepLabV3Plus(
-            encoder, encoder_weights=None, decoder_channels=decoder_channels, classes=n_classes
+            encoder, encoder_depth, encoder_weights=None, decoder_channels=decoder_channels, classes=n_classes
         )
         self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1), persistent=False)
@@ -63,23 +66,6 @@ def multi_layer_loss(
         kept = (target != IGNORE).sum().clamp(min=1)
         total = total + weight * F.cross_entropy(logits.float(), target, ignore_index=IGNORE, reduction="sum") / kept
     return total
-
-
-class _Layers:
-    """The λ of a run, so that a checkpoint is not resumed with others."""
-
-    def __init__(self, weights: Mapping[str, float]) -> None:
-        self.weights = dict(weights)
-
-    def state_dict(self) -> dict:
-        return {"weights": self.weights}
-
-    def load_state_dict(self, state: dict) -> None:
-        if state["weights"] != self.weights:
-            raise ValueError(
-                f"the checkpoint was trained with weights {state['weights']} instead of {self.weights}; "
-                "delete it or name another file."
-            )
 
 
 def train_segmenter(
@@ -137,7 +123,7 @@ def train_segmenter(
         device=device,
         checkpoint=checkpoint,
         progress=progress,
-        extra=_Layers(weights),
+        settings={"weights": dict(weights)},
     )
 
 

@@ -1,0 +1,186 @@
+"""``python -m benchmarks.mlps --out …``: Tables III and IV of MLPS on our data, all rows, several seeds.
+
+Han et al., "Multi-layer pseudo-supervision for histopathology tissue semantic segmentation using patch-level
+classification labels", Medical Image Analysis 2022. Lessons 05 and 06 show the figures beside their own.
+
+A seed is a split by slide or patient, an order of patches, and random weights. Its classifiers go on from one start
+that was trained without attention, which stands in for ImageNet's weights. Phase 1 on unseen patches has no ticks: the
+tissues with ŷ > 0.5, or else the likeliest, take their place. Settings are those of the lessons.
+"""
+
+import copy
+import json
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from sklearn.metrics import roc_auc_score
+
+from histolab_lite.data.patches import IGNORE
+from histolab_lite.data.tiles import load_tiles
+from histolab_lite.methods import mlps
+from histolab_lite.metrics import SegmentationScores, segmentation_scores
+from histolab_lite.models.checkpoint import write_atomically
+
+SETTINGS: dict[str, Any] = {
+    "n_slides": 9,
+    "size": 1024,
+    "mpp": 2.0,
+    "patch": 64,
+    "n_patches": 640,
+    "least": 0.05,
+    "width": 1 / 16,
+    "start_epochs": 8,
+    "epochs": 8,
+    "decay": 0.93,
+    "hold": 2,
+    "segmenter_epochs": 4,
+    "segmenter_batch": 8,
+    "batch_size": 16,
+    "lr": 2e-3,
+    "stain_strength": 0.15,
+}
+#: Of necrosis, which is a tenth of the phantom's pixels, a quarter of the patches stays. Glass has no tick.
+LONG_TAIL = {"phantom": {"necrosis": 0.25}}
+GLASS = {"phantom": "background"}
+WHITE = {"phantom": 0.9}  # a lumen of GlaS is white too, and part of its gland
+CHUNK = 64
+
+
+def batches(patches: np.ndarray) -> list[torch.Tensor]:
+    """float (CHUNK, 3, P, P) in [0, 1]."""
+    return [torch.from_numpy(patches[i : i + CHUNK]).permute(0, 3, 1, 2) / 255 for i in range(0, len(patches), CHUNK)]
+
+
+def presence(model: mlps.Classifier, patches: np.ndarray) -> np.ndarray:
+    return torch.cat([mlps.classify(model, x).cpu() for x in batches(patches)]).numpy()
+
+
+def masks_of(
+    model: mlps.Classifier, patches: np.ndarray, tags: np.ndarray, white: float | None = None
+) -> dict[str, np.ndarray]:
+    """Pseudo masks of all layers; white pixels are left out."""
+    ticks = np.array_split(tags, range(CHUNK, len(tags), CHUNK))
+    found = [
+        mlps.pseudo_masks(model, x, torch.from_numpy(t), white=white)
+        for x, t in zip(batches(patches), ticks, strict=True)
+    ]
+    result = {layer: torch.cat([part[layer].cpu() for part in found]).numpy() for layer in found[0]}
+    return {layer: np.where(ids == tags.shape[1], IGNORE, ids) for layer, ids in result.items()}
+
+
+def segment(model: mlps.DeepLab, patches: np.ndarray, classifier: mlps.Classifier | None = None) -> np.ndarray:
+    return torch.cat([mlps.predict(model, x, classifier).argmax(1) for x in batches(patches)]).numpy().astype(np.uint8)
+
+
+def as_dict(scores: SegmentationScores) -> dict[str, Any]:
+    return {
+        "iou": scores.iou.round(4).tolist(),
+        "fw_iou": round(scores.fw_iou, 4),
+        "mean_iou": round(scores.mean_iou, 4),
+        "accuracy": round(scores.accuracy, 4),
+    }
+
+
+def one_seed(data: str, seed: int, s: dict[str, Any]) -> dict[str, Any]:
+    tiles = load_tiles(data, n_slides=s["n_slides"], size=s["size"], mpp=s["mpp"] / 2)
+    images, masks = tiles.read(s["mpp"])
+    names = [name for name in tiles.class_names if name != GLASS.get(data)]
+    ids = np.full(256, IGNORE, np.uint8)
+    for k, name in enumerate(names):
+        ids[tiles.class_names.index(name)] = k
+    kept = {names.index(name): share for name, share in LONG_TAIL.get(data, {}).items()}
+    (x, truth, tags), (x_test, truth_test, tags_test) = (
+        mlps.tagged_patches(
+            [images[i] for i in side],
+            [ids[masks[i]] for i in side],
+            s["patch"],
+            len(names),
+            n,
+            least=s["least"],
+            kept=kept,
+            seed=seed,
+        )
+        for side, n in zip(tiles.split(1 / 3, seed), (s["n_patches"], None), strict=True)
+    )
+    k = len(names)
+    result: dict[str, Any] = {
+        "seed": seed,
+        "patches": [len(x), len(x_test)],
+        "share_of_pixels": [float((truth == c).sum() / (truth != IGNORE).sum()) for c in range(k)],
+        "tagged": tags.sum(0).tolist(),
+        "tagged_test": tags_test.sum(0).tolist(),
+        "classification": {},
+        "pseudo_masks": {},
+        "rows": {},
+    }
+    shared = {key: s[key] for key in ("lr", "stain_strength")} | {"seed": seed, "progress": None}
+    first = shared | {"batch_size": s["batch_size"]}
+    second = shared | {"batch_size": s["segmenter_batch"], "epochs": s["segmenter_epochs"]}
+    torch.manual_seed(seed)
+    start = mlps.Classifier(k, s["width"])
+    mlps.train_classifier(start, x, tags, attention=None, epochs=s["start_epochs"], **first)
+    attentions = {
+        "none": None,
+        "DA": mlps.constant(0.7),
+        "PDA": mlps.DropoutCoefficient(hold=s["hold"], decay=s["decay"]),
+    }
+    for name, attention in attentions.items():
+        model = copy.deepcopy(start)
+        mlps.train_classifier(model, x, tags, attention=attention, epochs=s["epochs"], **first)
+        y = presence(model, x_test)
+        ticks = (y > 0.5) | (y == y.max(1, keepdims=True))
+        both = [c for c in range(k) if 0 < tags_test[:, c].sum() < len(tags_test)]
+        result["classification"][name] = {
+            "accuracy": float(((y > 0.5) == tags_test).mean()),
+            "auc": float(np.mean([roc_auc_score(tags_test[:, c], y[:, c]) for c in both])),
+        }
+        result["pseudo_masks"][name] = {
+            layer: as_dict(segmentation_scores(found, truth, k)) for layer, found in masks_of(model, x, tags).items()
+        }
+        unseen = masks_of(model, x_test, ticks.astype(np.uint8))["bn7"]
+        result["rows"][f"phase 1, {name}"] = as_dict(segmentation_scores(unseen, truth_test, k))
+    pseudo = masks_of(model, x, tags, WHITE.get(data)) | {"truth": truth}
+    supervision = {layer: {layer: 1.0} for layer in mlps.LAYERS} | {"multi-layer": None, "truth": {"truth": 1.0}}
+    for name, weights in supervision.items():
+        torch.manual_seed(seed)
+        segmenter = mlps.DeepLab(k, "resnet18", 64, encoder_depth=4)
+        mlps.train_segmenter(segmenter, x, pseudo, weights=weights, **second)
+        for gated in (False, True):
+            found = segment(segmenter, x_test, model if gated else None)
+            row = as_dict(segmentation_scores(found, truth_test, k))
+            wrong = [((found == c) & (truth_test != c) & (truth_test != IGNORE)).sum() for c in range(k)]
+            row["false_positives"] = (np.array(wrong) / (truth_test != IGNORE).sum()).round(5).tolist()
+            result["rows"][f"{name}, gate" if gated else name] = row
+    return {"classes": names, **result}
+
+
+def main(
+    data: Annotated[str, typer.Option(help="phantom, or a data set with masks.")] = "phantom",
+    seeds: Annotated[int, typer.Option(help="How many.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="Where to write the JSON, after every seed.")] = None,
+) -> None:
+    runs = []
+    for seed in range(seeds):
+        runs.append(one_seed(data, seed, SETTINGS))
+        if out:
+            text = json.dumps({"data": data, "settings": SETTINGS, "runs": runs}, indent=1) + "\n"
+            write_atomically(out, partial(Path.write_text, data=text))
+    table = Table(title=f"{data}, {seeds} seeds: mean ± sd on unseen patches")
+    for column in ("", *runs[0]["classes"], "FwIoU", "mIoU", "accuracy"):
+        table.add_column(column)
+    for name in runs[0]["rows"]:
+        rows = [run["rows"][name] for run in runs]
+        values = np.array([[*row["iou"], row["fw_iou"], row["mean_iou"], row["accuracy"]] for row in rows], float)
+        sd = values.std(0, ddof=1) if len(runs) > 1 else np.zeros(values.shape[1])
+        table.add_row(name, *(f"{m:.3f} ± {d:.3f}" for m, d in zip(values.mean(0), sd, strict=True)))
+    Console(width=150).print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
