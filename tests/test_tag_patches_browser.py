@@ -69,6 +69,13 @@ class Visitor(BaseVisitor):
     def open(self, accordion: str) -> None:
         self.page.locator(f"#{accordion} button").first.click()
 
+    def own_classes(self):
+        """The field of class names, once the page has filled it: what is typed before is lost."""
+        self.open("own")
+        field = self.page.get_by_label("Classes, 2 to 9")
+        expect(field).to_have_value("tumour, stroma, other", timeout=PATIENCE)
+        return field
+
 
 @pytest.fixture
 def meet(browser, address):
@@ -141,9 +148,9 @@ def test_by_keys_alone(meet):
 
 def test_keys_type_in_a_text_field_and_can_be_switched_off(meet):
     visitor = meet()
-    visitor.open("own")
-    field = visitor.page.get_by_label("Classes, 2 to 9")
+    field = visitor.own_classes()
     field.fill("")
+    expect(field).to_have_value("", timeout=PATIENCE)
     field.press_sequentially("type 1, type 2")
     field.press("Backspace")
     expect(field).to_have_value("type 1, type ")
@@ -260,8 +267,7 @@ def test_a_log_goes_away_and_comes_back(meet, tmp_path):
 
 def test_own_pictures_are_ticked_and_saved_only(meet, tmp_path):
     visitor = meet()
-    visitor.open("own")
-    visitor.page.get_by_label("Classes, 2 to 9").fill("fat")
+    visitor.own_classes().fill("fat")
     visitor.page.locator("#size").get_by_label("112").check()
     visitor.bring("own.png", picture(), "picture")
     visitor.see("#problem [role=alert]", text="Name 2 to 9 classes")
