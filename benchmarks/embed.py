@@ -17,7 +17,7 @@ from histolab_lite.embed.settings import Settings
 from histolab_lite.formats.embeddings import SlideEmbeddings
 from histolab_lite.models.encoder import PatchEncoder, load_encoder
 
-SLIDES, SIDE = 2, 1152
+SLIDES, SIDE = 1, 3072
 
 
 def cases(rounds: int = 5) -> list[Case]:
