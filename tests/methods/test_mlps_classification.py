@@ -117,8 +117,9 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             train_classifier(classifier(), patches, tags, checkpoint=file, **settings)
     resumed = classifier(seed=1)
-    with pytest.raises(ValueError, match="other settings \\(attention:"):
-        train_classifier(resumed, patches, tags, checkpoint=file, attention=constant(), **settings)
+    for name, value in (("attention", constant()), ("stain_strength", 0.0)):
+        with pytest.raises(ValueError, match=f"other settings \\({name}:"):
+            train_classifier(resumed, patches, tags, checkpoint=file, **(settings | {name: value}))
     assert train_classifier(resumed, patches, tags, checkpoint=file, **settings) == history
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key

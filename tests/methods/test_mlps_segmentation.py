@@ -93,9 +93,9 @@ def test_deeplab_learns_from_one_layer_and_resumes(tmp_path):
     assert history[-1] < 0.9 * history[0]
     assert train_segmenter(models[1], patches, {"bn7": masks}, checkpoint=file, **settings) == history
     assert train_segmenter(models[1], patches, {"bn7": masks}, checkpoint=file, **settings) == history  # done already
-    other = settings | {"weights": {"bn7": 0.5}}
-    with pytest.raises(ValueError, match="other settings \\(weights:"):
-        train_segmenter(models[1], patches, {"bn7": masks}, checkpoint=file, **other)
+    for name, value in (("weights", {"bn7": 0.5}), ("stain_strength", 0.0)):
+        with pytest.raises(ValueError, match=f"other settings \\({name}:"):
+            train_segmenter(models[1], patches, {"bn7": masks}, checkpoint=file, **(settings | {name: value}))
     for key, value in models[0].state_dict().items():
         assert torch.equal(value, models[1].state_dict()[key]), key
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from histolab_lite.methods.refinement import _random_crop, predict, train_segmenter
 from histolab_lite.models.segmenters import LinkNet
+from histolab_lite.training import Checkpoint
 
 SETTINGS = {"epochs": 2, "crop": 16, "crops_per_image": 2, "batch_size": 2, "device": "cpu", "progress": None}
 
@@ -52,6 +53,15 @@ def test_a_trivial_tissue_is_learnt():
     assert history[-1] < 0.5 * history[0]
     guesses = [predict(model, image).argmax(0).numpy() for image in images]
     assert np.mean([guess == mask for guess, mask in zip(guesses, masks, strict=True)]) > 0.9
+
+
+@pytest.mark.parametrize("changes", [{"crop": 8}, {"stain_strength": 0.0}])
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path, changes):
+    images, masks = halves(2, 24)
+    once = SETTINGS | {"checkpoint": Checkpoint(tmp_path / "run.pt")}
+    train_segmenter(per_pixel(), images, masks, **once)
+    with pytest.raises(ValueError, match=f"other settings \\({next(iter(changes))}:"):
+        train_segmenter(per_pixel(), images, masks, **(once | changes))
 
 
 def test_the_seed_decides():

@@ -11,6 +11,7 @@ import torch
 
 from histolab_lite.methods.simclr import SimCLR, gather, pretrain
 from histolab_lite.models import Encoder
+from histolab_lite.training import Checkpoint
 
 
 def textures(n: int = 16, size: int = 32) -> np.ndarray:
@@ -40,6 +41,14 @@ def test_the_loss_falls_below_what_a_network_that_knows_nothing_reaches():
     assert not encoder.training
     assert not torch.equal(encoder.conv1.weight, fresh().conv1.weight)
     assert torch.isfinite(encoder.embed(textures())).all()
+
+
+@pytest.mark.parametrize("changes", [{"temperature": 0.2}, {"view_size": 16}, {"stain_strength": 0.0}, {"grey": 0.5}])
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path, changes):
+    checkpoint = Checkpoint(tmp_path / "run.pt")
+    run(textures(), epochs=1, checkpoint=checkpoint)
+    with pytest.raises(ValueError, match=f"other settings \\({next(iter(changes))}:"):
+        run(textures(), epochs=1, checkpoint=checkpoint, **changes)
 
 
 def test_the_seed_decides():

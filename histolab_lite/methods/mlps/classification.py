@@ -114,7 +114,7 @@ def train_classifier(
         progress=progress,
         after_epoch=after_epoch,
         extra=steps,
-        settings={"attention": attention},
+        settings={"attention": attention, "stain_strength": stain_strength},
     )
 
 

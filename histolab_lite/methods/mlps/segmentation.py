@@ -123,7 +123,7 @@ def train_segmenter(
         device=device,
         checkpoint=checkpoint,
         progress=progress,
-        settings={"weights": dict(weights)},
+        settings={"weights": dict(weights), "stain_strength": stain_strength},
     )
 
 
