@@ -1,4 +1,4 @@
-"""Two views of a patch for contrastive learning, made in batches on the model's device.
+"""Random variations of patches, made in batches on the model's device; above all two views for contrastive learning.
 
 The recipe of SimCLR (Chen et al., ICML 2020, Appendix A) with what histology changes. There is no up and down, so any
 flip and quarter turn. Scale is known and means something, the size of nuclei above all, so a view is a window of the
@@ -46,6 +46,15 @@ class StainJitter(nn.Module):
         density = torch.einsum("bchw,bcd->bdhw", to_optical_density(x), remix)
         light = torch.randn(b, 1, 1, 1, device=x.device) * 0.02
         return from_optical_density(density + light)
+
+
+def random_flips(x: torch.Tensor, *masks: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Each patch upside down or not, mirrored or not, and its masks likewise: (B, C, H, W), (B, H, W)… -> the same."""
+    for axis in (1, 2):
+        flipped = torch.rand(len(x), 1, 1, device=x.device) < 0.5
+        x = torch.where(flipped[:, None], x.flip(axis + 1), x)
+        masks = tuple(torch.where(flipped, mask.flip(axis), mask) for mask in masks)
+    return x, *masks
 
 
 def contrastive_views(size: int, stain_strength: float = 0.4, grey: float = 0.1) -> nn.Module:

@@ -2,7 +2,8 @@
 
 ABMIL: Ilse, Tomczak and Welling, ICML 2018, eq. 8-9, with one attention branch a class for several tags at once.
 CLAM: Lu et al., Nature Biomedical Engineering 2021, adds a clustering loss on the most and least attended patches. It
-takes cross-entropy for the smooth SVM of that paper.
+takes cross-entropy for the smooth SVM of that paper. A package such as torchmil would bring einops, pyvers and
+tensordict for these two layers.
 """
 
 import math

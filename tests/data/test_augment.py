@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from histolab_lite.data.augment import StainJitter, contrastive_views
+from histolab_lite.data.augment import StainJitter, contrastive_views, random_flips
 from histolab_lite.data.stain import concentrations, from_optical_density, stain_matrix, to_optical_density
 
 
@@ -110,3 +110,15 @@ def test_patches_are_jittered_apart_and_more_so_with_strength():
 def test_white_stays_bright():
     torch.manual_seed(0)
     assert StainJitter(0.7)(torch.ones(50, 3, 2, 2)).min() > 0.8
+
+
+def test_a_patch_and_its_masks_are_flipped_alike_and_every_way_round():
+    ids = torch.arange(12).reshape(3, 4)
+    masks = ids.expand(64, 3, 4)
+    torch.manual_seed(0)
+    x, first, second = random_flips(masks[:, None].expand(-1, 3, -1, -1).float(), masks, masks + 1)
+    assert torch.equal(x[:, 0].long(), first)
+    assert torch.equal(x[:, 2], x[:, 0])
+    assert torch.equal(second, first + 1)
+    ways = {tuple(way.flatten().tolist()) for way in (ids, ids.flip(0), ids.flip(1), ids.flip(0, 1))}
+    assert {tuple(mask.flatten().tolist()) for mask in first} == ways

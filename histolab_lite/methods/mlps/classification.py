@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from histolab_lite.data.augment import StainJitter
+from histolab_lite.data.augment import StainJitter, random_flips
 from histolab_lite.kernels.dropout_attention import dropout_attention
 from histolab_lite.methods.mlps.attention import PROGRESSIVE, DropoutCoefficient
 from histolab_lite.models.resnet38 import ResNet38
@@ -92,10 +92,7 @@ def train_classifier(
     def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
         x = torch.from_numpy(patches[indices.numpy()]).to(device).permute(0, 3, 1, 2).float() / 255
         with torch.no_grad():
-            x = jitter(x)
-            for axis in (2, 3):
-                flipped = torch.rand(len(x), 1, 1, 1, device=device) < 0.5
-                x = torch.where(flipped, x.flip(axis), x)
+            (x,) = random_flips(jitter(x))
         mu = attention(steps.done // batches) if attention else None
         steps.done += 1
         return F.multilabel_soft_margin_loss(model(x, mu).float(), targets[indices].to(device))

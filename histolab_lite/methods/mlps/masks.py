@@ -44,13 +44,19 @@ def pseudo_masks(
         raise ValueError(f"images {untagged[:10]} have no tag; leave them out.")
     result = {}
     for name, maps in activation_maps(model, images, tags, layers, method).items():
-        full = F.interpolate(maps, images.shape[2:], mode="bilinear", align_corners=False)
-        full = _to_unit(full, present.to(full.device), normalise)
-        ids = full.masked_fill_(~present.to(full.device)[:, :, None, None], -1).argmax(1).to(torch.uint8)
+        ids = strongest(maps, present.to(maps.device), images.shape[2:], normalise).to(torch.uint8)
         if white is not None:
             ids[(images.to(ids.device) >= white).all(1)] = model.n_classes
         result[name] = ids
     return result
+
+
+def strongest(
+    maps: torch.Tensor, present: torch.Tensor, size: Sequence[int], normalise: str = "class"
+) -> torch.Tensor:
+    """The present class of the strongest map at every pixel (eq. 6): (B, K, h, w) and bool (B, K) -> int64 (B, *size)."""
+    full = _to_unit(F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False), present, normalise)
+    return full.masked_fill_(~present[:, :, None, None], -1).argmax(1)
 
 
 def _to_unit(maps: torch.Tensor, present: torch.Tensor, normalise: str) -> torch.Tensor:

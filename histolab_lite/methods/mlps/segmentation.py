@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from kornia.augmentation import RandomGaussianBlur
 from torch import nn
 
-from histolab_lite.data.augment import StainJitter
+from histolab_lite.data.augment import StainJitter, random_flips
 from histolab_lite.data.patches import IGNORE
 from histolab_lite.models.segmenters import LinkNet
 from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
@@ -46,11 +46,14 @@ class DeepLab(nn.Module):
         self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def prepare(self, x: torch.Tensor) -> torch.Tensor:
+        """What the encoder takes: normalised, and padded to its stride."""
         height, width = x.shape[2:]
         missing = (-width % self.STRIDE, -height % self.STRIDE)
-        x = F.pad((x - self.mean) / self.std, (0, missing[0], 0, missing[1]), mode="replicate")
-        return self.network(x)[:, :, :height, :width]
+        return F.pad((x - self.mean) / self.std, (0, missing[0], 0, missing[1]), mode="replicate")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(self.prepare(x))[:, :, : x.shape[2], : x.shape[3]]
 
 
 def multi_layer_loss(
@@ -104,12 +107,8 @@ def train_segmenter(
         x = torch.from_numpy(patches[indices.numpy()]).to(device).permute(0, 3, 1, 2).float() / 255
         batch = {layer: target[indices].to(device) for layer, target in targets.items()}
         with torch.no_grad():
-            x = blur(jitter(x))
-            for axis in (1, 2):
-                flipped = torch.rand(len(x), 1, 1, device=device) < 0.5
-                x = torch.where(flipped[:, None], x.flip(axis + 1), x)
-                batch = {layer: torch.where(flipped, y.flip(axis), y) for layer, y in batch.items()}
-        return multi_layer_loss(model(x), batch, weights)
+            x, *flipped = random_flips(blur(jitter(x)), *batch.values())
+        return multi_layer_loss(model(x), dict(zip(batch, flipped, strict=True)), weights)
 
     return fit(
         model,
