@@ -1,0 +1,109 @@
+"""Many answers in place of one: an image at several scales and mirrored, and several networks, averaged.
+
+Han et al., "WSSS4LUAD: Grand challenge on weakly-supervised tissue semantic segmentation for lung adenocarcinoma",
+Sect. IV-B: Lin et al. (1st place) and Fang et al. (3rd) ensemble several networks, Li et al. (IV-B4) test at several
+scales. Which scales they do not say.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+#: Images, float (B, 3, H, W), to class probabilities (B, K, H, W).
+Predict = Callable[[torch.Tensor], torch.Tensor]
+
+MIRRORS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+
+
+@torch.no_grad()
+def multi_scale(
+    predict: Predict, image: torch.Tensor, scales: Sequence[float] = (0.75, 1.0, 1.25), flips: bool = True
+) -> torch.Tensor:
+    """Mean probabilities (B, K, H, W) over all scales and, with flips, all four mirrorings of each.
+
+    image: float (B, 3, H, W), any H and W. predict: gives float (B, K, h, w) in [0, 1] for images of any size. Resizing
+    is bilinear, there and back, and there is none where the size stays; below a scale of 1/2 it skips pixels. A scaled
+    side has one pixel at least. Where the probabilities of ``predict`` sum to 1, so do these.
+
+    Raises ValueError for another image, scales that are none or not above 0, or an answer of another shape or range.
+    """
+    if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point() or not image.numel():
+        raise ValueError(f"expected an image, float (B, 3, H, W); got {image.dtype} {(*image.shape,)}.")
+    if not scales or not all(0 < scale < torch.inf for scale in scales):
+        raise ValueError(f"scales are factors above 0, one at least; got {tuple(scales)}.")
+    mirrors = MIRRORS if flips else MIRRORS[:1]
+    size = image.shape[2:]
+    total: torch.Tensor | None = None
+    for scale in scales:
+        scaled_size = [max(1, round(side * scale)) for side in size]
+        scaled = _resized(image, scaled_size)
+        answers = [_checked(predict(scaled.flip(mirror)), scaled, scale).flip(mirror) for mirror in mirrors]
+        mean = _resized(torch.stack(answers).mean(0), size)
+        total = mean if total is None else total + mean
+    assert total is not None
+    return total / len(scales)
+
+
+def segment(
+    predict: Predict,
+    image: np.ndarray,
+    factor: float = 1.0,
+    *,
+    scales: Sequence[float] = (1.0,),
+    flips: bool = False,
+) -> np.ndarray:
+    """Class ids, uint8 (H, W), of a whole picture, uint8 (H, W, 3), seen ``factor`` times as large.
+
+    factor: that by which the training patches were stretched, on the mean; the picture is resized like them, bicubic
+    with antialiasing. scales, flips: as of ``multi_scale``, relative to that size.
+    Raises ValueError for another picture, a factor not above 0, and as ``multi_scale``.
+    """
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"expected a picture, uint8 (H, W, 3); got {image.dtype} {image.shape}.")
+    if not 0 < factor < float("inf"):
+        raise ValueError(f"factor is a number above 0, not {factor}.")
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+    seen = Image.fromarray(np.ascontiguousarray(image)).resize((width, height), Image.Resampling.BICUBIC)
+    x = torch.from_numpy(np.array(seen)).permute(2, 0, 1)[None] / 255
+    probabilities = _resized(multi_scale(predict, x, scales, flips), image.shape[:2])
+    return probabilities[0].argmax(0).to(torch.uint8).numpy()
+
+
+def ensemble(predicts: Sequence[Predict]) -> Predict:
+    """A ``Predict`` that gives the mean of several. ValueError for none; on calling, for answers of unequal shapes."""
+    if not predicts:
+        raise ValueError("an ensemble needs one network at least.")
+    members = tuple(predicts)
+
+    def predict(image: torch.Tensor) -> torch.Tensor:
+        answers = [member(image) for member in members]
+        shapes = {tuple(answer.shape) for answer in answers}
+        if len(shapes) > 1:
+            raise ValueError(f"an ensemble answers alike; got probabilities of {sorted(shapes)}.")
+        return torch.stack(answers).mean(0)
+
+    return predict
+
+
+def _resized(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
+    return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
+
+
+def _checked(answer: torch.Tensor, image: torch.Tensor, scale: float) -> torch.Tensor:
+    if answer.ndim != 4 or (len(answer), *answer.shape[2:]) != (len(image), *image.shape[2:]):
+        raise ValueError(
+            f"predict gave {(*answer.shape,)} for images {(*image.shape,)}, at scale {scale}; expected (B, K, H, W)."
+        )
+    answer = answer.float()
+    if not (answer.amin() >= 0 and answer.amax() <= 1 + 1e-4):
+        raise ValueError(
+            f"predict gives probabilities, in [0, 1]; these span {answer.amin():.3g} to {answer.amax():.3g}. "
+            "Are they logits?"
+        )
+    return answer
