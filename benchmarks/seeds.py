@@ -19,6 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from rich.console import Console
 from rich.table import Table
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
 from tqdm import tqdm
 
 from histolab_lite.data.patches import grid_patches
@@ -29,12 +30,19 @@ from histolab_lite.models import load_encoder
 from histolab_lite.models.checkpoint import write_atomically
 from histolab_lite.models.encoder import Encoder, PatchEncoder
 
-MPP = 0.5  # µm per pixel
 SEEDS = (1, 3, 5)
 POSITIVE = {"phantom": "tumour", "glas": "gland"}
-PATCH = {"phantom": 256, "glas": 96}  # the paper's, and one that a gland fills
+#: µm per pixel and side of a patch: the paper's, and those of the encoder's training, in which a patch fits a gland.
+SCALE = {"phantom": (0.5, 256), "glas": (1.0, 48)}
 WINDOW = 16  # patches a side of a small lesion's surroundings
 PURE = 0.9
+
+
+#: F1 of the positive patches, as in the paper; where half are positive, calling all so gets it, and not the second.
+MEASURES: dict[str, Callable[[torch.Tensor, torch.Tensor], float]] = {
+    "f1": lambda labels, true: sic.patch_f1(labels, true, 1),
+    "balanced_accuracy": lambda labels, true: float(balanced_accuracy_score(true, labels)),
+}
 
 
 class Patches(NamedTuple):
@@ -55,13 +63,15 @@ def embed(image: np.ndarray, mask: np.ndarray, n_classes: int, patch: int, encod
     return Patches(encoder.embed(cut, batch_size=32), corners // (patch // 2), fractions)
 
 
-def load_slides(data: str, n_slides: int, size: int, encoder: PatchEncoder) -> tuple[list[Patches], int]:
+def load_slides(
+    data: str, n_slides: int, size: int, mpp: float, patch: int, encoder: PatchEncoder
+) -> tuple[list[Patches], int]:
     """Slides without empty glass, and the id of the positive class."""
-    tiles = load_tiles(data, n_slides=n_slides, size=size, mpp=MPP)
-    aim, n_classes, patch = tiles.class_names.index(POSITIVE[data]), len(tiles.class_names), PATCH[data]
+    tiles = load_tiles(data, n_slides=n_slides, size=size, mpp=mpp)
+    aim, n_classes = tiles.class_names.index(POSITIVE[data]), len(tiles.class_names)
     slides: dict[str, list[Patches]] = {}
     for tile in tqdm(tiles.subset(np.arange(len(tiles))), desc=encoder.name):
-        (image,), (mask,) = tiles.subset([tiles.tiles.index(tile)]).read(MPP)
+        (image,), (mask,) = tiles.subset([tiles.tiles.index(tile)]).read(mpp)
         parts = slides.setdefault(tile.group, [])
         found = embed(image, mask, n_classes, patch, encoder)
         if data == "phantom":
@@ -123,34 +133,36 @@ METHODS: dict[str, Callable[[Patches, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def evaluate(slides: list[Patches], aim: int, draws: int) -> dict[str, dict]:
-    """method -> number of seeds -> scores, of the slides that have enough pure patches of both kinds."""
+    """Measure -> method -> number of seeds -> scores, of the slides that have enough pure patches of both kinds."""
     drawable = [
         slide
         for slide in slides
         if min((slide.fractions[:, aim] >= PURE).sum(), (slide.fractions[:, aim] <= 1 - PURE).sum()) >= max(SEEDS)
     ]
-    found: dict[str, dict] = {}
+    found: dict[str, dict[str, dict]] = {measure: {} for measure in MEASURES}
     for n in SEEDS:
-        scores: dict[str, list[list[float]]] = {name: [] for name in METHODS}
+        scores: dict[str, list[list[list[float]]]] = {name: [] for name in METHODS}
         for slide in tqdm(drawable, desc=f"{n} seeds", leave=False):
             positive = slide.fractions[:, aim]
             true = torch.from_numpy((positive >= 0.5).astype(np.int64))
             enough = [k for k in range(slide.fractions.shape[1]) if (slide.fractions[:, k] >= PURE).sum() >= n]
-            rows: dict[str, list[float]] = {name: [] for name in METHODS}
+            rows: dict[str, list[list[float]]] = {name: [] for name in METHODS}
             for draw in range(draws):
                 two = sic.simulate_seeds(np.stack([1 - positive, positive], 1), n, (0, 1), PURE, seed=draw)
                 many = sic.simulate_seeds(slide.fractions, n, enough, PURE, seed=draw)
                 many[many == aim] = -1
                 many[two == 1] = aim  # the same positive seeds
                 for name, method in METHODS.items():
-                    rows[name].append(sic.patch_f1(method(slide, two, many).long(), true, 1))
+                    labels = method(slide, two, many).long()
+                    rows[name].append([measure(labels, true) for measure in MEASURES.values()])
             for name, row in rows.items():
                 scores[name].append(row)
         for name, table in scores.items():
-            by_slide = np.mean(table, 1).round(4).tolist()
-            found.setdefault(name, {})[str(n)] = sic.best_and_mean(table) | {"by_slide": by_slide}
+            for measure, values in zip(MEASURES, np.moveaxis(table, 2, 0), strict=True):  # (slides, draws)
+                by_slide = values.mean(1).round(4).tolist()
+                found[measure].setdefault(name, {})[str(n)] = sic.best_and_mean(values) | {"by_slide": by_slide}
     shares = [float((slide.fractions[:, aim] >= 0.5).mean()) for slide in drawable]
-    return {"positive_share": np.round(shares, 4).tolist(), "f1": found}
+    return {"positive_share": np.round(shares, 4).tolist(), **found}
 
 
 def main(
@@ -158,28 +170,34 @@ def main(
     n_slides: Annotated[int, typer.Option(help="Phantom slides.")] = 10,
     size: Annotated[int, typer.Option(help="Pixels a side of a phantom slide.")] = 4096,
     draws: Annotated[int, typer.Option(help="Draws of seeds a slide.")] = 5,
-    encoders: Annotated[str, typer.Option(help="Names that load_encoder knows, and random.")] = "random,default",
+    encoders: Annotated[
+        str, typer.Option(help="Names that load_encoder knows, and random, random1, …: untrained ones.")
+    ] = "random,random1,random2,default",
+    mpp: Annotated[float | None, typer.Option(help="µm per pixel; by default the data set's own in SCALE.")] = None,
+    patch: Annotated[int | None, typer.Option(help="Pixels a side of a patch; likewise.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the JSON.")] = None,
 ) -> None:
-    result: dict = {"data": data, "patch": PATCH[data], "mpp": MPP, "draws": draws, "encoders": {}}
+    mpp, patch = mpp or SCALE[data][0], patch or SCALE[data][1]
+    result: dict = {"data": data, "patch": patch, "mpp": mpp, "draws": draws, "encoders": {}}
     for name in encoders.split(","):
-        torch.manual_seed(0)
-        encoder = Encoder(0.5) if name == "random" else load_encoder(name)
-        slides, aim = load_slides(data, n_slides, size, encoder)
+        torch.manual_seed(int(name.removeprefix("random") or 0) if name.startswith("random") else 0)
+        encoder = Encoder(0.5) if name.startswith("random") else load_encoder(name)
+        slides, aim = load_slides(data, n_slides, size, mpp, patch, encoder)
         lesions = [lesion for slide in slides if (lesion := small_lesion(slide, aim)) is not None]
         parts = {"slides": slides} | ({"small lesions": lesions} if len(lesions) > 1 else {})
         result["encoders"][name] = {part: evaluate(some, aim, draws) for part, some in parts.items()}
         for part, scored in result["encoders"][name].items():
             shares = scored["positive_share"]
             what = f"{name}, {len(shares)} {part}, {np.mean(shares):.0%} positive"
-            table = Table(title=f"{what}: F1, best of {draws} | mean ± sd of draws")
+            table = Table(title=f"{what}: F1, best of {draws} | mean ± sd of draws; balanced accuracy")
             for column in ("", *(f"{n} a class" for n in SEEDS)):
                 table.add_column(column)
             for method, row in scored["f1"].items():
-                table.add_row(
-                    method, *(f"{s['best']:.2f} | {s['mean']:.3f} ± {s['draw_sd']:.3f}" for s in row.values())
-                )
-            Console(width=120).print(table)
+                other = scored["balanced_accuracy"][method]
+                cells = (f"{s['best']:.2f} | {s['mean']:.3f} ± {s['draw_sd']:.3f}" for s in row.values())
+                means = (f"{s['mean']:.3f}" for s in other.values())
+                table.add_row(method, *(f"{f1}; {mean}" for f1, mean in zip(cells, means, strict=True)))
+            Console(width=140).print(table)
     if out:
         write_atomically(out, lambda temporary: temporary.write_text(json.dumps(result, indent=1) + "\n"))
 

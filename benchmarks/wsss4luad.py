@@ -43,9 +43,10 @@ SETTINGS: dict[str, Any] = {
     "lr": 2e-3,
     "stain_strength": 0.15,
     "scales": [0.75, 1.0, 1.25],
-    "tile_side": 112,  # pixels of 1 µm, of which a patch of other data is made
+    "tile_side": 48,  # other data: pixels of 1 µm, so small that half of the patches show one class,
+    "tile_patch": 64,  # and what they are stretched to
 }
-#: Every row: recipe, two networks?, and whether it is trained on the patches' true masks.
+#: Every row: its recipe, and whether two networks learn by it.
 ROWS: dict[str, tuple[challenge.Recipe, bool]] = {
     "network on class maps": (challenge.Recipe(), False),
     "+ splices": (challenge.Recipe(splices=1), False),
@@ -65,8 +66,8 @@ ASIDES: dict[str, challenge.Recipe] = {
 
 def load(data: str, seed: int, s: dict[str, Any]) -> challenge.Task:
     if data != "phantom":
-        side = s["tile_side"]
-        return challenge.tiles_task(load_tiles(data), s["patch"], side=side, mpp=1.0, n=s["n_training"], seed=seed)
+        side, patch = s["tile_side"], s["tile_patch"]
+        return challenge.tiles_task(load_tiles(data), patch, side=side, mpp=1.0, n=s["n_training"], seed=seed)
     sizes = {key: s[key] for key in ("n_training", "n_testing", "n_slides", "slide", "large")}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "wsss4luad"
