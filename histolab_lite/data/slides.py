@@ -118,8 +118,14 @@ class Slide:
                 f"{self.name} was scanned at {self.mpp:.4g} µm/px; {mpp:.4g} is more than {MAX_UPSAMPLING:g} "
                 f"times finer. Ask for mpp={self.mpp / MAX_UPSAMPLING:.4g} or coarser."
             )
-        level = self._slide.get_best_level_for_downsample(scale * _LEVEL_TOLERANCE)
-        return self._read(float(x), float(y), width, height, scale, level)
+        try:  # after a damaged tile every call fails, not that of the tile alone
+            level = self._slide.get_best_level_for_downsample(scale * _LEVEL_TOLERANCE)
+            return self._read(float(x), float(y), width, height, scale, level)
+        except openslide.OpenSlideError as error:
+            raise SlideError(
+                f"{self.path} is damaged near level-0 (x, y) = ({x:.0f}, {y:.0f}), or where it was read before: "
+                f"{error}. Copy it again from its source, then reopen it."
+            ) from error
 
     def thumbnail(self, mpp: float | None = None, max_size: int = 1024) -> np.ndarray:
         """The whole slide as uint8 RGB (h, w, 3): at `mpp`, or by default fitted into `max_size` pixels."""
@@ -149,13 +155,7 @@ class Slide:
         rows = math.ceil(y / downsample + height * zoom) + margin - top
         reported = self._slide.level_downsamples[level]
         corner = round(left * reported), round(top * reported)
-        try:
-            rgba = self._slide.read_region(corner, level, (columns, rows))
-        except openslide.OpenSlideError as error:
-            raise SlideError(
-                f"{self.path} is damaged near level-0 (x, y) = ({x:.0f}, {y:.0f}): {error}. "
-                "Copy it again from its source, then reopen it."
-            ) from error
+        rgba = self._slide.read_region(corner, level, (columns, rows))
         region = Image.new("RGB", rgba.size, (255, 255, 255))
         region.paste(rgba, mask=rgba.getchannel("A"))
         x0, y0 = x / downsample - left, y / downsample - top

@@ -242,6 +242,18 @@ def test_truncated_slide_is_an_error_never_a_picture(tmp_path: Path) -> None:
             read_all()
 
 
+def test_a_slide_that_was_found_damaged_stays_an_error_with_a_sentence(tmp_path: Path) -> None:
+    path = write_slide(tmp_path / "spoilt.tif", picture(), levels=1, compression="jpeg")
+    content = bytearray(path.read_bytes())
+    third = len(content) // 3
+    content[third : 2 * third] = bytes(third)
+    path.write_bytes(content)
+    with Slide(path) as slide:
+        for _ in range(2):
+            with pytest.raises(SlideError, match="damaged near"):
+                slide.thumbnail(MPP)
+
+
 @pytest.mark.parametrize("mpp", [0, -0.5, float("nan"), float("inf")])
 def test_scale_must_be_positive(slide_path: Path, mpp: float) -> None:
     with pytest.raises(SlideError, match="must be positive"):

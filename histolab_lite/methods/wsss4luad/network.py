@@ -71,7 +71,12 @@ class Siamese(nn.Module):
         self.networks: Sequence[MultiTask] = nn.ModuleList(networks)  # type: ignore[assignment]
         self.n_classes = networks[0].n_classes
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, tasks: str = "answer") -> torch.Tensor | list[tuple[torch.Tensor, torch.Tensor]]:
+        """(B, K, H, W) as above; with tasks "maps" or "both" those of every network, for training by ``fit``."""
+        if tasks == "maps":
+            return self.maps(x)
+        if tasks == "both":
+            return [network.both(x) for network in self.networks]
         each = torch.stack([network(x).float().log_softmax(1) for network in self.networks])
         return each.logsumexp(0) - torch.tensor(float(len(each)), device=each.device).log()
 

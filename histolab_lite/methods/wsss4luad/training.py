@@ -120,10 +120,10 @@ def train_tags(
     device = pick_device(device)
     jitter = StainJitter(stain_strength).to(device)
 
-    def loss(_: nn.Module, indices: torch.Tensor) -> torch.Tensor:
+    def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
         (x,) = _vary(jitter, patches, indices, device)
         y = targets[indices].to(device)
-        return torch.stack([F.multilabel_soft_margin_loss(z, y) for z in model.maps(x).mean((3, 4))]).sum()
+        return torch.stack([F.multilabel_soft_margin_loss(z, y) for z in model(x, "maps").mean((3, 4))]).sum()
 
     return fit(
         model,
@@ -168,10 +168,10 @@ def train(
     jitter = StainJitter(stain_strength).to(device)
     masks, exact = torch.from_numpy(samples.masks), torch.from_numpy(samples.exact)
 
-    def loss(_: nn.Module, indices: torch.Tensor) -> torch.Tensor:
+    def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
         x, target = _vary(jitter, samples.patches, indices, device, masks[indices])
         present, certain = tags[indices].to(device), exact[indices].to(device)
-        outputs = [network.both(x) for network in model.networks]
+        outputs = model(x, "both")
         total = x.new_zeros(())
         for own, (maps, logits) in enumerate(outputs):
             other = outputs[1 - own][0] if len(outputs) == 2 else None
