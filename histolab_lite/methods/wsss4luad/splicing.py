@@ -12,7 +12,7 @@ from histolab_lite.data.patches import IGNORE
 
 
 def splice(
-    patches: np.ndarray, masks: np.ndarray, n: int, seed: int, *, alpha: float = 1.0, pieces: int = 1
+    patches: np.ndarray, masks: np.ndarray, n: int, seed: int, *, alpha: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """n patches with a rectangle of another class each: uint8 (n, H, W, 3), and their masks uint8 (n, H, W).
 
@@ -21,27 +21,26 @@ def splice(
     The class below is drawn uniformly, so that rare ones are as frequent as common ones, and so is that of the
     rectangle, of the others; where there is but one class, both are of it. As in CutMix 1 - λ, with λ ~ Beta(α, α),
     is the rectangle's share of the area before it is cut at the border, its shape the patch's, its centre uniform, and
-    it keeps its place. pieces: how many rectangles, drawn and pasted one after the other.
+    it keeps its place.
     The first m of n patches are those that the same seed gives for m.
 
     Raises ValueError for no patches, shapes that do not belong together, a patch of no class or of several, or another
     number out of its range.
     """
     members = _by_class(patches, masks)
-    if n < 1 or pieces < 1 or not alpha > 0:
-        raise ValueError(f"n and pieces are at least 1 and alpha is above 0; got {n}, {pieces} and {alpha}.")
+    if n < 1 or not alpha > 0:
+        raise ValueError(f"n is at least 1 and alpha is above 0; got {n} and {alpha}.")
     random = np.random.default_rng(seed)
     spliced, labels = _empty(patches, n)
     for index in range(n):
         below = random.choice(list(members))
         chosen = random.choice(members[below])
         spliced[index], labels[index] = patches[chosen], masks[chosen]
-        for _ in range(pieces):
-            above = random.choice([k for k in members if k != below] or [below])
-            donor = random.choice(members[above])
-            side = np.sqrt(1 - random.beta(alpha, alpha))  # eq. 2
-            box = tuple(_interval(length, side, random) for length in masks.shape[1:])
-            spliced[index][box], labels[index][box] = patches[donor][box], masks[donor][box]
+        above = random.choice([k for k in members if k != below] or [below])
+        donor = random.choice(members[above])
+        side = np.sqrt(1 - random.beta(alpha, alpha))  # eq. 2
+        box = tuple(_interval(length, side, random) for length in masks.shape[1:])
+        spliced[index][box], labels[index][box] = patches[donor][box], masks[donor][box]
     return spliced, labels
 
 
