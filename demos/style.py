@@ -9,7 +9,8 @@ import gradio as gr
 
 from demos.uploads import LARGEST_FILE
 
-CSS = Path(__file__).with_name("style.css")
+#: What all pages share, and what each has of its own, beside it.
+CSS = sorted(Path(__file__).parent.glob("*.css"))
 
 NO_DEVICE = "For teaching and research. Not a medical device: nothing here may guide a diagnosis."
 
