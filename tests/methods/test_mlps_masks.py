@@ -123,23 +123,37 @@ def test_a_map_that_is_nowhere_zero_is_stretched_to_its_minimum(model):
     assert (pseudo_masks(sure, images, TAGS, ["bn7"])["bn7"] == ids)[clear].all()
 
 
-def test_one_forward_and_as_many_backwards_as_the_fullest_image(model, monkeypatch):
-    calls = {"forward": 0, "backward": 0}
+def test_every_image_goes_forward_once_and_back_once_a_tissue(model, monkeypatch):
+    seen = {"forward": 0, "back": 0}
     forward, grad = model.trunk.forward, torch.autograd.grad
 
-    def count(name, function):
-        def counted(*args, **kwargs):
-            calls[name] += 1
-            return function(*args, **kwargs)
+    def counted_forward(images, *args, **kwargs):
+        seen["forward"] += len(images)
+        return forward(images, *args, **kwargs)
 
-        return counted
+    def counted_grad(score, maps, **kwargs):
+        seen["back"] += len(maps[0])
+        return grad(score, maps, **kwargs)
 
-    monkeypatch.setattr(model.trunk, "forward", count("forward", forward))
-    monkeypatch.setattr(torch.autograd, "grad", count("backward", grad))
-    pseudo_masks(model, pictures()[:2], TAGS[:2])
-    assert calls == {"forward": 1, "backward": 3}
-    pseudo_masks(model, pictures(), TAGS, ["bn7"])
-    assert calls == {"forward": 2, "backward": 3}  # a linear head needs none
+    monkeypatch.setattr(model.trunk, "forward", counted_forward)
+    monkeypatch.setattr(torch.autograd, "grad", counted_grad)
+    images = pictures()
+    pseudo_masks(model, images, TAGS)
+    assert seen == {"forward": len(images), "back": int(TAGS.sum())}
+    pseudo_masks(model, images, TAGS, ["bn7"])
+    assert seen == {"forward": 2 * len(images), "back": int(TAGS.sum())}  # a linear head needs none
+
+
+def test_an_image_is_the_same_in_any_batch_and_place(model):
+    images, tags = pictures()[[2, 0, 1, 0]], TAGS[[2, 0, 1, 0]].clone()
+    tags[3] = 0  # no tissue: no map
+    together = activation_maps(model, images, tags)
+    for i in range(len(images)):
+        alone = activation_maps(model, images[i : i + 1], tags[i : i + 1])
+        for layer, maps in together.items():
+            torch.testing.assert_close(maps[i : i + 1], alone[layer], rtol=1e-4, atol=1e-6)
+    assert all((maps[3] == 0).all() and (maps[0] > 0).any() for maps in together.values())
+    assert all(maps.shape[:2] == (0, CLASSES) for maps in activation_maps(model, images[:0], tags[:0]).values())
 
 
 def test_of_equal_maps_the_first_class_wins(model):

@@ -2,9 +2,9 @@
 
 CAM: Zhou et al., CVPR 2016. Grad-CAM: Selvaraju et al., ICCV 2017, eq. 1 and 2. Grad-CAM++: Chattopadhay et al.,
 WACV 2018, eq. 10 and 19, with y = exp of the logit. The head is linear in the pooled last map, so there the gradient
-of class k is ω_k / HW and nothing is to be propagated. To the maps before it, one backward pass serves every image
-and every map at once, each image with the next of its own tissues: as many passes as the image with the most tissues
-has, whatever the number of classes.
+of class k is ω_k / HW and nothing is to be propagated. To the maps before it, one backward pass serves all maps at once
+and many images, each with the next of its own tissues. So every image goes forward once, and back once a tissue that
+it has, whatever the number of classes and of maps.
 """
 
 from collections.abc import Sequence
@@ -41,13 +41,25 @@ def activation_maps(
     device = next(model.parameters()).device
     present = check_tags(tags, len(images), model.n_classes).to(device)
     model.eval()
+    # Images of one group have as many tissues as each other, so that no pass works on an image that is done.
+    tissues = present.sum(1)
+    groups = [(tissues == n).nonzero()[:, 0] for n in tissues.unique()] or [tissues.nonzero()[:, 0]]
+    parts = [_maps_of_group(model, images[rows.to(images.device)], present[rows], layers, method) for rows in groups]
+    order = torch.cat(groups).argsort()
+    return {name: torch.cat([part[name] for part in parts])[order] for name in layers}
+
+
+def _maps_of_group(
+    model: Classifier, images: torch.Tensor, present: torch.Tensor, layers: Sequence[str], method: str
+) -> dict[str, torch.Tensor]:
+    """``activation_maps`` of images that have equally many tissues: present (B, K) bool, n a row."""
     inner = sorted(set(layers) & set(BLOCKS), key=BLOCKS.index)
     with torch.inference_mode(False), torch.set_grad_enabled(bool(inner)):
         # A tensor of inference mode cannot be part of a graph; its clone can.
         x = images.clone() if images.is_inference() else images
-        maps = model.trunk(x.to(device), {*layers, "bn7"}, graph_from=inner[0] if inner else None)
+        maps = model.trunk(x.to(present.device), {*layers, "bn7"}, graph_from=inner[0] if inner else None)
         logits = model.head(maps["bn7"].mean((2, 3))).float()
-        gradients = _gradients(logits, [maps[name] for name in inner], present) if inner else {}
+        passes = _gradients(logits, [maps[name] for name in inner], present) if inner else []
     result = {}
     with torch.no_grad():
         for name in layers:
@@ -57,25 +69,23 @@ def activation_maps(
                 cams = torch.einsum("bkc,bchw->bkhw", weights.expand(len(m), -1, -1), m)
             else:
                 cams = m.new_zeros(*present.shape, *m.shape[2:])
-                for rows, classes, found in gradients:
-                    g = found[inner.index(name)].float()[rows]
-                    weights = _weights(m[rows], g, method)
-                    cams[rows, classes] = torch.einsum("bc,bchw->bhw", weights, m[rows])
+                for classes, gradients in passes:
+                    weights = _weights(m, gradients[inner.index(name)].float(), method)
+                    cams[torch.arange(len(m)), classes] = torch.einsum("bc,bchw->bhw", weights, m)
             result[name] = cams.relu_().masked_fill_(~present[:, :, None, None], 0)
     return result
 
 
 def _gradients(
     logits: torch.Tensor, maps: list[torch.Tensor], present: torch.Tensor
-) -> list[tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, ...]]]:
-    """For every pass: the images that took part, the class of each, and the gradients in the maps, of all images."""
-    place = present.cumsum(1) * present  # 1 for the first tissue of an image, 2 for its second, …
-    passes = int(place.max()) if place.numel() else 0
+) -> list[tuple[torch.Tensor, tuple[torch.Tensor, ...]]]:
+    """For every pass: each image's class (B,), and the gradients in the maps. Pass i takes the i-th tissue of each."""
+    n = int(present.sum()) // max(len(present), 1)
+    classes = present.nonzero()[:, 1].view(len(present), n).T  # (n, B)
     found = []
-    for number in range(1, passes + 1):
-        rows, classes = (place == number).nonzero(as_tuple=True)
-        score = logits[rows, classes].sum()  # images do not touch in evaluation mode: each keeps its own gradient
-        found.append((rows, classes, torch.autograd.grad(score, maps, retain_graph=number < passes)))
+    for number, row in enumerate(classes, 1):
+        score = logits.gather(1, row[:, None]).sum()  # images do not touch in evaluation mode: each keeps its own
+        found.append((row, torch.autograd.grad(score, maps, retain_graph=number < len(classes))))
     return found
 
 
