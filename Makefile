@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-DEMO ?= click_points
+DEMO ?= app
 BIN := $(VENV)/bin
 
 LESSONS = $(strip $(BIN)/python -m histolab_lite.notebooks $(if $(ONLY),--only "$(ONLY)") $(if $(DATA),--data "$(DATA)") \
@@ -23,7 +23,7 @@ help: ## list the commands
 tutorial: $(VENV)/.installed ## run the lessons in order, write copies, metrics.json and index.html to runs/
 	$(LESSONS)
 
-demo: $(VENV)/.installed-demo ## try a method in the browser on this machine; DEMO=click_points or tag_patches, PORT=7861
+demo: $(VENV)/.installed-demo ## try the methods in the browser on this machine; DEMO=click_points or tag_patches for one, PORT=7861
 	$(BIN)/python -m demos.$(DEMO) $(if $(PORT),--port "$(PORT)")
 
 test: $(VENV)/.installed-dev ## lint, check types, run every test and every lesson at smoke size

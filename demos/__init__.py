@@ -2,7 +2,7 @@
 
 A demo is a page (``click_points``, ``tag_patches``) and its handlers, over small modules that know no Gradio:
 
-- both: ``uploads``, ``markup``, ``saving``, and ``style``, which serves them;
+- both: ``uploads``, ``markup``, ``saving``, and ``style``, which serves them alone; ``app`` and ``serving``, together;
 - clicking points: ``pictures``, ``samples``, ``clicks``, ``outline``, ``views``, ``exports``;
 - ticking patches: ``patch_sets``, ``tag_log``, ``tag_session``, ``label_file``, ``tag_views``, ``tag_results``,
   ``tag_result_views``.

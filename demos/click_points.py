@@ -50,8 +50,8 @@ PRIVACY = (
 )
 
 
-def build(public: bool = False) -> gr.Blocks:
-    """The page. public: see ``samples``."""
+def build(public: bool = False, nav: str = "") -> gr.Blocks:
+    """The page. public: see ``samples``. nav: links to other pages, as HTML."""
     app = ClickPoints(samples(public))
     app.warm()
     with gr.Blocks(title="Click points, get an outline", analytics_enabled=False, delete_cache=(600, 3600)) as page:
@@ -61,7 +61,7 @@ def build(public: bool = False) -> gr.Blocks:
         packed = gr.Textbox(visible="hidden", elem_id="packed")
         tissue = gr.HTML(apply_default_css=False)
 
-        gr.HTML(f'<div class="heading">{HEADING}</div>', apply_default_css=False)
+        gr.HTML(f'{nav}<div class="heading">{HEADING}</div>', apply_default_css=False)
         problem = gr.HTML(elem_id="problem", apply_default_css=False)
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=320):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from html import escape
 
 import numpy as np
@@ -13,6 +14,15 @@ from PIL import Image
 def notice(text: str) -> str:
     """What went wrong, or what to know; read out by a screen reader at once."""
     return f'<div class="notice" role="alert">{escape(text)}</div>'
+
+
+def bar(pages: Mapping[str, str], here: str) -> str:
+    """Links to all pages, name in the address -> title; ``here`` is the one that bears them."""
+    links = (
+        f'<a href="../{name}/"{" aria-current=page" if name == here else ""}>{escape(title)}</a>'
+        for name, title in pages.items()
+    )
+    return f'<nav class="pages" aria-label="Demos">{"".join(links)}</nav>'
 
 
 def data_uri(image: Image.Image, kind: str, **options: int) -> str:

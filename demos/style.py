@@ -33,24 +33,31 @@ def theme() -> gr.themes.Base:
     )
 
 
+#: How a page is served, alone or among others: it shows no file of the server's disk and no traceback, and asks no
+#: other server.
+SERVED = {
+    "theme": theme(),
+    "css_paths": CSS,
+    "footer_links": [],
+    "show_error": False,
+    "ssr_mode": False,
+    "enable_monitoring": False,
+    "run_history": False,
+}
+
+
 def launch(page: gr.Blocks, host: str, port: int | None) -> None:
-    """Serve a page until Ctrl-C. It shows no file of the server's disk and no traceback, and asks no other server."""
+    """Serve a page alone until Ctrl-C."""
     page.queue(max_size=100, default_concurrency_limit=2, api_open=False)
     _, url, _ = page.launch(
         server_name=host,
         server_port=port,
         share=False,
-        theme=theme(),
-        css_paths=CSS,
-        footer_links=[],
         max_file_size=LARGEST_FILE,
         state_session_capacity=200,
-        show_error=False,
-        ssr_mode=False,
-        enable_monitoring=False,
-        run_history=False,
         quiet=True,
         prevent_thread_lock=True,
+        **SERVED,
     )
     print(f"Open {url}", flush=True)
     page.block_thread()

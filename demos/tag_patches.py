@@ -62,8 +62,8 @@ IN_FILE = (
 )
 
 
-def build(sample: PatchSet, labels: LabelFile | None = None) -> gr.Blocks:
-    """The page. labels: the file of ticks; None leaves them to each visitor's browser."""
+def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> gr.Blocks:
+    """The page. labels: the file of ticks; None leaves them to each visitor's browser. nav: links to other pages."""
     app = TagPatches(sample, labels)
     app.warm()
     with gr.Blocks(title="Tick patches, get masks", analytics_enabled=False, delete_cache=(600, 3600)) as page:
@@ -72,7 +72,7 @@ def build(sample: PatchSet, labels: LabelFile | None = None) -> gr.Blocks:
         memory = gr.BrowserState(None, storage_key=BROWSER_KEY, secret=BROWSER_KEY)
         packed = gr.Textbox(visible="hidden", elem_id="packed")
 
-        gr.HTML(f'<div class="heading">{HEADING}</div>', apply_default_css=False)
+        gr.HTML(f'{nav}<div class="heading">{HEADING}</div>', apply_default_css=False)
         problem = gr.HTML(elem_id="problem", apply_default_css=False)
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=320):

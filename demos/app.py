@@ -1,0 +1,48 @@
+"""The demos under one roof: a page each, a bar of links between them, one server.
+
+    python -m demos [--host 127.0.0.1] [--port 7860]
+
+Every page has an address to share, such as /tag-patches/; ``serving`` says what the environment can set.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import gradio as gr
+import typer
+
+from demos import click_points, tag_patches
+from demos.markup import bar
+from demos.patch_sets import sample_set
+from demos.serving import Limits, application, serve
+from demos.style import is_loopback
+
+#: Name in the address -> what the bar calls it.
+PAGES = {"click-points": "Click points", "tag-patches": "Tick patches"}
+
+
+def build(public: bool) -> dict[str, gr.Blocks]:
+    """The pages by name. public: see ``samples``."""
+    return {
+        "click-points": click_points.build(public, bar(PAGES, "click-points")),
+        "tag-patches": tag_patches.build(sample_set(), nav=bar(PAGES, "tag-patches")),
+    }
+
+
+def main(
+    host: Annotated[str, typer.Option(help="127.0.0.1: this machine alone; 0.0.0.0: the network.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
+) -> None:
+    """Serve all pages until Ctrl-C."""
+    try:
+        limits = Limits.read(os.environ)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="environment") from None
+    print("Preparing pictures, patches and kernels; the first time takes a minute.", flush=True)
+    serve(application(build(public=not is_loopback(host)), limits), host, port)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,136 @@
+"""One server for several pages: each at a path of its own, a health check, limits, and a password where one is set.
+
+Whoever hosts the pages sets these variables of the environment; each has a default:
+
+    HISTOLAB_DEMO_AUTH        name:password, asked of every visitor; by default nobody is asked
+    HISTOLAB_DEMO_QUEUE       events that may wait on a page, 100; more are told to try again
+    HISTOLAB_DEMO_VISITORS    visitors that a page remembers, 200; then the one longest away is forgotten
+    HISTOLAB_DEMO_UPLOAD_MB   size of an upload, 20 and no more
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import RedirectResponse, Response
+
+from demos.style import SERVED
+from demos.uploads import LARGEST_FILE
+
+FIRST_PORT, PORTS = 7860, 100
+MB = 10**6
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#f3d9e6"/>'
+    '<circle cx="8" cy="8" r="4.5" fill="#4b2e83"/></svg>'
+)
+GRACE = 3  # seconds, for temporary files to be deleted
+
+
+@dataclass(frozen=True)
+class Limits:
+    """auth: name and password. upload: bytes."""
+
+    auth: tuple[str, str] | None = None
+    queue: int = 100
+    visitors: int = 200
+    upload: int = LARGEST_FILE
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Limits:
+        """ValueError names the variable that cannot be meant, and not its value, which may be a password."""
+        auth = environment.get("HISTOLAB_DEMO_AUTH", "")
+        name, colon, password = auth.partition(":")
+        if auth and not (name and colon and password):
+            raise ValueError("HISTOLAB_DEMO_AUTH must be a name and a password with a colon between.")
+        return cls(
+            auth=(name, password) if auth else None,
+            queue=_number(environment, "HISTOLAB_DEMO_QUEUE", cls.queue, 10_000),
+            visitors=_number(environment, "HISTOLAB_DEMO_VISITORS", cls.visitors, 10_000),
+            upload=MB * _number(environment, "HISTOLAB_DEMO_UPLOAD_MB", cls.upload // MB, cls.upload // MB),
+        )
+
+
+def _number(environment: Mapping[str, str], name: str, default: int, most: int) -> int:
+    text = environment.get(name, "").strip() or str(default)
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+        raise ValueError(f"{name} must be a whole number from 1 to {most}.")
+    return int(text)
+
+
+def application(pages: Mapping[str, gr.Blocks], limits: Limits) -> FastAPI:
+    """pages: by name; "click-points" is served at /click-points/, and / leads to the first."""
+    app = FastAPI(openapi_url=None)  # nor the pages that describe it
+    first = next(iter(pages))
+
+    @app.get("/health")
+    def health() -> dict[str, object]:
+        """For whoever watches the server; it needs no password and says nothing of visitors."""
+        return {"status": "ok", "pages": list(pages)}
+
+    @app.get("/favicon.ico")
+    def icon() -> Response:
+        return Response(ICON, media_type="image/svg+xml")
+
+    @app.get("/")
+    def start() -> RedirectResponse:
+        return RedirectResponse(f"{first}/")  # relative, for a server that stands behind a path of another
+
+    for name, page in pages.items():
+        page.queue(max_size=limits.queue, default_concurrency_limit=2, api_open=False)
+        page.state_session_capacity = limits.visitors
+        guard = {"auth_dependency": _guard(*limits.auth)} if limits.auth else {}
+        gr.mount_gradio_app(app, page, f"/{name}", max_file_size=limits.upload, **guard, **SERVED)
+    return app
+
+
+def _guard(name: str, password: str) -> Callable[[Request], str]:
+    """HTTP's basic authentication, which browsers ask for once and then send along."""
+    expected = f"{name}:{password}".encode()
+
+    def visitor(request: Request) -> str:
+        scheme, _, sent = request.headers.get("authorization", "").partition(" ")
+        try:
+            given = base64.b64decode(sent, validate=True) if scheme.lower() == "basic" else b""
+        except (binascii.Error, ValueError):
+            given = b""
+        if not secrets.compare_digest(given, expected):
+            raise HTTPException(401, "A name and a password are needed.", {"WWW-Authenticate": 'Basic realm="demos"'})
+        return name
+
+    return visitor
+
+
+def serve(app: FastAPI, host: str, port: int | None) -> None:
+    """Until Ctrl-C. port: by default the first free one from 7860."""
+    port = port or free_port(host)
+    print(f"Open http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}", flush=True)
+    server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)  # an open page, which waits for events, holds nobody up
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        server.should_exit = True
+        thread.join(GRACE)
+
+
+def free_port(host: str) -> int:
+    """OSError where a hundred ports are taken."""
+    for port in range(FIRST_PORT, FIRST_PORT + PORTS):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} is free; name one with --port.")

@@ -1,0 +1,127 @@
+"""Several pages behind one server: addresses, health, limits, and a password where one is set."""
+
+import socket
+
+import pytest
+
+gr = pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
+
+from fastapi.testclient import TestClient  # noqa: E402
+
+from demos import serving  # noqa: E402
+from demos.markup import bar  # noqa: E402
+from demos.serving import Limits, application, free_port  # noqa: E402
+from demos.uploads import LARGEST_FILE  # noqa: E402
+
+
+def page(text: str) -> gr.Blocks:
+    with gr.Blocks(title=text, analytics_enabled=False) as blocks:
+        gr.HTML(text)
+    return blocks
+
+
+@pytest.fixture
+def client():
+    with TestClient(application({"one": page("First"), "two": page("Second")}, Limits())) as client:
+        yield client
+
+
+@pytest.fixture
+def guarded():
+    with TestClient(application({"one": page("First")}, Limits(auth=("anna", "s:cret ü")))) as client:
+        yield client
+
+
+def test_every_page_has_an_address_and_the_start_leads_to_the_first(client):
+    assert client.get("/", follow_redirects=False).headers["location"] == "one/"
+    assert "First" in client.get("/").text
+    assert "Second" in client.get("/two/").text
+    assert "Second" in client.get("/two").text
+
+
+def test_health_tells_which_pages_are_served(client):
+    assert client.get("/health").json() == {"status": "ok", "pages": ["one", "two"]}
+
+
+@pytest.mark.parametrize(
+    "address", ["/three/", "/one/nothing", "/one/gradio_api/file=/etc/passwd", "/docs", "/openapi.json", "/two/../etc"]
+)
+def test_what_is_not_there_is_refused_without_a_word_of_the_server(client, address):
+    answer = client.get(address)
+    assert 400 <= answer.status_code < 500
+    assert "Traceback" not in answer.text
+    assert "root:" not in answer.text
+    assert "site-packages" not in answer.text
+
+
+def test_a_page_keeps_the_limits(client, monkeypatch):
+    blocks = page("First")
+    application({"one": blocks}, Limits(queue=7, visitors=9, upload=12_345))
+    assert blocks.max_file_size == 12_345
+    assert blocks.state_session_capacity == 9
+    assert blocks._queue.max_size == 7
+    assert not blocks.show_error
+
+
+def test_a_password_is_asked_for_and_health_needs_none(guarded):
+    refused = guarded.get("/one/")
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"].startswith("Basic")
+    assert guarded.get("/one/config").status_code == 401
+    assert guarded.get("/one/config", auth=("anna", "wrong")).status_code == 401
+    assert guarded.get("/one/config", headers={"Authorization": "Basic ???"}).status_code == 401
+    assert guarded.get("/one/config", headers={"Authorization": "Bearer YW5uYTpz"}).status_code == 401
+    assert guarded.get("/one/config", auth=("anna", "s:cret ü".encode())).status_code == 200
+    assert "First" in guarded.get("/one/", auth=("anna", "s:cret ü".encode())).text
+    assert guarded.get("/health").status_code == 200
+
+
+def test_limits_come_from_the_environment():
+    assert Limits.read({}) == Limits()
+    read = Limits.read(
+        {
+            "HISTOLAB_DEMO_AUTH": "anna:a:b",
+            "HISTOLAB_DEMO_QUEUE": "5",
+            "HISTOLAB_DEMO_VISITORS": " 30 ",
+            "HISTOLAB_DEMO_UPLOAD_MB": "2",
+        }
+    )
+    assert read == Limits(("anna", "a:b"), 5, 30, 2 * 10**6)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HISTOLAB_DEMO_AUTH", "secret"),
+        ("HISTOLAB_DEMO_AUTH", ":secret"),
+        ("HISTOLAB_DEMO_AUTH", "secret:"),
+        ("HISTOLAB_DEMO_QUEUE", "0"),
+        ("HISTOLAB_DEMO_QUEUE", "-1"),
+        ("HISTOLAB_DEMO_QUEUE", "many"),
+        ("HISTOLAB_DEMO_VISITORS", "1e3"),
+        ("HISTOLAB_DEMO_VISITORS", "²"),
+        ("HISTOLAB_DEMO_UPLOAD_MB", str(LARGEST_FILE // 10**6 + 1)),
+    ],
+)
+def test_a_variable_that_cannot_be_meant_is_named_and_no_password_repeated(name, value):
+    with pytest.raises(ValueError, match=name) as error:
+        Limits.read({name: value})
+    assert "secret" not in str(error.value)
+
+
+def test_a_taken_port_is_passed_over(monkeypatch):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        monkeypatch.setattr(serving, "FIRST_PORT", taken)
+        assert free_port("127.0.0.1") > taken
+        monkeypatch.setattr(serving, "PORTS", 1)
+        with pytest.raises(OSError, match="--port"):
+            free_port("127.0.0.1")
+
+
+def test_the_bar_links_to_every_page_and_marks_this_one():
+    html = bar({"one": "Seeds & slides", "two": "Second"}, "two")
+    assert '<a href="../one/">Seeds &amp; slides</a>' in html
+    assert '<a href="../two/" aria-current=page>Second</a>' in html

@@ -1,0 +1,90 @@
+"""All demos under one roof, in a real Chromium: from page to page by the bar, by a shared address, and back."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests.browsing import LAPTOP, PHONE, Visitor, chromium, expect, serve
+
+pytestmark = pytest.mark.browser
+READY = {"click-points": "#main svg", "tag-patches": "#panel [data-serial]"}
+TITLES = {"click-points": "Click points, get an outline", "tag-patches": "Tick patches, get masks"}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> Iterator[str]:
+    with serve("demos", tmp_path_factory.mktemp("hub") / "log.txt") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as program:
+        yield program
+
+
+class Guest(Visitor):
+    ready = "nav.pages"
+
+    def at(self, name: str) -> None:
+        expect(self.page).to_have_url(f"{self.address.rstrip('/')}/{name}/", timeout=60_000)
+        self.see("h1", text=TITLES[name])
+        self.see(READY[name], 1)
+        self.see("nav.pages a", len(TITLES))
+        self.see("nav.pages a[aria-current=page]", 1)
+
+
+def test_from_page_to_page_and_labels_stay(browser, address):
+    guest = Guest(browser, address)
+    guest.at("click-points")
+    guest.page.locator("nav.pages a", has_text="Tick patches").click()
+    guest.at("tag-patches")
+    guest.see('#panel [data-patch="0"]', 1)
+    guest.page.keyboard.press("1")
+    guest.see('#panel .tag[data-state="there"]', 1)
+    guest.page.locator("nav.pages a", has_text="Click points").click()
+    guest.at("click-points")
+    guest.see("#main svg", 1)
+    guest.page.go_back()
+    guest.at("tag-patches")
+    guest.see('#panel .tag[data-state="there"]', 1)
+    assert not guest.complaints
+    assert not guest.elsewhere
+    guest.context.close()
+
+
+def test_a_shared_address_by_keyboard_on_a_phone_and_in_the_dark(browser, address):
+    guest = Guest(browser, address, PHONE, color_scheme="dark")
+    guest.page.goto(f"{address}/tag-patches")
+    guest.at("tag-patches")
+    guest.page.keyboard.press("Tab")
+    assert guest.page.evaluate("document.activeElement.textContent") == "Click points"
+    width = guest.page.evaluate("document.documentElement.scrollWidth")
+    assert width <= PHONE["width"], f"the page is {width} pixels wide"
+    guest.page.keyboard.press("Enter")
+    guest.at("click-points")
+    assert not guest.complaints
+    guest.context.close()
+
+
+def test_two_visitors_never_mix(browser, address):
+    one, other = (Guest(browser, address, LAPTOP) for _ in range(2))
+    for guest in (one, other):
+        guest.page.goto(f"{address}/tag-patches/")
+        guest.see('#panel [data-patch="0"]', 1)
+    one.page.keyboard.press("2")
+    one.see('#panel .tag[data-state="there"]', 1)
+    other.page.reload()
+    other.see('#panel [data-patch="0"]', 1)
+    other.see('#panel .tag[data-state="there"]', 0)
+    for guest in (one, other):
+        guest.context.close()
+
+
+def test_health(address):
+    with urllib.request.urlopen(f"{address}/health", timeout=30) as answer:
+        assert json.load(answer) == {"status": "ok", "pages": list(TITLES)}
