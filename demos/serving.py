@@ -3,7 +3,7 @@
 Whoever hosts the pages sets these variables of the environment; each has a default:
 
     HISTOLAB_DEMO_AUTH        name:password, asked of every visitor; by default nobody is asked
-    HISTOLAB_DEMO_QUEUE       events that may wait on a page, 100; more are told to try again
+    HISTOLAB_DEMO_QUEUE       events that may wait on a page, 100; more are refused
     HISTOLAB_DEMO_VISITORS    visitors that a page remembers, 200; then the one longest away is forgotten
     HISTOLAB_DEMO_UPLOAD_MB   size of an upload, 20 and no more
 """

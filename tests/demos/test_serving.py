@@ -54,7 +54,7 @@ def test_what_is_not_there_is_refused_without_a_word_of_the_server(client, addre
     assert "site-packages" not in answer.text
 
 
-def test_a_page_keeps_the_limits(client, monkeypatch):
+def test_a_page_keeps_the_limits():
     blocks = page("First")
     application({"one": blocks}, Limits(queue=7, visitors=9, upload=12_345))
     assert blocks.max_file_size == 12_345
@@ -74,6 +74,13 @@ def test_a_password_is_asked_for_and_health_needs_none(guarded):
     assert guarded.get("/one/config", auth=("anna", "s:cret ü".encode())).status_code == 200
     assert "First" in guarded.get("/one/", auth=("anna", "s:cret ü".encode())).text
     assert guarded.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "route"), [("POST", "upload"), ("POST", "queue/join"), ("GET", "queue/data"), ("GET", "file=a.png")]
+)
+def test_no_route_of_a_page_goes_round_the_password(guarded, method, route):
+    assert guarded.request(method, f"/one/gradio_api/{route}").status_code == 401
 
 
 def test_limits_come_from_the_environment():

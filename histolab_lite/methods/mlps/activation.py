@@ -71,7 +71,7 @@ def _maps_of_group(
                 cams = m.new_zeros(*present.shape, *m.shape[2:])
                 for classes, gradients in passes:
                     weights = _weights(m, gradients[inner.index(name)].float(), method)
-                    cams[torch.arange(len(m)), classes] = torch.einsum("bc,bchw->bhw", weights, m)
+                    cams[torch.arange(len(m), device=m.device), classes] = torch.einsum("bc,bchw->bhw", weights, m)
             result[name] = cams.relu_().masked_fill_(~present[:, :, None, None], 0)
     return result
 
