@@ -9,16 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from demos import phantoms
 from demos.tag_log import Header
 from demos.uploads import Upload, UploadError
 from histolab_lite.data.patches import grid_patches
 from histolab_lite.data.slides import tissue_mask
-from histolab_lite.data.tiles import load_tiles
 from histolab_lite.methods.default_mlps import LEAST, MPP, TISSUES, to_classes
 from histolab_lite.methods.mlps import tags_of_masks
 
-SLIDES, SEED = 6, 57  # phantom slides that the networks have not seen
-SIZE = 224  # pixels a side that the networks read, at 1 µm per pixel; shown twice as fine
+SIZE = 224  # pixels a side that the networks read, at 1 µm per pixel; shown twice as fine, as the slides are
 SIZES = (112, 224)
 MOST_PATCHES = 100  # of an upload, the number of the paper's Table V
 
@@ -43,7 +42,7 @@ class PatchSet:
 
 def sample_set() -> PatchSet:
     """Patches of 224 µm from phantom slides, four of each, neighbours never one after the other."""
-    tiles = load_tiles("phantom", n_slides=SLIDES, size=1024, mpp=MPP / 2, seed=SEED)
+    tiles = phantoms.bundled()
     fine = [grid_patches(image, 2 * SIZE) for image in tiles.read_images()]
     images, masks = tiles.read(MPP)
     pixels = np.stack([grid_patches(image, SIZE)[0] for image in images], axis=1)  # (place, slide, P, P, 3)
@@ -52,7 +51,7 @@ def sample_set() -> PatchSet:
     shown = np.stack([patches for patches, _ in fine], axis=1).reshape(-1, 2 * SIZE, 2 * SIZE, 3)
     corners = np.stack([places for _, places in fine], axis=1).reshape(-1, 2)
     kept = tags_of_masks(truth, len(TISSUES), LEAST).any(1)
-    header = Header(f"phantom-{SLIDES}-{SEED}", "Phantom patches", TISSUES, int(kept.sum()), 2 * SIZE)
+    header = Header(f"phantom-{phantoms.SLIDES}-{phantoms.SEED}", "Phantom patches", TISSUES, int(kept.sum()), 2 * SIZE)
     places = tuple((int(row), int(column)) for row, column in corners[kept])
     jpegs = tuple(map(_jpeg, shown[kept]))
     return PatchSet(header, jpegs, places, tiles.mpp, pixels=pixels[kept], truth=truth[kept])

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from skimage import data as skimage_data
 
+from demos import phantoms
 from demos.pictures import Picture, make_picture
 from histolab_lite.data.manifests import load_manifest
 from histolab_lite.data.tiles import load_tiles
 
-PHANTOMS = 3
+PHANTOMS, PHANTOM_SIZE = 3, 768
 TILES = {"ocdc": ("Oral carcinoma", (0, 4, 8)), "glas": ("Colon, H&E", (5, 14, 40))}
 
 
@@ -33,10 +34,10 @@ def _immunohistochemistry() -> Picture:
 
 
 def _phantoms() -> Iterator[Picture]:
-    tiles = load_tiles("phantom", n_slides=PHANTOMS, size=768, seed=7)
-    for number, tile in enumerate(tiles, 1):
+    tiles = phantoms.bundled()
+    for number, tile in enumerate(tiles.tiles[:PHANTOMS], 1):
         yield make_picture(
-            tile.read_image(),
+            tile.read_image()[:PHANTOM_SIZE, :PHANTOM_SIZE],
             tile.name,
             f"Phantom slide {number}",
             mpp=tiles.mpp,

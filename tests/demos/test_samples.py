@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 
 pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
@@ -58,9 +57,7 @@ def test_which_hosts_only_this_machine_sees(host, alone):
 
 
 def test_phantoms_come_with_their_scale(monkeypatch):
-    tile = type("Tile", (), {"name": "phantom_1", "read_image": lambda self: np.zeros((64, 64, 3), np.uint8)})()
-    tiles = type("Tiles", (list,), {"mpp": 0.5})([tile])
     monkeypatch.undo()
-    monkeypatch.setattr(module, "load_tiles", lambda *name, **options: tiles)
-    (picture,) = module._phantoms()
-    assert (picture.key, picture.title, picture.mpp) == ("phantom_1", "Phantom slide 1", 0.5)
+    first, *others = module._phantoms()
+    assert (first.title, first.mpp, first.size) == ("Phantom slide 1", 0.5, (768, 768))
+    assert len(others) == module.PHANTOMS - 1

@@ -78,7 +78,7 @@ def test_drawn_patches_agree_with_their_truth(monkeypatch):
     half = [np.asarray(Image.fromarray(s.image).resize((2 * SIZE, 2 * SIZE), Image.Resampling.BICUBIC)) for s in slides]
     tiles.read_images = lambda: [slide.image for slide in slides]
     tiles.read = lambda mpp: (half, [slide.mask[::2, ::2] for slide in slides])
-    monkeypatch.setattr(module, "load_tiles", lambda *name, **options: tiles)
+    monkeypatch.setattr(module.phantoms, "bundled", lambda: tiles)
     patches = sample_set()
     assert patches.header.size == 2 * SIZE
     assert patches.truth.shape == (len(patches), SIZE, SIZE)
