@@ -8,27 +8,48 @@ Every page has an address to share, such as /tag-patches/; ``serving`` says what
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import gradio as gr
 import typer
 
-from demos import click_points, tag_patches
+from demos import click_points, lessons, tag_patches
 from demos.markup import bar
 from demos.patch_sets import sample_set
 from demos.serving import Limits, application, serve
 from demos.style import is_loopback
 
-#: Name in the address -> what the bar calls it.
-PAGES = {"click-points": "Click points", "tag-patches": "Tick patches"}
+
+class About(NamedTuple):
+    """title: in the bar. lesson: which derives the method. paper: its address."""
+
+    title: str
+    lesson: str
+    paper: str
+
+
+#: By name in the address.
+PAGES = {
+    "click-points": About(
+        "Click points", "07_contrast_variational_model", "https://doi.org/10.1109/CVPR52729.2023.01500"
+    ),
+    "tag-patches": About("Tick patches", "06_multi_layer_pseudo_supervision", "https://arxiv.org/abs/2110.08048"),
+}
 
 
 def build(public: bool) -> dict[str, gr.Blocks]:
     """The pages by name. public: see ``samples``."""
     return {
-        "click-points": click_points.build(public, bar(PAGES, "click-points")),
-        "tag-patches": tag_patches.build(sample_set(), nav=bar(PAGES, "tag-patches")),
+        "click-points": click_points.build(public, nav("click-points")),
+        "tag-patches": tag_patches.build(sample_set(), nav=nav("tag-patches")),
     }
+
+
+def nav(here: str) -> str:
+    """The bar on top of a page."""
+    about = PAGES[here]
+    more = {f"Lesson {about.lesson[:2]}": f"../lessons/{about.lesson}", "Paper": about.paper}
+    return bar({name: page.title for name, page in PAGES.items()}, here, more)
 
 
 def main(
@@ -41,7 +62,7 @@ def main(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="environment") from None
     print("Preparing pictures, patches and kernels; the first time takes a minute.", flush=True)
-    serve(application(build(public=not is_loopback(host)), limits), host, port)
+    serve(application(build(public=not is_loopback(host)), limits, [lessons.router()]), host, port)
 
 
 if __name__ == "__main__":

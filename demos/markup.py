@@ -16,13 +16,19 @@ def notice(text: str) -> str:
     return f'<div class="notice" role="alert">{escape(text)}</div>'
 
 
-def bar(pages: Mapping[str, str], here: str) -> str:
-    """Links to all pages, name in the address -> title; ``here`` is the one that bears them."""
+def bar(pages: Mapping[str, str], here: str, more: Mapping[str, str] | None = None) -> str:
+    """Links to all pages, name in the address -> title; ``here`` is the one that bears them. more: title -> address of
+    what else there is about this one."""
     links = (
         f'<a href="../{name}/"{" aria-current=page" if name == here else ""}>{escape(title)}</a>'
         for name, title in pages.items()
     )
-    return f'<nav class="pages" aria-label="Demos">{"".join(links)}</nav>'
+    about = (
+        f'<a href="{escape(address)}" target="_blank" rel="noopener">{escape(title)}</a>'
+        for title, address in (more or {}).items()
+    )
+    rest = f'<span class="about">{"".join(about)}</span>' if more else ""
+    return f'<nav class="pages" aria-label="Demos">{"".join(links)}{rest}</nav>'
 
 
 def data_uri(image: Image.Image, kind: str, **options: int) -> str:

@@ -15,12 +15,12 @@ import binascii
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import gradio as gr
 import uvicorn
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from demos.style import SERVED
@@ -66,8 +66,9 @@ def _number(environment: Mapping[str, str], name: str, default: int, most: int) 
     return int(text)
 
 
-def application(pages: Mapping[str, gr.Blocks], limits: Limits) -> FastAPI:
-    """pages: by name; "click-points" is served at /click-points/, and / leads to the first."""
+def application(pages: Mapping[str, gr.Blocks], limits: Limits, routers: Sequence[APIRouter] = ()) -> FastAPI:
+    """pages: by name; "click-points" is served at /click-points/, and / leads to the first. routers: what pages link
+    to, behind the same password."""
     app = FastAPI(openapi_url=None)  # nor the pages that describe it
     first = next(iter(pages))
 
@@ -84,11 +85,14 @@ def application(pages: Mapping[str, gr.Blocks], limits: Limits) -> FastAPI:
     def start() -> RedirectResponse:
         return RedirectResponse(f"{first}/")  # relative, for a server that stands behind a path of another
 
+    guard = _guard(*limits.auth) if limits.auth else None
+    for router in routers:
+        app.include_router(router, dependencies=[Depends(guard)] if guard else None)
     for name, page in pages.items():
         page.queue(max_size=limits.queue, default_concurrency_limit=2, api_open=False)
         page.state_session_capacity = limits.visitors
-        guard = {"auth_dependency": _guard(*limits.auth)} if limits.auth else {}
-        gr.mount_gradio_app(app, page, f"/{name}", max_file_size=limits.upload, **guard, **SERVED)
+        asked = {"auth_dependency": guard} if guard else {}
+        gr.mount_gradio_app(app, page, f"/{name}", max_file_size=limits.upload, **asked, **SERVED)
     return app
 
 

@@ -34,7 +34,8 @@ class Guest(Visitor):
         expect(self.page).to_have_url(f"{self.address.rstrip('/')}/{name}/", timeout=60_000)
         self.see("h1", text=TITLES[name])
         self.see(READY[name], 1)
-        self.see("nav.pages a", len(TITLES))
+        self.see("nav.pages > a", len(TITLES))
+        self.see("nav.pages .about a", 2)
         self.see("nav.pages a[aria-current=page]", 1)
 
 
@@ -88,3 +89,32 @@ def test_two_visitors_never_mix(browser, address):
 def test_health(address):
     with urllib.request.urlopen(f"{address}/health", timeout=30) as answer:
         assert json.load(answer) == {"status": "ok", "pages": list(TITLES)}
+
+
+@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", TITLES)
+def test_axe_finds_no_barrier(browser, address, name, scheme, viewport):
+    guest = Guest(browser, address, viewport, color_scheme=scheme)
+    guest.page.goto(f"{address}/{name}/")
+    guest.at(name)
+    assert not guest.barriers()
+    guest.context.close()
+
+
+def test_axe_would_find_one(browser, address):
+    guest = Guest(browser, address)
+    guest.at("click-points")
+    guest.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=\"data:,\">')")
+    assert any("image-alt" in barrier for barrier in guest.barriers())
+    guest.context.close()
+
+
+def test_the_lesson_opens_from_the_bar(browser, address):
+    guest = Guest(browser, address)
+    guest.at("click-points")
+    guest.page.context.route("**/*.js*", lambda route: route.abort())  # MathJax
+    with guest.page.context.expect_page() as opened:
+        guest.page.locator("nav.pages .about a", has_text="Lesson 07").click()
+    expect(opened.value.locator("h1").first).to_be_visible(timeout=60_000)
+    guest.context.close()

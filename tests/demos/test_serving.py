@@ -8,7 +8,7 @@ gr = pytest.importorskip("gradio", reason="the demos need gradio: pip install 'h
 
 from fastapi.testclient import TestClient  # noqa: E402
 
-from demos import serving  # noqa: E402
+from demos import app, lessons, serving  # noqa: E402
 from demos.markup import bar  # noqa: E402
 from demos.serving import Limits, application, free_port  # noqa: E402
 from demos.uploads import LARGEST_FILE  # noqa: E402
@@ -22,13 +22,14 @@ def page(text: str) -> gr.Blocks:
 
 @pytest.fixture
 def client():
-    with TestClient(application({"one": page("First"), "two": page("Second")}, Limits())) as client:
+    with TestClient(application({"one": page("First"), "two": page("Second")}, Limits(), [lessons.router()])) as client:
         yield client
 
 
 @pytest.fixture
 def guarded():
-    with TestClient(application({"one": page("First")}, Limits(auth=("anna", "s:cret ü")))) as client:
+    limits = Limits(auth=("anna", "s:cret ü"))
+    with TestClient(application({"one": page("First")}, limits, [lessons.router()])) as client:
         yield client
 
 
@@ -44,7 +45,18 @@ def test_health_tells_which_pages_are_served(client):
 
 
 @pytest.mark.parametrize(
-    "address", ["/three/", "/one/nothing", "/one/gradio_api/file=/etc/passwd", "/docs", "/openapi.json", "/two/../etc"]
+    "address",
+    [
+        "/three/",
+        "/one/nothing",
+        "/one/gradio_api/file=/etc/passwd",
+        "/docs",
+        "/openapi.json",
+        "/two/../etc",
+        "/lessons/",
+        "/lessons/00",
+        "/lessons/..%2FREADME",
+    ],
 )
 def test_what_is_not_there_is_refused_without_a_word_of_the_server(client, address):
     answer = client.get(address)
@@ -68,6 +80,7 @@ def test_a_password_is_asked_for_and_health_needs_none(guarded):
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"].startswith("Basic")
     assert guarded.get("/one/config").status_code == 401
+    assert guarded.get("/lessons/00_tissue").status_code == 401
     assert guarded.get("/one/config", auth=("anna", "wrong")).status_code == 401
     assert guarded.get("/one/config", headers={"Authorization": "Basic ???"}).status_code == 401
     assert guarded.get("/one/config", headers={"Authorization": "Bearer YW5uYTpz"}).status_code == 401
@@ -132,3 +145,20 @@ def test_the_bar_links_to_every_page_and_marks_this_one():
     html = bar({"one": "Seeds & slides", "two": "Second"}, "two")
     assert '<a href="../one/">Seeds &amp; slides</a>' in html
     assert '<a href="../two/" aria-current=page>Second</a>' in html
+    assert "about" not in html
+    html = bar({"one": "First"}, "one", {"Paper & code": "https://a.org/?a=1&b=2"})
+    assert '<a href="https://a.org/?a=1&amp;b=2" target="_blank" rel="noopener">Paper &amp; code</a>' in html
+
+
+def test_every_page_links_to_a_lesson_that_is_there(client):
+    for name, about in app.PAGES.items():
+        assert about.lesson in lessons.names()
+        assert f'href="../lessons/{about.lesson}"' in app.nav(name)
+
+
+def test_a_lesson_is_shown_with_its_pictures(client):
+    answer = client.get("/lessons/05_dropout_attention")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "<h1" in answer.text
+    assert "data:image/png;base64" in answer.text

@@ -1,0 +1,78 @@
+"""python -m demos.space FOLDER: what a Hugging Face Space needs to host the demos, to be uploaded as it is.
+
+A Space with the Gradio SDK installs ``requirements.txt``, then runs ``app.py``, which has to answer at port 7860.
+https://huggingface.co/docs/hub/spaces-config-reference
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ROOT = Path(__file__).resolve().parents[1]
+NEEDED = ("histolab_lite", "data_manifests", "demos", "notebooks")
+APP = '''"""Serves the demos; see demos/serving.py for what the Space's variables can set."""
+
+import os
+
+from demos.app import main
+
+main(host="0.0.0.0", port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
+'''
+README = """---
+title: histolab-lite
+short_description: Segment tissue from cheap labels, in the browser
+sdk: gradio
+sdk_version: {gradio}
+python_version: "3.11"
+app_file: app.py
+license: apache-2.0
+header: mini
+pinned: false
+---
+
+# histolab-lite
+
+Pages on which a pathologist tries label-efficient segmentation of H&E tissue. Nothing here may guide a diagnosis.
+
+Two cores and 2 GiB of memory are enough. Variables of the Space set a password and limits:
+[`demos/serving.py`](demos/serving.py).
+"""
+
+
+def write(folder: Path) -> None:
+    """FileExistsError where the folder holds something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is not empty; name a new folder.")
+    for name in NEEDED:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    shutil.copy(ROOT / "LICENSE", folder)
+    (folder / "app.py").write_text(APP, encoding="utf-8")
+    (folder / "requirements.txt").write_text("\n".join(requirements()) + "\n", encoding="utf-8")
+    front = README.format(gradio=importlib.metadata.version("gradio"))
+    (folder / "README.md").write_text(front, encoding="utf-8")
+
+
+def requirements() -> list[str]:
+    """Those of the project and of its demos. Gradio comes with the Space."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["dependencies"] + project["optional-dependencies"]["demos"]
+
+
+def main(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
+    """Write the files of a Space that serves the demos."""
+    try:
+        write(folder)
+    except OSError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(f"Upload it: hf upload <you>/<space> {folder} --repo-type space")
+
+
+if __name__ == "__main__":
+    typer.run(main)
