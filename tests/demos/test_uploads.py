@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
-import struct
-import zipfile
-import zlib
 
 import numpy as np
 import pytest
@@ -15,19 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
-from demos.uploads import LARGEST_FILE, UploadError, read_upload
-
-RED, WHITE = (200, 30, 60), (255, 255, 255)
-
-
-def encoded(picture: Image.Image, kind: str, **options) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, format=kind, **options)
-    return file.getvalue()
-
-
-def plain(size=(48, 40), colour=RED, mode="RGB") -> Image.Image:
-    return Image.new("RGB", size, colour).convert(mode)
+from demos.uploads import UploadError, read_upload
+from tests.hostile import RED, REFUSED, WHITE, encoded, plain
 
 
 @pytest.fixture
@@ -40,16 +25,6 @@ def read(tmp_path):
     return read
 
 
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png_claiming(width: int, height: int) -> bytes:
-    """A few bytes that claim to be a huge picture."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
-
-
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "WEBP", "JPEG"])
 def test_pictures_are_read_whatever_they_are_called(read, kind):
     content = encoded(plain(), kind)
@@ -59,34 +34,6 @@ def test_pictures_are_read_whatever_they_are_called(read, kind):
     assert np.abs(picture.view.reshape(-1, 3).mean(0) - RED).max() < 6
     assert (picture.size, picture.mpp, picture.note) == ((40, 48), None, "")
     assert picture.key == hashlib.sha256(content).hexdigest()
-
-
-def zipped() -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("a.png", encoded(plain(), "PNG"))
-    return file.getvalue()
-
-
-REFUSED = {
-    "text": (b"not a picture at all", "not a picture"),
-    "empty": (b"", "not a picture"),
-    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>', "not a picture"),
-    "zip": (zipped(), "not a picture"),
-    "GIF": (encoded(plain(), "GIF"), "not a picture"),
-    "PDF": (b"%PDF-1.7\n", "not a picture"),
-    "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 48 40\n", "not a picture"),
-    "truncated PNG": (encoded(plain((400, 400)), "PNG")[:200], "damaged or incomplete"),
-    "truncated JPEG": (encoded(plain((400, 400)), "JPEG")[:400], "damaged or incomplete|not a picture"),
-    "half a TIFF": (encoded(plain((400, 400)), "TIFF")[:5000], "damaged or incomplete|not a picture"),
-    "bomb by its header": (png_claiming(60_000, 60_000), "25 million"),
-    "large, not yet a bomb": (png_claiming(5001, 5000), "5,001 × 5,000 pixels. At most 25 million"),
-    "header alone": (png_claiming(4000, 4000), "damaged or incomplete"),
-    "tiny": (encoded(plain((31, 100)), "PNG"), "31 × 100"),
-    "float": (encoded(Image.fromarray(np.ones((40, 40), np.float32)), "TIFF"), "measurements"),
-    "32 bit": (encoded(Image.fromarray(np.full((40, 40), 10**6, np.int32)), "TIFF"), "measurements"),
-    "too many bytes": (b"\0" * (LARGEST_FILE + 1), "20 MB"),
-}
 
 
 @pytest.mark.parametrize("what", REFUSED)

@@ -1,0 +1,115 @@
+"""Whatever is uploaded to a page, under whatever name: a picture or a sentence, and nothing of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import tempfile
+
+import pytest
+
+pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
+
+import httpx  # noqa: E402  # comes with gradio
+
+from benchmarks.visitors import Visitor  # noqa: E402
+from tests.browsing import ROOT, serve  # noqa: E402
+from tests.hostile import NAMES, READ, REFUSED  # noqa: E402
+
+pytestmark = pytest.mark.slow
+#: Page -> the buttons that take files, and how a file's name must end.
+BUTTONS = {"click-points": {"upload": ".png"}, "tag-patches": {"picture": ".png", "bring": ".jsonl"}}
+SECRET = "value-of-the-environment"
+SENTENCE = re.compile(r"[A-Z][a-z]+ [^<>]+[.?]</div>$|Invalid file type\. Please upload|exceeded maximum allowed size")
+FILES = {what: content for what, (content, _) in REFUSED.items()} | READ
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HISTOLAB_SECRET", SECRET)
+        with serve("demos", tmp_path_factory.mktemp("uploads") / "log.txt", errors_allowed=True) as url:
+            yield url
+
+
+class Stranger(Visitor):
+    """Remembers all that the server said."""
+
+    heard = ""
+
+    async def answer(self, body):
+        output = await super().answer(body)
+        self.heard += json.dumps(output)
+        return output
+
+    async def give(self, button: str, name: str, content: bytes) -> str:
+        """What the page says to a file, or the server where it takes none."""
+        sent = await self.client.post(f"/{self.page}/gradio_api/upload", files={"files": (name, content)})
+        if not sent.is_success:
+            self.heard += sent.text
+            return sent.text
+        file = {"path": sent.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+        self.values[self.ids[button]] = file
+        try:
+            await self.act(button, "upload")
+        except RuntimeError as refused:  # by its suffix, before a handler sees it
+            self.heard += str(refused)
+            return str(refused)
+        return self.value("problem")
+
+
+def meet(address, page, story):
+    async def visit():
+        async with httpx.AsyncClient(base_url=address, timeout=120, trust_env=False) as client:
+            stranger = Stranger(client, page, 1)
+            await stranger.arrive()
+            await story(stranger)
+            return stranger.heard
+
+    return asyncio.run(visit())
+
+
+def assert_nothing_is_told(heard: str) -> None:
+    for word in ("Traceback", "site-packages", SECRET, str(ROOT), tempfile.gettempdir() + "/", "root:"):
+        assert word not in heard, word
+
+
+@pytest.mark.parametrize(("page", "button"), [(page, button) for page, all in BUTTONS.items() for button in all])
+def test_every_file_gets_a_picture_or_a_sentence(address, page, button):
+    assert len(FILES) >= 30
+
+    async def story(stranger):
+        for what, content in FILES.items():
+            said = await stranger.give(button, f"file{BUTTONS[page][button]}", content)
+            if what in REFUSED or button == "bring":
+                assert SENTENCE.search(said), f"{what}: {said}"
+
+    assert_nothing_is_told(meet(address, page, story))
+
+
+@pytest.mark.parametrize("page", BUTTONS)
+def test_whatever_a_file_is_called(address, page):
+    button = next(iter(BUTTONS[page]))
+
+    async def story(stranger):
+        for name in NAMES:
+            said = await stranger.give(button, name, READ["L BMP"])
+            assert said == "" or SENTENCE.search(said), f"{name}: {said}"
+
+    assert_nothing_is_told(meet(address, page, story))
+
+
+@pytest.mark.parametrize("page", BUTTONS)
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", str(ROOT / "README.md"), "http://127.0.0.1:1/a.png", "../README.md", ""]
+)
+def test_a_path_of_the_server_is_no_upload(address, page, path):
+    async def story(stranger):
+        for button in BUTTONS[page]:
+            stranger.values[stranger.ids[button]] = {"path": path, "meta": {"_type": "gradio.FileData"}}
+            with pytest.raises(RuntimeError, match=page) as refused:
+                await stranger.act(button, "upload")
+            stranger.heard += str(refused.value)
+
+    assert_nothing_is_told(meet(address, page, story))
