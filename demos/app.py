@@ -7,7 +7,6 @@ Every page has an address to share, such as /tag-patches/; ``serving`` says what
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, NamedTuple
 
 import gradio as gr
@@ -16,8 +15,7 @@ import typer
 from demos import click_points, lessons, tag_patches
 from demos.markup import bar
 from demos.patch_sets import sample_set
-from demos.serving import Limits, application, serve
-from demos.style import is_loopback
+from demos.serving import is_loopback, serve
 
 
 class About(NamedTuple):
@@ -57,12 +55,8 @@ def main(
     port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
 ) -> None:
     """Serve all pages until Ctrl-C."""
-    try:
-        limits = Limits.read(os.environ)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="environment") from None
     print("Preparing pictures, patches and kernels; the first time takes a minute.", flush=True)
-    serve(application(build(public=not is_loopback(host)), limits, [lessons.router()]), host, port)
+    serve(lambda: build(public=not is_loopback(host)), host, port, [lessons.router()])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from demos.clicks import Session
 from demos.outline import DEFAULTS
 from demos.samples import samples
 from demos.saving import SAVE_JS
-from demos.style import NO_DEVICE, is_loopback, launch
+from demos.serving import is_loopback, serve
+from demos.style import NO_DEVICE, blocks
 from demos.uploads import SUFFIXES
 
 MARGIN, OPACITY = 0.1, 0.5
@@ -54,7 +55,7 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
     """The page. public: see ``samples``. nav: links to other pages, as HTML."""
     app = ClickPoints(samples(public))
     app.warm()
-    with gr.Blocks(title="Click points, get an outline", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    with blocks("Click points, get an outline") as page:
         session = gr.State(Session(), time_to_live=24 * 3600)
         awaited, arrived = gr.State(""), gr.State(None)
         memory = gr.BrowserState(None, storage_key=BROWSER_KEY, secret=BROWSER_KEY)
@@ -177,7 +178,7 @@ def main(
 ) -> None:
     """Serve the page until Ctrl-C."""
     print("Preparing pictures and kernels; the first time takes a minute.", flush=True)
-    launch(build(public=not is_loopback(host)), host, port)
+    serve(lambda: {"click-points": build(public=not is_loopback(host))}, host, port)
 
 
 if __name__ == "__main__":

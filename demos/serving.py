@@ -1,4 +1,4 @@
-"""One server for several pages: each at a path of its own, a health check, limits, and a password where one is set.
+"""One server for all pages, or for one: a path each, a health check, limits, and a password where one is set.
 
 Whoever hosts the pages sets these variables of the environment; each has a default:
 
@@ -12,18 +12,25 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import ipaddress
+import os
 import secrets
+import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import gradio as gr
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
-from demos.style import SERVED
+from demos.style import CSS, theme
 from demos.uploads import LARGEST_FILE
 
 FIRST_PORT, PORTS = 7860, 100
@@ -32,7 +39,20 @@ ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#f3d9e6"/>'
     '<circle cx="8" cy="8" r="4.5" fill="#4b2e83"/></svg>'
 )
-GRACE = 3  # seconds, for temporary files to be deleted
+GRACE = 3  # seconds, for open answers to be sent
+SWEEP, OLDEST = 600, 2400  # seconds: how often files are looked through, and which are deleted
+
+#: How a page is served: it shows no file of the server's disk and no traceback, and asks no
+#: other server.
+SERVED = {
+    "theme": theme(),
+    "css_paths": CSS,
+    "footer_links": [],
+    "show_error": False,
+    "ssr_mode": False,
+    "enable_monitoring": False,
+    "run_history": False,
+}
 
 
 @dataclass(frozen=True)
@@ -113,18 +133,42 @@ def _guard(name: str, password: str) -> Callable[[Request], str]:
     return visitor
 
 
-def serve(app: FastAPI, host: str, port: int | None) -> None:
-    """Until Ctrl-C. port: by default the first free one from 7860."""
-    port = port or free_port(host)
-    print(f"Open http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}", flush=True)
-    server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)  # an open page, which waits for events, holds nobody up
-    thread.start()
+def serve(
+    build: Callable[[], Mapping[str, gr.Blocks]], host: str, port: int | None, routers: Sequence[APIRouter] = ()
+) -> None:
+    """Until Ctrl-C, or until the system asks it to end. port: by default the first free one from 7860.
+
+    Temporary files, which uploads are until they are read, lie in a folder of this server's own; they are gone within
+    the hour, and when it ends. build: makes the pages, see ``application``, once that folder is there.
+    """
     try:
-        thread.join()
-    except KeyboardInterrupt:
-        server.should_exit = True
-        thread.join(GRACE)
+        limits = Limits.read(os.environ)
+    except ValueError as error:
+        raise SystemExit(f"Error: {error}") from None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    with TemporaryDirectory(prefix="demos-", dir=os.environ.get("GRADIO_TEMP_DIR")) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        app = application(build(), limits, routers)
+        port = port or free_port(host)
+        print(f"Open http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}", flush=True)
+        server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))
+        thread = threading.Thread(target=server.run, daemon=True)  # open pages, which wait for events, hold nobody up
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(SWEEP)
+                forget(Path(folder), OLDEST)
+        except KeyboardInterrupt:
+            server.should_exit = True
+            thread.join(GRACE)
+
+
+def forget(folder: Path, oldest: float) -> None:
+    """Delete the files that have lain there for more than so many seconds, such as the rest of a broken upload."""
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # Gradio deletes too
+            if path.is_file() and time.time() - path.stat().st_mtime > oldest:
+                path.unlink()
 
 
 def free_port(host: str) -> int:
@@ -138,3 +182,11 @@ def free_port(host: str) -> int:
                 continue
             return port
     raise OSError(f"no port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} is free; name one with --port.")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine's user can see what is served there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,13 +1,10 @@
-"""How the demos look, and how they are served."""
+"""How the demos look."""
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 
 import gradio as gr
-
-from demos.uploads import LARGEST_FILE
 
 #: What all pages share, and what each has of its own, beside it.
 CSS = sorted(Path(__file__).parent.glob("*.css"))
@@ -33,39 +30,6 @@ def theme() -> gr.themes.Base:
     )
 
 
-#: How a page is served, alone or among others: it shows no file of the server's disk and no traceback, and asks no
-#: other server.
-SERVED = {
-    "theme": theme(),
-    "css_paths": CSS,
-    "footer_links": [],
-    "show_error": False,
-    "ssr_mode": False,
-    "enable_monitoring": False,
-    "run_history": False,
-}
-
-
-def launch(page: gr.Blocks, host: str, port: int | None) -> None:
-    """Serve a page alone until Ctrl-C."""
-    page.queue(max_size=100, default_concurrency_limit=2, api_open=False)
-    _, url, _ = page.launch(
-        server_name=host,
-        server_port=port,
-        share=False,
-        max_file_size=LARGEST_FILE,
-        state_session_capacity=200,
-        quiet=True,
-        prevent_thread_lock=True,
-        **SERVED,
-    )
-    print(f"Open {url}", flush=True)
-    page.block_thread()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine's user can see what is served there."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def blocks(title: str) -> gr.Blocks:
+    """An empty page. It reports to nobody, and every ten minutes it deletes what visitors uploaded 40 minutes ago."""
+    return gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 2400))

@@ -17,7 +17,8 @@ import typer
 from demos.label_file import LabelFile
 from demos.patch_sets import SIZES, PatchSet, sample_set
 from demos.saving import SAVE_JS
-from demos.style import NO_DEVICE, is_loopback, launch
+from demos.serving import is_loopback, serve
+from demos.style import NO_DEVICE, blocks
 from demos.tag_handlers import TagPatches
 from demos.tag_session import Session
 from demos.uploads import SUFFIXES
@@ -66,7 +67,7 @@ def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> g
     """The page. labels: the file of ticks; None leaves them to each visitor's browser. nav: links to other pages."""
     app = TagPatches(sample, labels)
     app.warm()
-    with gr.Blocks(title="Tick patches, get masks", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    with blocks("Tick patches, get masks") as page:
         session = gr.State(Session(), time_to_live=24 * 3600)
         arrived = gr.State(None)
         memory = gr.BrowserState(None, storage_key=BROWSER_KEY, secret=BROWSER_KEY)
@@ -150,7 +151,7 @@ def main(
         if not is_loopback(host):
             print(f"Whoever reaches this page adds ticks to {labels.name}.", flush=True)
     print("Drawing patches; the first time takes a minute.", flush=True)
-    launch(build(sample_set(), file), host, port)
+    serve(lambda: {"tag-patches": build(sample_set(), file)}, host, port)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,12 @@ FILES = {what: content for what, (content, _) in REFUSED.items()} | READ
 def address(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HISTOLAB_SECRET", SECRET)
-        with serve("demos", tmp_path_factory.mktemp("uploads") / "log.txt", errors_allowed=True) as url:
+        folder = tmp_path_factory.mktemp("uploads")
+        (folder / "temporary").mkdir()
+        patch.setenv("GRADIO_TEMP_DIR", str(folder / "temporary"))
+        with serve("demos", folder / "log.txt", errors_allowed=True) as url:
             yield url
+        assert not [path for path in folder.glob("temporary/**/*") if path.is_file()], "left behind by the server"
 
 
 class Stranger(Visitor):
@@ -71,7 +75,7 @@ def meet(address, page, story):
 
 
 def assert_nothing_is_told(heard: str) -> None:
-    for word in ("Traceback", "site-packages", SECRET, str(ROOT), tempfile.gettempdir() + "/", "root:"):
+    for word in ("Traceback", "site-packages", SECRET, str(ROOT), tempfile.gettempdir() + "/", "/temporary/", "root:"):
         assert word not in heard, word
 
 

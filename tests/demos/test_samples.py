@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
 
 from demos import samples as module  # noqa: E402
-from demos.style import is_loopback  # noqa: E402
+from demos.serving import is_loopback  # noqa: E402
 from histolab_lite.data.manifests import load_manifest  # noqa: E402
 
 

@@ -1,6 +1,8 @@
 """Several pages behind one server: addresses, health, limits, and a password where one is set."""
 
+import os
 import socket
+import time
 
 import pytest
 
@@ -8,7 +10,7 @@ gr = pytest.importorskip("gradio", reason="the demos need gradio: pip install 'h
 
 from fastapi.testclient import TestClient  # noqa: E402
 
-from demos import app, lessons, serving  # noqa: E402
+from demos import app, lessons, serving, style  # noqa: E402
 from demos.markup import bar  # noqa: E402
 from demos.serving import Limits, application, free_port  # noqa: E402
 from demos.uploads import LARGEST_FILE  # noqa: E402
@@ -94,6 +96,43 @@ def test_a_password_is_asked_for_and_health_needs_none(guarded):
 )
 def test_no_route_of_a_page_goes_round_the_password(guarded, method, route):
     assert guarded.request(method, f"/one/gradio_api/{route}").status_code == 401
+
+
+def test_what_a_visitor_uploaded_is_gone_within_the_hour(monkeypatch, tmp_path):
+    blocks = style.blocks("A page")
+    assert sum(blocks.delete_cache) < 3600
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    blocks.delete_cache = (1, 1)  # seconds
+    with TestClient(application({"one": blocks}, Limits())) as client:
+        client.post("/one/gradio_api/upload", files={"files": ("a.txt", b"private")})
+        assert uploaded(tmp_path)
+        until = time.monotonic() + 30
+        while uploaded(tmp_path):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        client.post("/one/gradio_api/upload", files={"files": ("a.txt", b"private")})
+    assert not uploaded(tmp_path), "left behind when the server ended"
+
+
+def test_the_rest_of_a_broken_upload_is_deleted_once_it_is_old(tmp_path):
+    old, new = tmp_path / "a" / "old", tmp_path / "new"
+    old.parent.mkdir()
+    for path, age in ((old, 100), (new, 0)):
+        path.write_bytes(b"private")
+        os.utime(path, (time.time() - age,) * 2)
+    serving.forget(tmp_path, 50)
+    assert uploaded(tmp_path) == [new]
+    assert serving.SWEEP + serving.OLDEST < 3600
+
+
+def test_a_wrong_variable_stops_the_server_before_it_starts(monkeypatch):
+    monkeypatch.setenv("HISTOLAB_DEMO_QUEUE", "many")
+    with pytest.raises(SystemExit, match="HISTOLAB_DEMO_QUEUE"):
+        serving.serve(lambda: pytest.fail("built"), "127.0.0.1", None)
+
+
+def uploaded(folder) -> list:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def test_limits_come_from_the_environment():
