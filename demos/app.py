@@ -55,7 +55,6 @@ def main(
     port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
 ) -> None:
     """Serve all pages until Ctrl-C."""
-    print("Preparing pictures, patches and kernels; the first time takes a minute.", flush=True)
     serve(lambda: build(public=not is_loopback(host)), host, port, [lessons.router()])
 
 

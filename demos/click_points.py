@@ -22,6 +22,7 @@ from demos.saving import SAVE_JS
 from demos.serving import is_loopback, serve
 from demos.style import NO_DEVICE, blocks
 from demos.uploads import SUFFIXES
+from demos.warming import soon
 
 MARGIN, OPACITY = 0.1, 0.5
 # BrowserState obscures what it keeps with a key that every visitor is sent: no secret, but it must stay the same.
@@ -54,7 +55,7 @@ PRIVACY = (
 def build(public: bool = False, nav: str = "") -> gr.Blocks:
     """The page. public: see ``samples``. nav: links to other pages, as HTML."""
     app = ClickPoints(samples(public))
-    app.warm()
+    soon(app.warm)
     with blocks("Click points, get an outline") as page:
         session = gr.State(Session(), time_to_live=24 * 3600)
         awaited, arrived = gr.State(""), gr.State(None)
@@ -177,7 +178,6 @@ def main(
     port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
 ) -> None:
     """Serve the page until Ctrl-C."""
-    print("Preparing pictures and kernels; the first time takes a minute.", flush=True)
     serve(lambda: {"click-points": build(public=not is_loopback(host))}, host, port)
 
 

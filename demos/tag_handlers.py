@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -36,16 +37,21 @@ NOT_MADE_FOR_IT = (
 class TagPatches:
     """What all visitors share: the sample set, the networks, and the file of ticks, if there is one."""
 
-    networks: Networks
-    answers: Answers
-
     def __init__(self, sample: PatchSet, labels: LabelFile | None = None) -> None:
         self.sample, self.labels = sample, labels
 
+    @cached_property
+    def networks(self) -> Networks:
+        return load_mlps()
+
+    @cached_property
+    def answers(self) -> Answers:
+        """Of the sample set, whoever asks."""
+        return answer(self.networks, self.sample)
+
     def warm(self) -> None:
-        """Load the networks and let them see the sample set, before the first visitor comes."""
-        self.networks = load_mlps()
-        self.answers = answer(self.networks, self.sample)
+        """Compute what takes seconds before the first visitor asks."""
+        self.answers  # noqa: B018
 
     # Queue "edit": changes of the session ------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from demos.style import NO_DEVICE, blocks
 from demos.tag_handlers import TagPatches
 from demos.tag_session import Session
 from demos.uploads import SUFFIXES
+from demos.warming import soon
 
 BROWSER_KEY = "histolab-lite/tag-patches"  # no secret: see click_points
 PANEL_JS = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
@@ -66,7 +67,7 @@ IN_FILE = (
 def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> gr.Blocks:
     """The page. labels: the file of ticks; None leaves them to each visitor's browser. nav: links to other pages."""
     app = TagPatches(sample, labels)
-    app.warm()
+    soon(app.warm)
     with blocks("Tick patches, get masks") as page:
         session = gr.State(Session(), time_to_live=24 * 3600)
         arrived = gr.State(None)
@@ -150,7 +151,6 @@ def main(
             print(f"{labels.name}: line {number} was cut off and is left out.", flush=True)
         if not is_loopback(host):
             print(f"Whoever reaches this page adds ticks to {labels.name}.", flush=True)
-    print("Drawing patches; the first time takes a minute.", flush=True)
     serve(lambda: {"tag-patches": build(sample_set(), file)}, host, port)
 
 
