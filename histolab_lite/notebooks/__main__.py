@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from histolab_lite.notebooks.regression import Baseline, Run
+    from histolab_lite.notebooks.runner import Lesson
 
 LESSONS = Path(__file__).resolve().parents[2] / "notebooks"
 
@@ -35,6 +41,18 @@ def main(
         bool,
         typer.Option("--in-place", help="Put outputs, tidied and stamped, into the lessons themselves."),
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Compare the numbers with expected.json beside the lessons; write junit.xml."),
+    ] = False,
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Propose the numbers as a new expected.json, in the folder of the results."),
+    ] = False,
+    earlier: Annotated[
+        Path | None,
+        typer.Option(help="Run nothing: --check or --update the results in the folder of an earlier run."),
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds a cell may take; 0: no limit.")] = 3600,
     lessons: Annotated[Path, typer.Option(help="Folder of the lessons.")] = LESSONS,
 ) -> None:
@@ -43,25 +61,57 @@ def main(
     Each lesson is executed by papermill at tutorial size, on phantom slides, unless options say otherwise.
     The results are executed copies (.ipynb and .html), metrics.json and index.html, in a folder of their
     own; the lessons stay as they are. A lesson that fails does not stop the others, and makes the exit
-    status 1; a wrong option makes it 2, before anything runs.
+    status 1, as does a number that --check finds worse than expected, or missing; a wrong option makes it 2,
+    before anything runs.
     """
     # papermill is slow to import, and --help should not wait for it
-    from histolab_lite.notebooks import report, runner
+    from histolab_lite.notebooks import regression, report, runner
 
-    if in_place and (data or params or out):
-        raise typer.BadParameter("--in-place runs the defaults; it takes no --data, --params or --out.")
-    try:
+    if in_place and (data or params or out or check or update or earlier):
+        raise typer.BadParameter("--in-place runs the defaults, into the lessons; it goes with --only and --timeout.")
+    if earlier and (data or params or out or not (check or update)):
+        raise typer.BadParameter("--earlier takes a run as it was: with --check or --update, and perhaps --only.")
+    committed = lessons / report.BASELINE
+    with _errors_told():
         names = [name.strip() for item in only or [] for name in item.split(",")]
         chosen = runner.find_lessons(lessons, names)
         runner.choose_parameters(lessons, chosen, params, data)
-        if not in_place:
+        wanted = {lesson.stem for lesson in chosen} if names else None
+        baseline = regression.read_baseline(committed) if check or (update and committed.exists()) else {}
+        if check and earlier is None:
+            planned = {x.stem: {"defaults": x.declared, "parameters": x.chosen} for x in chosen}
+            regression.refuse_other_experiments(planned, baseline)
+        if earlier is None and not in_place:
             out = out or Path("runs") / f"{datetime.now():%Y-%m-%d_%H%M%S}-{data or 'phantom'}"
+            if out.resolve() == lessons.resolve():
+                raise ValueError(f"{out} holds the lessons. Name another folder for the results.")
             report.open_folder(out)
+
+    passed = earlier is not None or _run(chosen, out, timeout or None)
+    results = earlier or out
+    if results is not None and (check or update):
+        with _errors_told():
+            run = regression.read_run(results, wanted)
+            if check:
+                passed &= _check(run, baseline, wanted, results)
+            if update:
+                _propose(run, baseline, results, committed)
+    raise typer.Exit(0 if passed else 1)
+
+
+@contextmanager
+def _errors_told() -> Iterator[None]:
+    try:
+        yield
     except (ValueError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from None
 
-    limit = timeout or None
+
+def _run(chosen: list[Lesson], out: Path | None, limit: float | None) -> bool:
+    """Run lessons, into the folder `out` or, without one, in place; whether all ran to their end."""
+    from histolab_lite.notebooks import report, runner
+
     results: list[runner.Result] = []
     for lesson in chosen:
         if out is None:
@@ -77,7 +127,30 @@ def main(
     typer.echo(f"\n{passed} of {len(results)} lessons ran to their end, in {seconds / 60:.1f} min.")
     if out is not None:
         typer.echo(f"Read {out / 'index.html'}; the numbers are in {out / 'metrics.json'}.")
-    raise typer.Exit(1 if failed else 0)
+    return not failed
+
+
+def _check(run: Run, baseline: Baseline, wanted: set[str] | None, results: Path) -> bool:
+    """Compare a run with the baseline, on the terminal and in junit.xml; whether it passed."""
+    from histolab_lite.notebooks import findings, regression, report
+
+    found = regression.compare(run, baseline, wanted)
+    report.write_text(results / report.JUNIT, findings.as_junit(found, run))
+    findings.show(found)
+    typer.echo(f"For CI: {results / report.JUNIT}.")
+    return not any(finding.red for finding in found)
+
+
+def _propose(run: Run, baseline: Baseline, results: Path, committed: Path) -> None:
+    """Write the proposal beside the results, and say what it would change."""
+    from histolab_lite.notebooks import findings, regression, report
+
+    proposed = regression.propose(run, baseline)
+    report.write_text(results / report.BASELINE, regression.as_text(proposed))
+    findings.show_changes(regression.changes(baseline, proposed))
+    for stem in (stem for stem, lesson in run.items() if lesson["error"]):
+        typer.echo(f"{stem} failed: the proposal leaves its numbers as they are.")
+    typer.echo(f"Proposed: {results / report.BASELINE}. To adopt it, copy it to {committed} and commit.")
 
 
 if __name__ == "__main__":

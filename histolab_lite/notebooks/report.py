@@ -22,6 +22,7 @@ from histolab_lite.notebooks.runner import HEADING, Result
 
 THUMBNAIL_PX = (640, 400)
 FIGURES_SHOWN = 8
+JUNIT, BASELINE = "junit.xml", "expected.json"
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -86,26 +87,30 @@ def open_folder(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()) and not (out / "metrics.json").is_file():
         raise FileExistsError(f"{out} holds other files. Name a new or empty folder for the results.")
     out.mkdir(parents=True, exist_ok=True)
+    for verdict in (JUNIT, BASELINE):  # of the earlier run: it must not be taken for this one's
+        (out / verdict).unlink(missing_ok=True)
 
 
 def write(out: Path, results: Sequence[Result]) -> None:
     """Write metrics.json and index.html for the lessons run so far, and a page for the latest of them."""
     latest = results[-1]
     page, _ = HTMLExporter(require_js_url="").from_filename(str(latest.executed))
-    _replace(latest.executed.with_suffix(".html"), page)
+    write_text(latest.executed.with_suffix(".html"), page)
     machine = environment()
-    _replace(out / "metrics.json", json.dumps(as_json(results, machine), indent=2, allow_nan=False) + "\n")
-    _replace(out / "index.html", index_page(results, machine))
+    content = as_json(results, machine)
+    write_text(out / "metrics.json", json.dumps(content, indent=2, allow_nan=False, default=str) + "\n")
+    write_text(out / "index.html", index_page(results, machine))
 
 
 def as_json(results: Sequence[Result], machine: dict[str, Any]) -> dict[str, Any]:
-    """The content of metrics.json: what each lesson recorded and cost, and where it ran."""
+    """The content of metrics.json: what each lesson recorded and cost, what was set in it, and where it ran."""
     lessons = {
         result.stem: {
             "metrics": result.metrics,
             "runtime_s": round(result.runtime_s, 1),
             "peak_memory_mib": result.peak_memory_mib,
             "parameters": result.parameters,
+            "defaults": result.defaults,
             "error": result.error,
         }
         for result in results
@@ -197,7 +202,8 @@ def thumbnail(notebook: Any) -> str | None:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _replace(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one step: a reader sees the old one or the new one, never a part."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

@@ -46,11 +46,12 @@ class Lesson:
 
 @dataclass
 class Result:
-    """What came of one lesson. `error` is None where it ran to its end."""
+    """What came of one lesson: `defaults` as declared, `parameters` as set. `error` is None where it ran to its end."""
 
     stem: str
     executed: Path
     parameters: Parameters
+    defaults: Parameters
     runtime_s: float
     metrics: dict[str, dict[str, Any]]
     peak_memory_mib: float | None
@@ -162,7 +163,7 @@ def run_lesson(lesson: Lesson, executed: Path, workdir: Path, timeout: float | N
         metrics, peak = gather(nbformat.read(executed, as_version=4))
     except ValueError as failure:
         error = error or str(failure)
-    return Result(lesson.stem, executed, lesson.chosen, runtime, metrics, peak, error)
+    return Result(lesson.stem, executed, lesson.chosen, lesson.declared, runtime, metrics, peak, error)
 
 
 def run_in_place(lesson: Lesson, timeout: float | None) -> Result:

@@ -1,0 +1,277 @@
+"""Regression: do the numbers of a run still agree with notebooks/expected.json?
+
+expected.json is {"lessons": {lesson: {profile: {"parameters": {…}, "metrics": {name: entry}}}}}. A profile is a set of
+parameters: "defaults", or what differs from them, as "data=glas". An entry is a line that a person may edit:
+
+    "dice_cq": {"value": 0.843, "tolerance": 0.0386, "direction": "higher", "sd": 0.011, "n": 3}
+
+direction: "higher" or "lower" is better, and a move beyond the tolerance to the better side is told, not refused;
+"equal": either side is refused. A new entry is "higher" where a word of its name is one of SCORES and none is "minus",
+else "equal". `propose` keeps the direction that stands in the file.
+
+tolerance: half the prediction interval for the mean of n new seeds, t(n - 1) · sd · √(2 / n), at CONFIDENCE; at least
+FLOOR. A metric recorded once has no spread, and gets SINGLE. A tolerance with a reason beside it ("why": "…") is a
+person's, and `propose` keeps both.
+
+Other seeds, as many, are the same experiment. There a metric recorded once is not compared: nothing says how far seeds
+move it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from histolab_lite.notebooks.parameters import Parameters
+
+CONFIDENCE = 0.95
+FLOOR = 0.01  # of a score from 0 to 1, or of a larger value: nobody would call less a change
+SINGLE = 0.1  # likewise; trained from another seed, this repository's scores move by as much
+SCORES = {"accuracy", "auc", "dice", "f1", "iou", "miou"}
+DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "equal": "either side counts"}
+RED = {"worse", "changed", "missing", "failed"}
+
+Baseline = dict[str, Any]  # lesson -> profile -> {"parameters", "metrics"}
+Run = dict[str, Any]  # lesson -> its part of metrics.json
+
+
+class BaselineError(ValueError):
+    """A baseline that cannot be read, or a run that it says nothing about."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is to be said of a metric or, where `metric` is None, of a lesson as a whole."""
+
+    lesson: str
+    metric: str | None
+    verdict: str
+    expected: str = ""
+    found: str = ""
+    note: str = ""
+
+    @property
+    def red(self) -> bool:
+        return self.verdict in RED
+
+
+def read_baseline(path: Path) -> Baseline:
+    """The lessons of expected.json. Raises FileNotFoundError, or BaselineError naming what does not fit."""
+    if not path.is_file():
+        raise FileNotFoundError(f"No baseline {path}. Propose one with --update, and copy it there.")
+    try:
+        lessons = json.loads(path.read_text(encoding="utf-8"))["lessons"]
+        for stem, profiles in lessons.items():
+            for profile in profiles.values():
+                dict(profile["parameters"])
+                for name, entry in profile["metrics"].items():
+                    _check_entry(f"{path}: {stem}, {name}", entry)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise BaselineError(f"{path} is not as --update writes it: {type(error).__name__} {error}") from error
+    return lessons
+
+
+def _check_entry(where: str, entry: Mapping[str, Any]) -> None:
+    if entry["direction"] not in DIRECTIONS:
+        raise BaselineError(f"{where}: the direction is {' or '.join(DIRECTIONS)}, not {entry['direction']!r}.")
+    for key in ("value", "tolerance"):
+        number = entry[key]
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            raise BaselineError(f"{where}: the {key} is a number, not {number!r}.")
+    if entry["tolerance"] < 0:
+        raise BaselineError(f"{where}: a tolerance is not negative, as {entry['tolerance']} is.")
+
+
+def read_run(folder: Path, wanted: Collection[str] | None = None) -> Run:
+    """The lessons of a run's metrics.json, all or those `wanted`.
+
+    Raises FileNotFoundError, or BaselineError for a file that this version has not written.
+    """
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no metrics.json. Name the folder of an earlier run.")
+    try:
+        lessons = json.loads(path.read_text(encoding="utf-8"))["lessons"]
+        for lesson in lessons.values():
+            parameters_of(lesson)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise BaselineError(f"{path} is not as this version writes it. Run the lessons again.") from error
+    return {stem: lesson for stem, lesson in lessons.items() if wanted is None or stem in wanted}
+
+
+def parameters_of(lesson: Mapping[str, Any]) -> Parameters:
+    """All parameters that a lesson ran with: its defaults, and what was set."""
+    return lesson["defaults"] | lesson["parameters"]
+
+
+def _experiment(parameters: Parameters) -> Parameters:
+    """Parameters as they are told apart: seeds by their number, everything else by value."""
+    plain = json.loads(json.dumps(parameters, default=str))  # as in a file: a tuple is a list
+    if isinstance(plain.get("seeds"), list):
+        plain["number of seeds"] = len(plain.pop("seeds"))
+    return plain
+
+
+def profile_name(lesson: Mapping[str, Any]) -> str:
+    """What sets a run of a lesson apart from one at its defaults, in words."""
+    defaults, used = _experiment(lesson["defaults"]), _experiment(parameters_of(lesson))
+    return ", ".join(f"{key}={used[key]}" for key in used if used[key] != defaults.get(key)) or "defaults"
+
+
+def refuse_other_experiments(run: Run, baseline: Baseline) -> None:
+    """Raise BaselineError where a lesson has baselines, and none for the parameters of this run."""
+    complaints = []
+    for stem, lesson in run.items():
+        profiles, name = baseline.get(stem, {}), profile_name(lesson)
+        if not profiles:
+            continue
+        if name not in profiles:
+            complaints.append(f"{stem}: there is no baseline for {name}, only for {'; '.join(profiles)}.")
+            continue
+        then, now = _experiment(profiles[name]["parameters"]), _experiment(parameters_of(lesson))
+        moved = [f"{k}: {then.get(k)}, now {now.get(k)}" for k in {**then, **now} if then.get(k) != now.get(k)]
+        if moved:
+            complaints.append(f"{stem}: its parameters have changed since the baseline ({'; '.join(moved)}).")
+    if complaints:
+        complaints.append("Different experiments are not compared; propose a baseline for this one with --update.")
+        raise BaselineError("\n".join(complaints))
+
+
+def compare(run: Run, baseline: Baseline, wanted: Collection[str] | None = None) -> list[Finding]:
+    """A finding for every lesson and every metric, in reading order.
+
+    wanted: the lessons to look at; None for all, so that a lesson of the baseline that the run lacks is missing.
+    Raises BaselineError for a run with other parameters (`refuse_other_experiments`), or with nothing to compare.
+    """
+    stems = [stem for stem in sorted({**baseline, **run}) if wanted is None or stem in wanted]
+    if not stems:
+        raise BaselineError("There is nothing to compare: neither the run nor the baseline holds such a lesson.")
+    refuse_other_experiments({stem: run[stem] for stem in stems if stem in run}, baseline)
+    return [finding for stem in stems for finding in _compare_lesson(stem, run.get(stem), baseline.get(stem))]
+
+
+def _compare_lesson(stem: str, lesson: Any, profiles: Any) -> Iterator[Finding]:
+    if lesson is None:
+        yield Finding(stem, None, "missing", note="the baseline has this lesson, the run has not")
+    elif lesson["error"]:
+        yield Finding(stem, None, "failed", note=lesson["error"])
+    elif not profiles:
+        yield Finding(stem, None, "new", note="the baseline does not know this lesson: add it with --update")
+    else:
+        yield Finding(stem, None, "as expected")
+        profile = profiles[profile_name(lesson)]
+        expected, found = profile["metrics"], lesson["metrics"]
+        same_seeds = profile["parameters"].get("seeds") == parameters_of(lesson).get("seeds")
+        for name in {**expected, **found}:
+            if name not in found:
+                note = "the lesson no longer records it"
+                yield Finding(stem, name, "missing", _expected(expected[name]), note=note)
+            elif name not in expected:
+                note = "the baseline does not know it: add it with --update"
+                yield Finding(stem, name, "new", found=_number(found[name]["mean"]), note=note)
+            else:
+                yield _compare_metric(stem, name, expected[name], found[name]["mean"], same_seeds)
+
+
+def _compare_metric(stem: str, name: str, entry: Mapping[str, Any], found: float, same_seeds: bool) -> Finding:
+    said = (stem, name)
+    if not same_seeds and entry.get("n") == 1 and "why" not in entry:
+        note = "recorded once, and the seeds are others: its spread is not known"
+        return Finding(*said, "not compared", _expected(entry), _number(found), note)
+    return Finding(*said, judge(entry, found), _expected(entry), _number(found), DIRECTIONS[entry["direction"]])
+
+
+def judge(entry: Mapping[str, Any], found: float) -> str:
+    """Say "as expected" up to the tolerance; beyond it "improved" or "worse", or "changed" where either side counts."""
+    gain, rounding = found - entry["value"], 1e-8 * (abs(entry["value"]) + entry["tolerance"])
+    if abs(gain) <= entry["tolerance"] + rounding:
+        return "as expected"
+    if entry["direction"] == "equal":
+        return "changed"
+    return "improved" if (gain > 0 if entry["direction"] == "higher" else gain < 0) else "worse"
+
+
+def tolerance(value: float, sd: float | None, n: int) -> float:
+    """How far the mean of n new seeds may lie from `value`, the mean of n seeds of standard deviation `sd`."""
+    scale = max(1.0, abs(value))
+    if sd is None or n < 2:
+        return SINGLE * scale
+    return max(FLOOR * scale, float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd * math.sqrt(2 / n))
+
+
+def propose(run: Run, baseline: Baseline) -> Baseline:
+    """The baseline with the numbers of a run in place of its own; a lesson that failed keeps what it had."""
+    proposed = {stem: dict(profiles) for stem, profiles in baseline.items()}
+    for stem, lesson in run.items():
+        if lesson["error"]:
+            continue
+        profiles, profile = proposed.setdefault(stem, {}), profile_name(lesson)
+        own = profiles.get(profile, {"metrics": {}})["metrics"]
+        cousins = {name: entry for other in profiles.values() for name, entry in other["metrics"].items()}
+        metrics = {name: _entry(name, s, own.get(name, {}), cousins) for name, s in lesson["metrics"].items()}
+        profiles[profile] = {"parameters": parameters_of(lesson), "metrics": metrics}
+    return dict(sorted(proposed.items()))
+
+
+def _entry(name: str, summary: Mapping[str, Any], own: Mapping[str, Any], cousins: Mapping[str, Any]) -> dict[str, Any]:
+    words = set(name.split("_"))
+    by_name = "higher" if words & SCORES and "minus" not in words else "equal"
+    value, sd, n = summary["mean"], summary["sd"], summary["n"]
+    entry = {
+        "value": float(f"{value:.9g}"),
+        "tolerance": float(f"{tolerance(value, sd, n):.3g}"),
+        "direction": own.get("direction") or cousins.get(name, {}).get("direction") or by_name,
+        "sd": sd if sd is None else float(f"{sd:.3g}"),
+        "n": n,
+    }
+    return entry | {key: own[key] for key in ("tolerance", "why") if "why" in own}
+
+
+def changes(old: Baseline, new: Baseline) -> list[Finding]:
+    """What a proposal would change: a finding for every entry that is new, gone, or reads differently."""
+    before, after = _entries(old), _entries(new)
+    found = []
+    for key in {**before, **after}:
+        was, will_be = before.get(key), after.get(key)
+        if _expected(was) != _expected(will_be):
+            verdict = "new" if was is None else "gone" if will_be is None else "moved"
+            stem, profile, metric = key
+            note = "" if profile == "defaults" else profile
+            found.append(Finding(stem, metric, verdict, _expected(was), _expected(will_be), note))
+    return sorted(found, key=lambda finding: finding.lesson)
+
+
+def _entries(baseline: Baseline) -> dict[tuple[str, str, str], Any]:
+    return {
+        (stem, profile, name): entry
+        for stem, profiles in baseline.items()
+        for profile, content in profiles.items()
+        for name, entry in content["metrics"].items()
+    }
+
+
+def _expected(entry: Mapping[str, Any] | None) -> str:
+    return f"{_number(entry['value'])} ± {_number(entry['tolerance'])} {entry['direction']}" if entry else ""
+
+
+def _number(x: float) -> str:
+    return f"{x:.4g}" if abs(x) < 1e4 else f"{x:.0f}"
+
+
+def as_text(baseline: Baseline) -> str:
+    """expected.json, with one line a metric, so that a change of one is a change of one line."""
+
+    def write(value: Any, depth: int, key: str = "") -> str:
+        if not isinstance(value, dict) or not value or depth > 4 or key == "parameters":
+            return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+        indent = "\n" + "  " * depth
+        lines = [f"{indent}  {json.dumps(k, ensure_ascii=False)}: {write(v, depth + 1, k)}" for k, v in value.items()]
+        return "{" + ",".join(lines) + indent + "}"
+
+    return write({"lessons": baseline}, 0) + "\n"
