@@ -10,8 +10,8 @@ direction: "higher" or "lower" is better, and a move beyond the tolerance to the
 else "equal". `propose` keeps the direction that stands in the file.
 
 tolerance: half the prediction interval for the mean of n new seeds, t(n - 1) · sd · √(2 / n), at CONFIDENCE; at least
-FLOOR. A metric recorded once has no spread, and gets SINGLE. A tolerance with a reason beside it ("why": "…") is a
-person's, and `propose` keeps both.
+FLOOR, and 1 for counts, which move in whole steps. A metric recorded once has no spread, and gets SINGLE. A tolerance
+with a reason beside it ("why": "…") is a person's, and `propose` keeps both.
 
 Other seeds, as many, are the same experiment. There a metric recorded once is not compared: nothing says how far seeds
 move it.
@@ -21,16 +21,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from scipy import stats
 
 from histolab_lite.notebooks.parameters import Parameters
 
-CONFIDENCE = 0.95
+CONFIDENCE = 0.95  # so with other seeds one number in twenty lies outside, by chance; with the same ones hardly any
 FLOOR = 0.01  # of a score from 0 to 1, or of a larger value: nobody would call less a change
 SINGLE = 0.1  # likewise; trained from another seed, this repository's scores move by as much
 SCORES = {"accuracy", "auc", "dice", "f1", "iou", "miou"}
@@ -197,12 +198,14 @@ def judge(entry: Mapping[str, Any], found: float) -> str:
     return "improved" if (gain > 0 if entry["direction"] == "higher" else gain < 0) else "worse"
 
 
-def tolerance(value: float, sd: float | None, n: int) -> float:
-    """How far the mean of n new seeds may lie from `value`, the mean of n seeds of standard deviation `sd`."""
-    scale = max(1.0, abs(value))
-    if sd is None or n < 2:
+def tolerance(values: Sequence[float]) -> float:
+    """How far the mean of as many new seeds may lie from the mean of these, one value a seed."""
+    n, scale = len(values), max(1.0, abs(fmean(values)))
+    if n == 1:
         return SINGLE * scale
-    return max(FLOOR * scale, float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd * math.sqrt(2 / n))
+    is_count = max(map(abs, values)) > 1 and all(float(value).is_integer() for value in values)
+    floor = max(FLOOR * scale, 1.0 if is_count else 0.0)
+    return max(floor, float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * stdev(values) * math.sqrt(2 / n))
 
 
 def propose(run: Run, baseline: Baseline) -> Baseline:
@@ -222,13 +225,12 @@ def propose(run: Run, baseline: Baseline) -> Baseline:
 def _entry(name: str, summary: Mapping[str, Any], own: Mapping[str, Any], cousins: Mapping[str, Any]) -> dict[str, Any]:
     words = set(name.split("_"))
     by_name = "higher" if words & SCORES and "minus" not in words else "equal"
-    value, sd, n = summary["mean"], summary["sd"], summary["n"]
     entry = {
-        "value": float(f"{value:.9g}"),
-        "tolerance": float(f"{tolerance(value, sd, n):.3g}"),
+        "value": float(f"{summary['mean']:.9g}"),
+        "tolerance": float(f"{tolerance(summary['values']):.3g}"),
         "direction": own.get("direction") or cousins.get(name, {}).get("direction") or by_name,
-        "sd": sd if sd is None else float(f"{sd:.3g}"),
-        "n": n,
+        "sd": summary["sd"] and float(f"{summary['sd']:.3g}"),
+        "n": summary["n"],
     }
     return entry | {key: own[key] for key in ("tolerance", "why") if "why" in own}
 
