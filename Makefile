@@ -10,7 +10,7 @@ LESSONS = $(strip $(BIN)/python -m histolab_lite.notebooks $(if $(ONLY),--only "
 	$(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)"))
 
 .DEFAULT_GOAL := help
-.PHONY: help tutorial demo test notebooks bench doctor
+.PHONY: help tutorial check demo test notebooks bench doctor
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -18,10 +18,14 @@ help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo
 	@echo "  ONLY=02 DATA=glas PARAMS=notebooks/full.yaml OUT=dir narrow or change 'make tutorial'"
+	@echo "  EARLIER=runs/… makes 'make check' take that run instead of running; UPDATE=1 makes it propose new numbers"
 	@echo "  PYTHON=python3.12 VENV=dir choose the interpreter and the environment"
 
 tutorial: $(VENV)/.installed ## run the lessons in order, write copies, metrics.json and index.html to runs/
 	$(LESSONS)
+
+check: $(VENV)/.installed ## run the lessons as 'make tutorial' does and compare their numbers with notebooks/expected.json
+	$(LESSONS) $(if $(UPDATE),--update,--check) $(if $(EARLIER),--earlier "$(EARLIER)")
 
 demo: $(VENV)/.installed-demo ## try the methods in the browser on this machine; DEMO=click_points or tag_patches for one, PORT=7861
 	$(BIN)/python -m demos.$(DEMO) $(if $(PORT),--port "$(PORT)")

@@ -1,4 +1,4 @@
-"""The regression check: what it lets pass and what it refuses, in made-up numbers and with a fault planted in a kernel."""
+"""The regression check: what it lets pass and what it refuses, in made-up numbers and with a fault in a kernel."""
 
 from __future__ import annotations
 
@@ -431,7 +431,7 @@ def test_the_first_proposal_needs_no_baseline(checkout: Path) -> None:
         (["--earlier", "run", "--check", "--data", "glas"], "as it was"),
         (["--earlier", "nowhere", "--check"], "nowhere holds no metrics.json"),
         (["--earlier", "run", "--check", "--only", "07"], "No lesson starts with '07'"),
-        (["--out", "nb"], "nb holds the lessons"),
+        (["--out", "nb"], "nb holds other files, the lessons"),
         (["--check", "--data", "glas", "--out", "new"], "there is no baseline for data=glas"),
     ],
 )

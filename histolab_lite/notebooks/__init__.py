@@ -4,6 +4,8 @@
     parameters.py  what a lesson's `parameters` cell declares, and what a parameter file may set
     runner.py      papermill, one lesson after another, with a progress bar
     report.py      metrics.json and index.html
+    regression.py  a run's numbers beside those of notebooks/expected.json, and proposals for it
+    findings.py    what that found: a table for people, JUnit XML for CI
     stamping.py    executed outputs that are committed: tidied, stamped, held fresh
 
 A lesson imports `record` from here, so this module stays light: papermill is imported by the command only.

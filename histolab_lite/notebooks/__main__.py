@@ -84,7 +84,7 @@ def main(
         if earlier is None and not in_place:
             out = out or Path("runs") / f"{datetime.now():%Y-%m-%d_%H%M%S}-{data or 'phantom'}"
             if out.resolve() == lessons.resolve():
-                raise ValueError(f"{out} holds the lessons. Name another folder for the results.")
+                raise ValueError(f"{out} holds other files, the lessons. Name a new folder for the results.")
             report.open_folder(out)
 
     passed = earlier is not None or _run(chosen, out, timeout or None)
