@@ -200,6 +200,8 @@ def test_a_parameter_set_to_its_default_changes_nothing() -> None:
 def test_other_seeds_are_compared_by_numbers_whose_spread_is_known() -> None:
     run = {"00_a": lesson(chosen={"seeds": [7, 8, 9]}, dice=[0.5, 0.5, 0.5], loss=[1.5, 1.5, 1.5], best=0.2)}
     assert verdicts(compare(run, BASELINE, {"00_a"})) == {("00_a", "dice"): "worse", ("00_a", "best"): "not compared"}
+    same_for_all = {"01_b": lesson(chosen={"seeds": [7, 8, 9]}, dice=[0.2, 0.2, 0.2])}
+    assert verdicts(compare(same_for_all, BASELINE, {"01_b"})) == {("01_b", "dice"): "not compared"}
     baseline = json.loads(json.dumps(BASELINE))
     baseline["00_a"]["defaults"]["metrics"]["best"]["why"] = "no seed moves it"
     assert ("00_a", "best") in {(f.lesson, f.metric) for f in compare(run, baseline, {"00_a"}) if f.red}
@@ -257,6 +259,8 @@ def test_another_profile_stands_beside_the_first_and_takes_its_directions() -> N
     assert not verdicts(compare(BEFORE, proposed))
     (change,) = regression.changes(baseline, proposed)
     assert (change.verdict, change.note) == ("new", "data=glas")
+    proposed["01_b"]["data=glas"]["metrics"]["dice"]["direction"] = "lower"
+    assert propose(BEFORE, proposed)["01_b"]["defaults"]["metrics"]["dice"]["direction"] == "equal"  # each has its own
 
 
 def test_changed_defaults_replace_the_profile() -> None:

@@ -13,8 +13,8 @@ tolerance: half the prediction interval for the mean of n new seeds, t(n - 1) ·
 FLOOR, and 1 for counts, which move in whole steps. A metric recorded once has no spread, and gets SINGLE. A tolerance
 with a reason beside it ("why": "…") is a person's, and `propose` keeps both.
 
-Other seeds, as many, are the same experiment. There a metric recorded once is not compared: nothing says how far seeds
-move it.
+Other seeds, as many, are the same experiment. There a metric is not compared if it was recorded once, or all seeds gave
+the same: nothing says how far others move it.
 """
 
 from __future__ import annotations
@@ -182,8 +182,8 @@ def _compare_lesson(stem: str, lesson: Any, profiles: Any) -> Iterator[Finding]:
 
 def _compare_metric(stem: str, name: str, entry: Mapping[str, Any], found: float, same_seeds: bool) -> Finding:
     said = (stem, name)
-    if not same_seeds and entry.get("n") == 1 and "why" not in entry:
-        note = "recorded once, and the seeds are others: its spread is not known"
+    if not same_seeds and not entry.get("sd", True) and "why" not in entry:
+        note = "the baseline shows no spread: how far other seeds move it is not known"
         return Finding(*said, "not compared", _expected(entry), _number(found), note)
     return Finding(*said, judge(entry, found), _expected(entry), _number(found), DIRECTIONS[entry["direction"]])
 
