@@ -229,7 +229,7 @@ def _entry(name: str, summary: Mapping[str, Any], own: Mapping[str, Any], cousin
         "value": float(f"{summary['mean']:.9g}"),
         "tolerance": float(f"{tolerance(summary['values']):.3g}"),
         "direction": own.get("direction") or cousins.get(name, {}).get("direction") or by_name,
-        "sd": summary["sd"] and float(f"{summary['sd']:.3g}"),
+        "sd": summary["sd"] and float(f"{round(summary['sd'], 9):.3g}"),  # of equal values it is not quite 0
         "n": summary["n"],
     }
     return entry | {key: own[key] for key in ("tolerance", "why") if "why" in own}
