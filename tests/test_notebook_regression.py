@@ -331,7 +331,7 @@ def test_junit_counts_and_names_what_is_red() -> None:
     worse = cases["notebooks.00_a", "dice"].find("failure")
     assert worse is not None
     assert worse.get("type") == "worse"
-    assert worse.get("message") == "dice: worse: expected 0.8 ± 0.0351 higher, found 0.1, higher is better"
+    assert worse.get("message") == "dice: worse: expected 0.8 ± 0.0351, found 0.1, higher is better"
     assert len(cases["notebooks.00_a", "best"]) == 0
     assert "new" in (cases["notebooks.00_a", "extra"].findtext("system-out") or "")
     error = cases["notebooks.01_b", "the lesson runs"].find("error")
@@ -351,7 +351,7 @@ def test_terminal_shows_what_matters_and_counts_the_rest(capsys: pytest.CaptureF
     show(compare({"00_a": lesson(dice=[0.1, 0.1, 0.1], loss=[1.5] * 3, best=0.9)}, BASELINE, {"00_a"}))
     *table, summary = capsys.readouterr().out.strip().splitlines()
     (row,) = (line.split() for line in table if "worse" in line)
-    assert row == ["00_a", "dice", "0.8", "±", "0.0351", "higher", "0.1", "worse", "higher", "is", "better"]
+    assert row == ["00_a", "dice", "0.8", "±", "0.0351", "0.1", "worse", "higher", "is", "better"]
     assert "loss" not in "\n".join(table)
     assert summary == "Regression check failed: 2 of 3 numbers as expected, 1 worse."
     show(compare(BEFORE, BASELINE))

@@ -261,7 +261,8 @@ def test_in_place_takes_no_parameters(tmp_path: Path) -> None:
 def test_help_explains_every_option() -> None:
     outcome = command("--help")
     assert outcome.exit_code == 0
-    for option in ("--only", "--data", "--params", "--out", "--in-place", "--timeout", "metrics.json"):
+    options = ("--only", "--data", "--params", "--out", "--in-place", "--check", "--update", "--earlier", "--timeout")
+    for option in (*options, "metrics.json"):
         assert option in outcome.output
 
 

@@ -240,26 +240,25 @@ def changes(old: Baseline, new: Baseline) -> list[Finding]:
     before, after = _entries(old), _entries(new)
     found = []
     for key in {**before, **after}:
-        was, will_be = before.get(key), after.get(key)
-        if _expected(was) != _expected(will_be):
-            verdict = "new" if was is None else "gone" if will_be is None else "moved"
+        was, will_be = before.get(key, ""), after.get(key, "")
+        if was != will_be:
+            verdict = "new" if not was else "gone" if not will_be else "moved"
             stem, profile, metric = key
-            note = "" if profile == "defaults" else profile
-            found.append(Finding(stem, metric, verdict, _expected(was), _expected(will_be), note))
+            found.append(Finding(stem, metric, verdict, was, will_be, "" if profile == "defaults" else profile))
     return sorted(found, key=lambda finding: finding.lesson)
 
 
-def _entries(baseline: Baseline) -> dict[tuple[str, str, str], Any]:
+def _entries(baseline: Baseline) -> dict[tuple[str, str, str], str]:
     return {
-        (stem, profile, name): entry
+        (stem, profile, name): f"{_expected(entry)} {entry['direction']}"
         for stem, profiles in baseline.items()
         for profile, content in profiles.items()
         for name, entry in content["metrics"].items()
     }
 
 
-def _expected(entry: Mapping[str, Any] | None) -> str:
-    return f"{_number(entry['value'])} ± {_number(entry['tolerance'])} {entry['direction']}" if entry else ""
+def _expected(entry: Mapping[str, Any]) -> str:
+    return f"{_number(entry['value'])} ± {_number(entry['tolerance'])}"
 
 
 def _number(x: float) -> str:
