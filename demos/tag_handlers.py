@@ -6,7 +6,6 @@ the queue "slow" and changes none. A tick is on the disk, where there is a file,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import cached_property
 from html import escape
@@ -18,6 +17,7 @@ import gradio as gr
 from demos import tag_result_views, tag_views
 from demos.label_file import LabelFile
 from demos.markup import notice
+from demos.panel import RELOAD, read_message
 from demos.patch_sets import SIZES, PatchSet, cut
 from demos.saving import pack
 from demos.tag_log import Log, LogError, class_names, from_lines, to_lines, to_table
@@ -82,8 +82,8 @@ class TagPatches:
     def act(self, event: gr.SelectData, session: Session) -> list[Any]:
         """Keys and clicks of the panel, several at once where they came fast."""
         if session.patches is None:  # the server was started anew, and knows this page no more
-            return [SKIP, SKIP, SKIP, SKIP, tag_views.RELOAD]
-        serial, events = _message(event.value)
+            return [SKIP, SKIP, SKIP, SKIP, RELOAD]
+        serial, events = read_message(event.value)
         if serial <= session.serial:
             return [SKIP, SKIP, SKIP, SKIP, tag_views.panel(session)]  # it came twice
         done = self.edit(lambda session: session.apply(events), session)
@@ -184,17 +184,6 @@ class TagPatches:
         if not session.log.done:
             return "", notice("The table holds finished patches, and there is none yet: press Next after ticking.")
         return pack("ticks.csv", "text/csv", to_table(session.log, session.patches.corners)), ""
-
-
-def _message(value: Any) -> tuple[int, list[Any]]:
-    """(serial, events) as the page sends them; (0, []) for anything else."""
-    try:
-        message = json.loads(value)
-        serial, events = message["serial"], message["events"]
-    except (TypeError, ValueError, KeyError, RecursionError):
-        return 0, []
-    fits = isinstance(serial, int) and isinstance(events, list)
-    return (serial, events) if fits else (0, [])
 
 
 def _read_log(path: str) -> tuple[Log, bool]:

@@ -15,6 +15,7 @@ import gradio as gr
 import typer
 
 from demos.label_file import LabelFile
+from demos.panel import script
 from demos.patch_sets import SIZES, PatchSet, sample_set
 from demos.saving import SAVE_JS
 from demos.serving import is_loopback, serve
@@ -25,7 +26,6 @@ from demos.uploads import SUFFIXES
 from demos.warming import soon
 
 BROWSER_KEY = "histolab-lite/tag-patches"  # no secret: see click_points
-PANEL_JS = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 TO_RESULT = """() => {
   const title = document.querySelector('#result h2');
   title?.focus({preventScroll: true});
@@ -81,7 +81,7 @@ def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> g
                 patch = gr.HTML(elem_id="patch", apply_default_css=False)
                 caption = gr.HTML(elem_id="caption", apply_default_css=False)
             with gr.Column(scale=1, min_width=320):
-                panel = gr.HTML(elem_id="panel", apply_default_css=False, js_on_load=PANEL_JS)
+                panel = gr.HTML(elem_id="panel", apply_default_css=False, js_on_load=script("tag_patches"))
                 gr.HTML(KEYS, apply_default_css=False)
                 with gr.Row():
                     show_me = gr.Button("Show me", elem_id="show-me", variant="primary", min_width=120)

@@ -9,8 +9,6 @@ from demos.patch_sets import PatchSet
 from demos.tag_log import Log
 from demos.tag_session import Session
 
-RELOAD = '<div data-serial="0" data-reload=""></div>'  # lets the page load itself again, with all that was kept
-
 
 def patch_view(session: Session) -> str:
     """The patch in view, with its scale."""
@@ -35,7 +33,7 @@ def panel(session: Session) -> str:
     rows = "".join(_row(log, at, index, name) for index, name in enumerate(log.header.classes))
     first = not log.records and at == 0
     return (
-        f'<div data-serial="{session.serial}" data-set="{escape(log.header.key)}" data-patch="{at}" '
+        f'<div data-serial="{session.serial}" data-set="{escape(log.header.key)}" data-at="{at}" data-patch="{at}" '
         f'data-say="{escape(_said(log, at))}">'
         f'<div class="tags" role="group" aria-label="What does patch {at + 1} show?">{rows}</div>'
         '<div class="steps">'

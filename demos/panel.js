@@ -1,0 +1,108 @@
+// A panel of buttons and keys, in order, however fast: those that come while an answer is awaited go with the next
+// message. A message bears a number, so that one sent twice counts once. The page's own script gives `pressed` (a
+// button) and `keyed` (a key, true if it is one of the page's), which push what the server is told.
+let pending = [], sent = null, tries = 0, timer = null, serial = 0;
+let spent = {}, since = performance.now(), shown = null;
+const LONGEST_PAUSE = 60000, PATIENCE = 5000; // ms
+
+const live = document.createElement('p');
+live.className = 'unseen';
+live.setAttribute('aria-live', 'polite');
+document.body.append(live);
+const silent = document.createElement('p');
+silent.className = 'notice silent';
+silent.setAttribute('role', 'alert');
+silent.textContent = 'The server does not answer, so what you did last is not kept yet. If this stays, reload the page.';
+silent.hidden = true;
+document.body.append(silent);
+
+const panel = () => element.querySelector('[data-serial]');
+
+// Time spent on what is in view, while the page is in view; a long pause counts as one minute.
+function settle(counts = !document.hidden) {
+  const now = performance.now();
+  if (shown !== null && counts) spent[shown] = (spent[shown] || 0) + Math.min(now - since, LONGEST_PAUSE);
+  since = now;
+}
+document.addEventListener('visibilitychange', () => settle(document.hidden)); // it was in view until now
+function seconds() {
+  settle();
+  const taken = (spent[shown] || 0) / 1000;
+  spent[shown] = 0;
+  return Math.round(taken * 100) / 100;
+}
+function push(event) {
+  if (!panel()) return;
+  pending.push(event);
+  send();
+}
+function send() {
+  if (sent || !pending.length) return;
+  serial += 1;
+  sent = JSON.stringify({serial, events: pending.splice(0)});
+  post();
+}
+function post() {
+  silent.hidden = ++tries < 2;
+  if (tries > 3) { // the server is gone, or the page says what is wrong
+    [pending, sent, tries] = [[], null, 0];
+    return;
+  }
+  trigger('select', {index: 0, value: sent});
+  timer = setTimeout(post, PATIENCE);
+}
+function answered() {
+  const now = panel();
+  if (!now) return;
+  if ('reload' in now.dataset) {
+    location.reload();
+    return;
+  }
+  const place = now.dataset.set + ' ' + now.dataset.at;
+  if (place !== shown) {
+    settle();
+    if (shown === null || !place.startsWith(shown.split(' ')[0])) spent = {};
+    shown = place;
+  }
+  if (sent && Number(now.dataset.serial) >= serial) {
+    clearTimeout(timer);
+    [sent, tries] = [null, 0];
+    silent.hidden = true;
+  }
+  serial = Math.max(serial, Number(now.dataset.serial));
+  if (live.textContent !== now.dataset.say) live.textContent = now.dataset.say;
+  send();
+}
+
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-do]');
+  if (button && button.getAttribute('aria-disabled') !== 'true') pressed(button);
+});
+// A click with the mouse leaves the focus where it was, so that Space is not a second click.
+element.addEventListener('mousedown', (event) => event.target.closest('button') && event.preventDefault());
+
+document.addEventListener('keydown', (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.defaultPrevented || !panel()) return;
+  const on = document.querySelector('#keys input');
+  if (on && !on.checked) return;
+  const target = event.target;
+  if (target.closest('input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable], #result')) return;
+  if (event.code === 'Space' && target.closest('button, a, summary, input, [role=button], [role=tab]')) return; // theirs
+  if (keyed(event)) event.preventDefault();
+});
+// Buttons of the rest of the page, likewise: a mouse's click does not make them the target of Space.
+document.addEventListener('click', (event) => {
+  const button = event.target.closest('button');
+  if (event.detail > 0 && button && !element.contains(button)) button.blur();
+});
+
+// A new panel takes the place of the old one; who had the focus gets it back.
+let focused = null;
+element.addEventListener('focusin', (event) => { focused = event.target.dataset.id || null; });
+element.addEventListener('focusout', (event) => { if (event.relatedTarget) focused = null; });
+new MutationObserver(() => {
+  answered();
+  if (focused && !element.contains(document.activeElement))
+    (element.querySelector(`[data-id="${focused}"]`) || element.querySelector('[data-id=next]'))?.focus();
+}).observe(element, {childList: true, subtree: true, attributes: true, attributeFilter: ['data-serial']});
+answered();

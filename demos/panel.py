@@ -1,0 +1,26 @@
+"""A panel of buttons and keys: the script that sends what a visitor does, and the messages as they arrive."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RELOAD = '<div data-serial="0" data-reload=""></div>'  # lets the page load itself again, with all that was kept
+
+
+def script(page: str) -> str:
+    """JavaScript for the panel of a page, by the name of its module."""
+    folder = Path(__file__).parent
+    return "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in ("panel", page))
+
+
+def read_message(value: Any) -> tuple[int, list[Any]]:
+    """(serial, events) as the page sends them; (0, []) for anything else."""
+    try:
+        message = json.loads(value)
+        serial, events = message["serial"], message["events"]
+    except (TypeError, ValueError, KeyError, RecursionError):
+        return 0, []
+    fits = isinstance(serial, int) and isinstance(events, list)
+    return (serial, events) if fits else (0, [])
