@@ -9,6 +9,9 @@ from html import escape
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import distance_transform_edt
+
+SMALLEST_REGIONS = 0.03  # share of a mask from which a class gets its mark
 
 
 def notice(text: str) -> str:
@@ -62,3 +65,24 @@ def scale_bar(size: tuple[int, int], mpp: float | None) -> str:
         f'<text x="{x + bar / 2:.1f}" y="{y + 3.3 * unit:.1f}" fill="#fff" text-anchor="middle" '
         f'font-size="{2.7 * unit:.1f}">{text}</text></g>'
     )
+
+
+def region_marks(ids: np.ndarray, texts: Mapping[int, str], size: tuple[int, int]) -> str:
+    """A class's letter or number in its largest region, so that colour is not alone.
+
+    ids: class ids (h, w). texts: by class id. size: (rows, columns) of the picture, in whose pixels the SVG is drawn.
+    """
+    unit, marks = size[1] / 224, ""
+    for name in np.unique(ids):
+        if (ids == name).mean() < SMALLEST_REGIONS:
+            continue
+        inside = distance_transform_edt(np.pad(ids == name, 1))[1:-1, 1:-1]
+        row, column = np.unravel_index(inside.argmax(), inside.shape)
+        x, y = (column + 0.5) * size[1] / ids.shape[1], (row + 0.5) * size[0] / ids.shape[0]
+        x, y = (min(max(at, 11 * unit), side - 11 * unit) for at, side in ((x, size[1]), (y, size[0])))
+        marks += (
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{9.5 * unit:.1f}" fill="#fff" stroke="#000" '
+            f'stroke-width="{unit:.1f}"/><text x="{x:.1f}" y="{y + 4.5 * unit:.1f}" text-anchor="middle" '
+            f'font-size="{13 * unit:.1f}" font-weight="700">{texts[int(name)]}</text>'
+        )
+    return marks

@@ -8,10 +8,9 @@ from __future__ import annotations
 from html import escape
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from demos.colours import css_colour
-from demos.markup import as_uri
+from demos.markup import as_uri, region_marks
 from demos.tag_log import Log
 from demos.tag_results import Answers, Comparison
 from histolab_lite.formats.masks import mask_png
@@ -20,7 +19,6 @@ from histolab_lite.methods.default_mlps import LEAST, MPP, PALETTE, TISSUES
 # Table V: minutes for 100 patches, of three pathologists.
 TICKING, DRAWING = (6.8, 5.2, 7.0), (177.5, 209.3, 231.6)
 NAMES = (*TISSUES, "glass")
-SMALLEST_LABEL = 0.03  # share of a patch from which a class gets its number
 
 
 def results(answers: Answers, found: Comparison, log: Log) -> str:
@@ -85,18 +83,7 @@ def _svg(size: int, label: str, content: str) -> str:
 def _overlay(mask: np.ndarray, patch: int) -> str:
     """The tissue, classes as colours over it, and each class's number in its largest region."""
     size = len(mask)
-    labels = ""
-    for k in np.unique(mask):
-        if (mask == k).mean() < SMALLEST_LABEL:
-            continue
-        inside = distance_transform_edt(np.pad(mask == k, 1))[1:-1, 1:-1]
-        y, x = np.unravel_index(inside.argmax(), inside.shape)
-        x, y = (min(max(float(at), 11.0), size - 11.0) for at in (x, y))
-        labels += (
-            f'<circle cx="{x:.0f}" cy="{y:.0f}" r="9.5" fill="#fff" stroke="#000" stroke-width="1"/>'
-            f'<text x="{x:.0f}" y="{y + 4.5:.0f}" text-anchor="middle" font-size="13" font-weight="700">'
-            f"{_number(k)}</text>"
-        )
+    labels = region_marks(mask, {k: str(_number(k)) for k in range(len(NAMES))}, (size, size))
     return (
         f'<use href="#patch-{patch}"/><image class="mask" href="{as_uri(mask_png(mask, PALETTE), "image/png")}" '
         f'width="{size}" height="{size}"/>{labels}'

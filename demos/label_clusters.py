@@ -1,0 +1,155 @@
+"""Name two dozen clusters of patches, and every place of a tile has a class: Proto2Seg without drawing a line.
+
+    python -m demos.label_clusters [--host 127.0.0.1] [--port 7862]
+
+Pan et al., "Human-machine interactive tissue prototype learning for label-efficient histopathology image
+segmentation", IPMI 2023, Sect. 3.2, 3.3 and Table 2; ``histolab_lite.methods.proto2seg``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import gradio as gr
+import typer
+
+from demos.cluster_handlers import LabelClusters
+from demos.cluster_query import LARGEST_SIDE
+from demos.cluster_samples import MPP, Samples, load
+from demos.cluster_session import GAMMA, LARGEST_GAMMA, Session
+from demos.panel import script
+from demos.saving import SAVE_JS
+from demos.style import NO_DEVICE, launch
+from demos.uploads import SUFFIXES
+
+BROWSER_KEY = "histolab-lite/label-clusters"  # no secret: see click_points
+
+HEADING = """<h1>Name clusters, get masks</h1>
+<p>A computer has put patches that look alike together. Say what each cluster shows; the masks follow at once.</p>"""
+KEYS = """<label id="keys"><input type="checkbox" checked>
+<span>Keys: <kbd>1</kbd>, <kbd>2</kbd>, … name the cluster, <kbd>0</kbd> or <kbd>M</kbd> drops it as mixed,
+<kbd>Space</kbd> or <kbd>→</kbd> next, <kbd>←</kbd> back, <kbd>Backspace</kbd> undo</span></label>"""
+WHAT_IS_THIS = f"""
+**Clusters.** A network that was trained without any label describes a patch by 256 numbers. k-means puts 1728 patches
+of drawn tissue into 24 groups of similar numbers. You see the ten patches nearest to the centre of each: if one tissue
+fills more than about 80 % of what you see, give the cluster its name; otherwise drop it as mixed. The same name again
+takes it back.
+
+**The dictionary** is what remains: the centres of the clusters you named, the *prototypes*, each with its class. Those
+you dropped or left open are not in it.
+
+**DQ**, direct query: every place of the tile takes the class of the prototype most similar to it, place by place.
+
+**CQ**, cluster-then-query: the places of the tile are put into groups first, and each group asks as one, so that a
+stray place follows its group. There are γ groups for every class that DQ finds.
+
+**Keep in mind.** Only named classes can appear: name one alone, and everything is of that class. The tiles were not
+among the patches. Masks are as coarse as their grid of 16 µm; the paper trains a second network on them, as lesson 04
+does. Mean Dice is the mean over all classes that the mask or the truth holds.
+
+The method: Pan, Yan, Chen et al., *Human-machine interactive tissue prototype learning for label-efficient
+histopathology image segmentation*, IPMI 2023. Lessons 02 and 03 derive it.
+"""
+PRIVACY = (
+    "Your names are kept in this browser and are back after a refresh; the server stores none. Your own tile is kept in "
+    "its memory while the page is open, and has to be uploaded again afterwards."
+)
+
+
+def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
+    """The page. samples: by default those of the bundle. nav: links to other pages."""
+    app = LabelClusters(samples or load())
+    app.warm()
+    with gr.Blocks(title="Name clusters, get masks", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        session = gr.State(Session(), time_to_live=24 * 3600)
+        arrived = gr.State(None)
+        memory = gr.BrowserState(None, storage_key=BROWSER_KEY, secret=BROWSER_KEY)
+        packed = gr.Textbox(visible="hidden", elem_id="packed")
+        dots, images = gr.HTML(apply_default_css=False), gr.HTML(apply_default_css=False)
+
+        gr.HTML(f'{nav}<div class="heading">{HEADING}</div>', apply_default_css=False)
+        problem = gr.HTML(elem_id="problem", apply_default_css=False)
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=3, min_width=320):
+                gallery = gr.HTML(elem_id="gallery", apply_default_css=False)
+                panel = gr.HTML(elem_id="panel", apply_default_css=False, js_on_load=script("label_clusters"))
+                gr.HTML(KEYS, apply_default_css=False)
+            with gr.Column(scale=2, min_width=320):
+                plane = gr.HTML(elem_id="plane", apply_default_css=False)
+                stopwatch = gr.HTML(elem_id="stopwatch", apply_default_css=False)
+        with gr.Row(equal_height=True):
+            choice = gr.Radio(
+                [(tile.title, key) for key, tile in app.samples.tiles.items()],
+                value=app.first.key,
+                label="Tile, never clustered",
+                elem_id="tile",
+                scale=3,
+                min_width=300,
+            )
+            gamma = gr.Slider(
+                1,
+                LARGEST_GAMMA,
+                GAMMA,
+                step=1,
+                label="γ: groups a class in CQ",
+                elem_id="gamma",
+                scale=3,
+                min_width=240,
+            )
+        result = gr.HTML(elem_id="result", apply_default_css=False)
+        with gr.Row(equal_height=True):
+            keep = gr.Button("Save dictionary", elem_id="save-dictionary", variant="primary", min_width=150)
+            mask = gr.Button("Save CQ mask (PNG)", elem_id="save-mask", min_width=150)
+            bring = gr.UploadButton("Load a dictionary", file_types=[".safetensors"], elem_id="bring", min_width=150)
+            own_names = gr.Button("Back to my names", elem_id="own-names", min_width=150)
+        with gr.Accordion("What am I looking at?", open=False, elem_id="what"):
+            gr.Markdown(WHAT_IS_THIS)
+        with gr.Accordion("Your own tile", open=False, elem_id="own"):
+            gr.Markdown(
+                f"An H&E picture, asked the same dictionary. It is brought to {MPP:g} µm per pixel; of a large one the "
+                f"middle {LARGEST_SIDE} pixels are used. These prototypes are of drawn tissue: on real tissue load a "
+                "dictionary of your own."
+            )
+            with gr.Row(equal_height=True):
+                mpp = gr.Number(label="µm per pixel, if the file does not say", elem_id="mpp", min_width=200)
+                upload = gr.UploadButton("Upload a tile", file_types=list(SUFFIXES), elem_id="upload", min_width=150)
+        with gr.Accordion("Start over", open=False, elem_id="again"):
+            start_over = gr.Button("Forget all names and times", elem_id="start-over")
+        gr.HTML(f'<p class="small" id="fine-print">{PRIVACY} {NO_DEVICE}</p>')
+
+        drawn = [panel, plane, stopwatch, result]
+        edited = [session, memory, problem, gallery, *drawn]
+        shown = [choice, session, memory, images, result]
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        one_by_one = {"concurrency_id": "edit", "concurrency_limit": 1, **quiet}
+        slowly = {"concurrency_id": "slow", "concurrency_limit": 1, **quiet}
+
+        page.load(
+            app.restore, memory, [dots, gamma, choice, images, session, memory, problem, gallery, *drawn], **one_by_one
+        )
+        panel.select(app.act, session, edited, trigger_mode="multiple", **one_by_one)
+        choice.input(app.pick, [choice, session], shown, **one_by_one)
+        gamma.input(app.regroup, [gamma, session], [session, memory, result], trigger_mode="always_last", **one_by_one)
+        bring.upload(app.bring, [bring, session], edited, **one_by_one)
+        own_names.click(app.own_names, session, edited, **one_by_one)
+        start_over.click(app.start_over, session, edited, **one_by_one)
+        read = upload.upload(app.read, [upload, mpp], [arrived, problem], **{**slowly, "show_progress": "minimal"})
+        read.then(app.show, [arrived, session], shown, **one_by_one)
+        for kind, button in (("dictionary", keep), ("mask", mask)):
+            packing = button.click(
+                lambda session, kind=kind: app.save(kind, session), session, [packed, problem], **quiet
+            )
+            packing.success(None, packed, None, js=SAVE_JS)
+    return page
+
+
+def main(
+    host: Annotated[str, typer.Option(help="127.0.0.1: this machine alone; 0.0.0.0: the network.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
+) -> None:
+    """Serve the page until Ctrl-C."""
+    launch(build(), host, port)
+
+
+if __name__ == "__main__":
+    typer.run(main)
