@@ -64,7 +64,7 @@ def results(session: Session, dictionary: PrototypeDictionary | None, answer: An
         image = '<use class="mask" href="#truth-tile"/>'
         image += region_marks(tile.truth[::8, ::8], dict(enumerate(letters(clusters.class_names))), tile.size)
         said = f"Truth. {_composition(tile.truth, clusters.class_names)}"
-        views.append(_figure(tile, said, "Truth: the drawing program’s", image))
+        views.append(_figure(tile, said, "Truth, from the drawing program", image))
     note = f'<p class="small">{escape(tile.note)}</p>' if tile.note else ""
     state = "done" if answer else "waiting"
     dice = f"{answer.scores[1].macro_dice:.4f}" if answer and answer.scores else ""
@@ -101,25 +101,25 @@ def _said(session: Session, dictionary: PrototypeDictionary | None) -> str:
 def _table(dictionary: PrototypeDictionary, answer: Answer, names: Sequence[str], palette: Palette) -> str:
     """By class: prototypes, share of the tile, and Dice where the truth is known. It is the legend, too."""
     scored = answer.scores is not None
-    head = '<th scope="col">Class</th><th scope="col">prototypes</th><th scope="col">share by DQ</th>'
-    head += '<th scope="col">share by CQ</th>'
-    head += '<th scope="col">Dice of DQ</th><th scope="col">Dice of CQ</th>' if scored else ""
+    columns = ["prototypes", "share by DQ", "share by CQ", *(["Dice of DQ", "Dice of CQ"] if scored else [])]
+    head = "".join(f'<th scope="col">{column}</th>' for column in ("Class", *columns))
     rows = ""
     for name, (text, mark) in enumerate(zip(names, letters(names), strict=True)):
         cells = [str(int((dictionary.labels == name).sum()))]
         cells += [f"{(ids == name).mean():.0%}" for ids in (answer.direct, answer.grouped)]
         if answer.scores is not None:
             cells += [_dice(scores.dice[name]) for scores in answer.scores]
-        columns = "".join(f"<td>{cell}</td>" for cell in cells)
+        values = "".join(f"<td>{cell}</td>" for cell in cells)
         label = f"{badge(mark, palette[name])} {escape(text)}"
-        rows += f'<tr data-class="{escape(text)}"><th scope="row">{label}</th>{columns}</tr>'
+        rows += f'<tr data-class="{escape(text)}"><th scope="row">{label}</th>{values}</tr>'
     if answer.scores is not None:
         direct, grouped = (scores.macro_dice for scores in answer.scores)
         rows += (
             f'<tr class="main"><th scope="row">mean</th><td>{len(dictionary)}</td><td></td><td></td>'
             f"<td>{_dice(direct)}</td><td>{_dice(grouped)}</td></tr>"
         )
-    return f'<table class="numbers"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    kind = "numbers scored" if scored else "numbers"
+    return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
 
 def _dice(value: float) -> str:

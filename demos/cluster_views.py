@@ -47,7 +47,7 @@ def gallery(session: Session) -> str:
     )
     label = f"The {SHOWN} patches nearest to the centre of cluster {at + 1}"
     return (
-        f'<svg class="gone" width="0" height="0" aria-hidden="true"><defs>{sheet}</defs></svg>'
+        f'<svg class="sheet" width="0" height="0" aria-hidden="true"><defs>{sheet}</defs></svg>'
         f'<p class="title">Cluster {at + 1}: the {SHOWN} patches nearest to its centre, of {number}</p>'
         f'<div class="patches" role="img" aria-label="{label}" data-cluster="{at}">{patches}</div>'
         f'<div class="under"><p class="small">Each patch is {PATCH * MPP:.0f} µm wide; the nearest comes first.</p>'
@@ -83,12 +83,12 @@ def panel(session: Session) -> str:
         f'<div data-serial="{session.serial}" data-set="{clusters.key}" data-at="{at}" '
         f'data-say="{escape(_said(session))}">'
         f'<div class="classes" role="group" aria-label="What does cluster {at + 1} show?">{buttons}</div>'
-        '<div class="steps">'
+        '<div class="onward"><div class="steps">'
         f'<button type="button" data-do="undo" data-id="undo" aria-disabled="{idle}" aria-keyshortcuts="Backspace">'
         "Undo <kbd>Backspace</kbd></button>"
         '<button type="button" class="next-patch" data-do="next" data-id="next" aria-keyshortcuts="Space ArrowRight">'
         "Next cluster <kbd>Space</kbd></button></div>"
-        f"{_progress(session)}"
+        f"<div>{_progress(session)}</div></div>"
         f'<div class="places" role="group" aria-label="Go to a cluster">{places}</div></div>'
     )
 
@@ -168,7 +168,8 @@ def stopwatch(session: Session) -> str:
     assert session.clusters is not None
     rows = ""
     if own is not None:
-        of = f"mean of {number}; {len(session.clusters)} at this pace: {_time(own * len(session.clusters))}"
+        every = len(session.clusters)
+        of = f"mean of {number}; all {every} take {_time(own * every)} at this pace"
         rows = _pace("You, naming a cluster", own, of, "main")
     rows += "".join(_pace(f"Paper, {what}", seconds, of) for what, seconds, of in PAPER)
     waiting = "" if own is not None else "<p>Your own time appears with the first name.</p>"
@@ -184,7 +185,8 @@ def _pace(what: str, seconds: float, of: str, kind: str = "") -> str:
     share = min(seconds / PAPER[-1][1], 1)
     return (
         f'<tr class="{kind}"><th scope="row">{escape(what)}<span class="small">{escape(of)}</span></th>'
-        f'<td>{_time(seconds)}<span class="pace" style="width:{share:.1%}" aria-hidden="true"></span></td></tr>'
+        f'<td class="pace" aria-hidden="true"><span style="width:{share:.1%}"></span></td>'
+        f"<td>{_time(seconds)}</td></tr>"
     )
 
 

@@ -29,7 +29,7 @@ HEADING = """<h1>Name clusters, get masks</h1>
 KEYS = """<label id="keys"><input type="checkbox" checked>
 <span>Keys: <kbd>1</kbd>, <kbd>2</kbd>, … name the cluster, <kbd>0</kbd> or <kbd>M</kbd> drops it as mixed,
 <kbd>Space</kbd> or <kbd>→</kbd> next, <kbd>←</kbd> back, <kbd>Backspace</kbd> undo</span></label>"""
-WHAT_IS_THIS = f"""
+WHAT_IS_THIS = """
 **Clusters.** A network that was trained without any label describes a patch by 256 numbers. k-means puts 1728 patches
 of drawn tissue into 24 groups of similar numbers. You see the ten patches nearest to the centre of each: if one tissue
 fills more than about 80 % of what you see, give the cluster its name; otherwise drop it as mixed. The same name again
@@ -51,8 +51,8 @@ The method: Pan, Yan, Chen et al., *Human-machine interactive tissue prototype l
 histopathology image segmentation*, IPMI 2023. Lessons 02 and 03 derive it.
 """
 PRIVACY = (
-    "Your names are kept in this browser and are back after a refresh; the server stores none. Your own tile is kept in "
-    "its memory while the page is open, and has to be uploaded again afterwards."
+    "Your names are kept in this browser and are back after a refresh; the server stores none. Your own tile is kept "
+    "in its memory while the page is open, and has to be uploaded again afterwards."
 )
 
 
@@ -69,34 +69,26 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
 
         gr.HTML(f'{nav}<div class="heading">{HEADING}</div>', apply_default_css=False)
         problem = gr.HTML(elem_id="problem", apply_default_css=False)
+        gallery = gr.HTML(elem_id="gallery", apply_default_css=False)
+        panel = gr.HTML(elem_id="panel", apply_default_css=False, js_on_load=script("label_clusters"))
+        gr.HTML(KEYS, apply_default_css=False)
         with gr.Row(equal_height=False):
-            with gr.Column(scale=3, min_width=320):
-                gallery = gr.HTML(elem_id="gallery", apply_default_css=False)
-                panel = gr.HTML(elem_id="panel", apply_default_css=False, js_on_load=script("label_clusters"))
-                gr.HTML(KEYS, apply_default_css=False)
-            with gr.Column(scale=2, min_width=320):
+            with gr.Column(scale=1, min_width=260):
                 plane = gr.HTML(elem_id="plane", apply_default_css=False)
                 stopwatch = gr.HTML(elem_id="stopwatch", apply_default_css=False)
-        with gr.Row(equal_height=True):
-            choice = gr.Radio(
-                [(tile.title, key) for key, tile in app.samples.tiles.items()],
-                value=app.first.key,
-                label="Tile, never clustered",
-                elem_id="tile",
-                scale=3,
-                min_width=300,
-            )
-            gamma = gr.Slider(
-                1,
-                LARGEST_GAMMA,
-                GAMMA,
-                step=1,
-                label="γ: groups a class in CQ",
-                elem_id="gamma",
-                scale=3,
-                min_width=240,
-            )
-        result = gr.HTML(elem_id="result", apply_default_css=False)
+            with gr.Column(scale=4, min_width=320):
+                with gr.Row(equal_height=True):
+                    choice = gr.Radio(
+                        [(tile.title, key) for key, tile in app.samples.tiles.items()],
+                        value=app.first.key,
+                        label="Tile, never clustered",
+                        elem_id="tile",
+                        min_width=300,
+                    )
+                    gamma = gr.Slider(
+                        1, LARGEST_GAMMA, GAMMA, step=1, label="γ: groups a class in CQ", elem_id="gamma", min_width=240
+                    )
+                result = gr.HTML(elem_id="result", apply_default_css=False)
         with gr.Row(equal_height=True):
             keep = gr.Button("Save dictionary", elem_id="save-dictionary", variant="primary", min_width=150)
             mask = gr.Button("Save CQ mask (PNG)", elem_id="save-mask", min_width=150)
