@@ -44,12 +44,13 @@ class LabelClusters:
     # What the page shows for a session -------------------------------------------------------------------------
 
     def draw(self, session: Session) -> list[Any]:
-        """[panel, plane, stopwatch, result]"""
+        """[panel, plane, stopwatch, result, own_names]"""
         return [
             cluster_views.panel(session),
             cluster_plane.plane(session),
             cluster_views.stopwatch(session),
             self.result(session),
+            gr.Button(visible=session.loaded is not None),
         ]
 
     def result(self, session: Session) -> str:
@@ -71,10 +72,10 @@ class LabelClusters:
     def act(self, event: gr.SelectData, session: Session) -> list[Any]:
         """Keys and clicks of the panel, several at once where they came fast."""
         if session.tile is None:  # the server was started anew, and knows this page no more
-            return [*[SKIP] * 4, RELOAD, SKIP, SKIP, SKIP]
+            return [*[SKIP] * 4, RELOAD, *[SKIP] * 4]
         serial, events = read_message(event.value)
         if serial <= session.serial:
-            return [*[SKIP] * 4, cluster_views.panel(session), SKIP, SKIP, SKIP]  # it came twice
+            return [*[SKIP] * 4, cluster_views.panel(session), *[SKIP] * 4]  # it came twice
         return self.edit(lambda session: replace(session.apply(events), serial=serial), session)
 
     def regroup(self, gamma: float, session: Session) -> list[Any]:
@@ -114,17 +115,17 @@ class LabelClusters:
         return [dots, session.gamma, choice, images, session, kept, message, gallery, *self.draw(session)]
 
     def start_over(self, session: Session) -> list[Any]:
-        return [SKIP] * 8 if session.tile is None else self.edit(Session.start_over, session)
+        return [SKIP] * 9 if session.tile is None else self.edit(Session.start_over, session)
 
     def bring(self, path: str | None, session: Session) -> list[Any]:
         """A dictionary from a file: names of these clusters come back as names, any other is queried as it is."""
         if path is None or session.tile is None:
-            return [SKIP] * 8
+            return [SKIP] * 9
         clusters = self.samples.clusters
         try:
             dictionary = read_dictionary(path, clusters.centers.shape[1])
         except DictionaryError as error:
-            return [SKIP, SKIP, notice(str(error)), *[SKIP] * 5]
+            return [SKIP, SKIP, notice(str(error)), *[SKIP] * 6]
         names = names_of(dictionary, clusters)
         if names is None:
             return self.edit(lambda session: replace(session, loaded=dictionary), session)
@@ -135,7 +136,7 @@ class LabelClusters:
 
     def own_names(self, session: Session) -> list[Any]:
         if session.tile is None:
-            return [SKIP] * 8
+            return [SKIP] * 9
         return self.edit(lambda session: replace(session, loaded=None), session)
 
     # Queue "slow": seconds, and no session -----------------------------------------------------------------------

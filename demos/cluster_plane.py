@@ -44,11 +44,11 @@ def plane(session: Session) -> str:
         f"{called(session, session.at)}."
     )
     return (
-        '<p class="title">All patches, alike ones near each other (UMAP)</p>'
+        '<p class="title">All patches (UMAP)</p>'
         f'<svg class="plane" viewBox="-3 -3 106 {height:.1f}" role="img" aria-label="{escape(label)}" '
         f'data-at="{session.at}"><rect x="-3" y="-3" width="106" height="{height:.1f}" fill="#fff"/>{dots}{texts}</svg>'
-        '<p class="caption">Outlined: the cluster in view. Letters: your names; numbers: no name yet; '
-        f"{DROPPED}: dropped. Click a cluster to go there.</p>"
+        f'<p class="small">Outlined: the cluster in view. Letters: your names; {DROPPED}: dropped. Click dots to go to '
+        "their cluster.</p>"
     )
 
 
@@ -62,20 +62,21 @@ def _dots(clusters: Clusters, cluster: int, name: int | None, current: bool) -> 
         edge = f'{use} stroke="#000" stroke-width="{width + 1.2}"/>'
     elif name is not None:
         edge = f'{use} stroke="#4b5563" stroke-width="{width + 0.35}"/>'
-    return f'<g data-go="{cluster}">{edge}{use} stroke="{colour}" stroke-width="{width}"/></g>'
+    dots = f'{edge}{use} stroke="{colour}" stroke-width="{width}"/>'
+    return f'<g data-go="{cluster}"><title>Cluster {cluster + 1}</title>{dots}</g>'
 
 
 def _mark(clusters: Clusters, cluster: int, name: int | None, marks: Sequence[str], current: bool) -> str:
-    """A letter, cross or number on the dot in the middle of a cluster."""
+    """A letter or a cross on the dot in the middle of a cluster; a number where there is no name yet."""
+    if name is None and not current:
+        return ""
     points = clusters.points[clusters.labels == cluster] * 100
     x, y = points[np.square(points - np.median(points, 0)).sum(1).argmin()]
     text = str(cluster + 1) if name is None else DROPPED if name == MIXTURE else marks[name]
     colour = (255, 255, 255) if name is None or name == MIXTURE else clusters.palette[name]
-    radius = 3.1 if current else 2.4
-    weight = 700 if name is not None or current else 400
+    radius = 4.2 if current else 3.3
     return (
         f'<g data-go="{cluster}"><circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{css_colour(colour)}" '
-        f'stroke="#000" stroke-width="{0.7 if current else 0.25}"/><text x="{x:.1f}" y="{y + radius * 0.42:.1f}" '
-        f'text-anchor="middle" font-size="{radius * 1.2:.1f}" font-weight="{weight}" fill="{ink(colour)}">'
-        f"{text}</text></g>"
+        f'stroke="#000" stroke-width="{0.8 if current else 0.3}"/><text x="{x:.1f}" y="{y + radius * 0.42:.1f}" '
+        f'text-anchor="middle" font-size="{radius * 1.2:.1f}" font-weight="700" fill="{ink(colour)}">{text}</text></g>'
     )

@@ -50,7 +50,7 @@ def results(session: Session, dictionary: PrototypeDictionary | None, answer: An
     marks = dict(enumerate(letters(names)))
     width = f", {tile.size[1] * tile.mpp:.0f} µm wide" if tile.mpp else ", scale not known"
     views = [_figure(tile, "Tissue", f"{escape(tile.title)}{width}", "")]
-    titles = ("DQ: every place asks alone", "CQ: places ask in groups")
+    titles = ("DQ, place by place", "CQ, by groups")
     masks = (answer.direct, answer.grouped) if answer else (None, None)
     for number, (title, ids) in enumerate(zip(titles, masks, strict=True)):
         if ids is None:

@@ -166,16 +166,15 @@ def stopwatch(session: Session) -> str:
     """The visitor's pace beside the paper's Table 2."""
     own, number = session.names.mean_seconds, len(session.names.given)
     assert session.clusters is not None
-    rows = ""
-    if own is not None:
-        every = len(session.clusters)
+    every = len(session.clusters)
+    if own is None:
+        rows = '<li class="main">Your own time appears with the first name.</li>'
+    else:
         of = f"mean of {number}; all {every} take {_time(own * every)} at this pace"
         rows = _pace("You, naming a cluster", own, of, "main")
     rows += "".join(_pace(f"Paper, {what}", seconds, of) for what, seconds, of in PAPER)
-    waiting = "" if own is not None else "<p>Your own time appears with the first name.</p>"
     return (
-        f'<p class="title">Stopwatch</p>{waiting}<table class="numbers" data-own="{own or 0:.2f}">'
-        f"<tbody>{rows}</tbody></table>"
+        f'<p class="title">Stopwatch</p><ul class="paces" data-own="{own or 0:.2f}">{rows}</ul>'
         '<p class="small">Paper: Table 2, mean of three pathologists on real breast tissue, images of 1024 × 1024 '
         "pixels. Your patches are drawn, so this compares orders of magnitude. A pause counts as a minute at most.</p>"
     )
@@ -184,9 +183,9 @@ def stopwatch(session: Session) -> str:
 def _pace(what: str, seconds: float, of: str, kind: str = "") -> str:
     share = min(seconds / PAPER[-1][1], 1)
     return (
-        f'<tr class="{kind}"><th scope="row">{escape(what)}<span class="small">{escape(of)}</span></th>'
-        f'<td class="pace" aria-hidden="true"><span style="width:{share:.1%}"></span></td>'
-        f"<td>{_time(seconds)}</td></tr>"
+        f'<li class="{kind}"><span>{escape(what)}</span> <b>{_time(seconds)}</b>'
+        f'<span class="pace" aria-hidden="true"><span style="width:{share:.1%}"></span></span>'
+        f'<span class="small">{escape(of)}</span></li>'
     )
 
 

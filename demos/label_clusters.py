@@ -72,11 +72,11 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
         gallery = gr.HTML(elem_id="gallery", apply_default_css=False)
         panel = gr.HTML(elem_id="panel", apply_default_css=False, js_on_load=script("label_clusters"))
         gr.HTML(KEYS, apply_default_css=False)
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=1, min_width=260):
+        with gr.Row(equal_height=False, elem_id="bench"):
+            with gr.Column(scale=3, min_width=260, elem_id="aside"):
                 plane = gr.HTML(elem_id="plane", apply_default_css=False)
                 stopwatch = gr.HTML(elem_id="stopwatch", apply_default_css=False)
-            with gr.Column(scale=4, min_width=320):
+            with gr.Column(scale=10, min_width=320, elem_id="masks"):
                 with gr.Row(equal_height=True):
                     choice = gr.Radio(
                         [(tile.title, key) for key, tile in app.samples.tiles.items()],
@@ -93,7 +93,7 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
             keep = gr.Button("Save dictionary", elem_id="save-dictionary", variant="primary", min_width=150)
             mask = gr.Button("Save CQ mask (PNG)", elem_id="save-mask", min_width=150)
             bring = gr.UploadButton("Load a dictionary", file_types=[".safetensors"], elem_id="bring", min_width=150)
-            own_names = gr.Button("Back to my names", elem_id="own-names", min_width=150)
+            own_names = gr.Button("Back to my names", elem_id="own-names", visible=False, min_width=150)
         with gr.Accordion("What am I looking at?", open=False, elem_id="what"):
             gr.Markdown(WHAT_IS_THIS)
         with gr.Accordion("Your own tile", open=False, elem_id="own"):
@@ -109,7 +109,7 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
             start_over = gr.Button("Forget all names and times", elem_id="start-over")
         gr.HTML(f'<p class="small" id="fine-print">{PRIVACY} {NO_DEVICE}</p>')
 
-        drawn = [panel, plane, stopwatch, result]
+        drawn = [panel, plane, stopwatch, result, own_names]
         edited = [session, memory, problem, gallery, *drawn]
         shown = [choice, session, memory, images, result]
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
