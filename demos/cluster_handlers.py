@@ -43,13 +43,13 @@ class LabelClusters:
 
     # What the page shows for a session -------------------------------------------------------------------------
 
-    def draw(self, session: Session) -> list[Any]:
-        """[panel, plane, stopwatch, result, own_names]"""
+    def draw(self, session: Session, again: bool = True) -> list[Any]:
+        """[panel, plane, stopwatch, result, own_names]; again: whether the tile has to be queried."""
         return [
             cluster_views.panel(session),
             cluster_plane.plane(session),
             cluster_views.stopwatch(session),
-            self.result(session),
+            self.result(session) if again else SKIP,
             gr.Button(visible=session.loaded is not None),
         ]
 
@@ -67,7 +67,9 @@ class LabelClusters:
         """[session, memory, notice, gallery, *draw]"""
         before, session = session, change(session)
         shown = SKIP if before.at == session.at else cluster_views.gallery(session)
-        return [session, to_memory(session), message, shown, *self.draw(session)]
+        asked = before.names.given, before.loaded
+        drawn = self.draw(session, again=asked != (session.names.given, session.loaded))
+        return [session, to_memory(session), message, shown, *drawn]
 
     def act(self, event: gr.SelectData, session: Session) -> list[Any]:
         """Keys and clicks of the panel, several at once where they came fast."""

@@ -62,7 +62,8 @@ def test_a_name_becomes_a_mask(app, session):
 
 def test_another_name_changes_the_mask_at_once(app, session):
     session = act(app, session, ["key", 3, 1], ["name", 1, 0, 1], ["name", 2, 5, 1])[0]
-    before = act(app, session, ["go", 2])[RESULT]
+    before = app.result(session)
+    assert act(app, session, ["go", 2])[RESULT] == SKIP
     after = act(app, session, ["name", 2, 1, 1])[RESULT]
     assert "normal gland" in before.split("DQ, place by place")[1].split('"')[0]
     assert "normal gland" not in after.split("DQ, place by place")[1].split('"')[0]
