@@ -108,13 +108,17 @@ class LabelClusters:
         """[dots, gamma, choice, images, session, memory, notice, gallery, *draw]: where the visitor left off."""
         key, session = from_memory(memory, self.samples.clusters)
         tile = self.samples.tiles.get(key or "", self.first)
-        message = ""
+        gone = []
         if key is not None and key not in self.samples.tiles:
-            message = notice("Your own tile is not kept here. Upload it again to query it; your names are all here.")
-        choice, session, kept, images, _ = self.show(tile, session)
-        dots = cluster_plane.plane_dots(self.samples.clusters)
-        gallery = cluster_views.gallery(session)
-        return [dots, session.gamma, choice, images, session, kept, message, gallery, *self.draw(session)]
+            gone.append("Your own tile is not kept here: upload it again to query it.")
+        if key is not None and memory.get("loaded"):
+            gone.append("The dictionary you loaded is not kept here: load it again.")
+        message = notice(" ".join([*gone, "Your names are all here."])) if gone else ""
+        choice, session, kept, images, result = self.show(tile, session)
+        panel, plane, stopwatch, _, own_names = self.draw(session, again=False)
+        drawn = [panel, plane, stopwatch, result, own_names]
+        dots, gallery = cluster_plane.plane_dots(self.samples.clusters), cluster_views.gallery(session)
+        return [dots, session.gamma, choice, images, session, kept, message, gallery, *drawn]
 
     def start_over(self, session: Session) -> list[Any]:
         return [SKIP] * 9 if session.tile is None else self.edit(Session.start_over, session)

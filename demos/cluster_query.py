@@ -36,8 +36,9 @@ class Answer:
 def query(tile: Tile, dictionary: PrototypeDictionary, gamma: int, class_names: tuple[str, ...]) -> Answer:
     """The fast half, some hundredths of a second. class_names: the truth's."""
     generator = torch.Generator().manual_seed(SEED)
-    direct = direct_query(tile.features, dictionary)
-    grouped = cluster_then_query(tile.features, dictionary, gamma, generator=generator)
+    features = tile.features.float()
+    direct = direct_query(features, dictionary)
+    grouped = cluster_then_query(features, dictionary, gamma, generator=generator)
     scores = None
     if tile.truth is not None and dictionary.class_names == class_names:
         number = len(class_names)
@@ -74,7 +75,7 @@ def own_tile(upload: Upload, mpp: float | None) -> Tile:
     box = left * scale[0], top * scale[1], (left + columns) * scale[0], (top + rows) * scale[1]
     kind = Image.Resampling.BOX if width <= rgb.shape[1] else Image.Resampling.BICUBIC
     pixels = np.asarray(Image.fromarray(rgb).resize((columns, rows), kind, box=box))
-    features = encode(pixels, patch=PATCH, stride=STRIDE)
+    features = encode(pixels, patch=PATCH, stride=STRIDE).half()
     return Tile(
         upload.digest, "Your tile", jpeg(pixels), (rows, columns), features, MPP if mpp else None, note=" ".join(notes)
     )

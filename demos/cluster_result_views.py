@@ -119,7 +119,8 @@ def _table(dictionary: PrototypeDictionary, answer: Answer, names: Sequence[str]
             f"<td>{_dice(direct)}</td><td>{_dice(grouped)}</td></tr>"
         )
     kind = "numbers scored" if scored else "numbers"
-    return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    label = 'aria-label="Classes of the dictionary, and how much of the tile is theirs"'
+    return f'<table class="{kind}" {label}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
 
 def _dice(value: float) -> str:

@@ -58,7 +58,7 @@ class Clusters:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """features: (D, h, w), to be queried. size: (rows, columns). truth: class ids of that size, where known."""
+    """features: float16 (D, h, w), to be queried. size: (rows, columns). truth: class ids of that size, where known."""
 
     key: str
     title: str
@@ -139,7 +139,7 @@ def load(path: Path = BUNDLE) -> Samples:
     for number in range(QUERIED):
         truth = np.asarray(Image.open(io.BytesIO(content[f"truth {number}"].numpy().tobytes())))
         picture = content[f"tile {number}"].numpy().tobytes()
-        features = content[f"features {number}"].float()
+        features = content[f"features {number}"]
         key = f"phantom-{number + 1}"
         tiles[key] = Tile(key, f"Tile {number + 1}", picture, (TILE, TILE), features, MPP, truth)
     return Samples(clusters, tiles)

@@ -100,6 +100,7 @@ def to_memory(session: Session) -> dict[str, Any]:
         "at": session.at,
         "tile": session.tile.key if session.tile else None,
         "gamma": session.gamma,
+        "loaded": session.loaded is not None,
     }
 
 

@@ -121,7 +121,7 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
         )
         panel.select(app.act, session, edited, trigger_mode="multiple", **one_by_one)
         choice.input(app.pick, [choice, session], shown, **one_by_one)
-        gamma.input(app.regroup, [gamma, session], [session, memory, result], trigger_mode="always_last", **one_by_one)
+        gamma.change(app.regroup, [gamma, session], [session, memory, result], trigger_mode="always_last", **one_by_one)
         bring.upload(app.bring, [bring, session], edited, **one_by_one)
         own_names.click(app.own_names, session, edited, **one_by_one)
         start_over.click(app.start_over, session, edited, **one_by_one)

@@ -139,6 +139,7 @@ def test_any_other_dictionary_is_queried_as_it_is(app, session, tmp_path):
     assert "cells &lt;b&gt;" in result
     assert "mean Dice" not in result  # of other classes than the truth's
     assert unpack(app.save("mask", session)[0])[0] == "mask.png"
+    assert "load it again" in app.restore(app.own_names(session)[1] | {"loaded": True, "tile": "phantom-1"})[6]
     session, *_, result, button = app.own_names(session)
     assert button.visible is False
     assert "your dictionary" in result
@@ -181,7 +182,7 @@ def test_an_own_tile_is_queried(app, session, tmp_path):
     assert "Truth" not in result
     assert app.pick("phantom-1", session)[1].tile.key == "phantom-1"
     assert app.pick(OWN, app.pick("phantom-1", session)[1])[1].tile is tile
-    assert "Upload it again" in app.restore(memory)[6]
+    assert "upload it again" in app.restore(memory)[6]
     assert app.show(None, session) == [SKIP] * 5
     assert app.pick(OWN, app.restore(None)[4]) == [SKIP] * 5
 
