@@ -129,7 +129,7 @@ def test_by_keys_alone(meet):
     visitor.press("Enter")
     visitor.at(5, 3)
     visitor.tab_to("#tile")
-    visitor.press("ArrowRight")  # the tile's choice, not the next cluster
+    visitor.press("ArrowRight", "Tab", "Space")  # the tile's choice, not the next cluster
     visitor.see('#result [data-tile="phantom-2"]', 1)
     visitor.at(5, 3)
 
@@ -144,7 +144,8 @@ def test_by_mouse_until_the_masks(meet, tmp_path):
     visitor.at(5, 4)
     visitor.press("Space")  # a mouse's click left nothing to press
     visitor.at(6, 4)
-    visitor.page.locator("#plane circle").first.click()
+    visitor.page.locator("#plane text", has_text="L").click()
+    visitor.at(1, 4)
     visitor.page.locator("#panel .places button").nth(2).click()
     visitor.at(3)
     visitor.page.locator("#panel .classes").get_by_role("button", name="stroma").click()
