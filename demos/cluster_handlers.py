@@ -147,18 +147,13 @@ class LabelClusters:
 
     # Queue "slow": seconds, and no session -----------------------------------------------------------------------
 
-    def read(self, path: str | None, mpp: float | None) -> tuple[Tile | None, Any]:
-        """(tile, notice)"""
+    def read(self, path: str | None, scale: str) -> tuple[Tile | None, Any]:
+        """(tile, notice); scale: µm a pixel as the visitor wrote it, empty if the file has it."""
         if path is None:
             return None, ""
         try:
             upload = read_pixels(path, forget=True)
-            if mpp and not PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]:
-                raise UploadError(
-                    f"A scale lies between {PLAUSIBLE_MPP[0]:g} and {PLAUSIBLE_MPP[1]:g} µm per pixel; "
-                    "20× scans have about 0.5."
-                )
-            return own_tile(upload, mpp or None), ""
+            return own_tile(upload, _mpp(scale)), ""
         except UploadError as error:
             return None, notice(str(error))
 
@@ -173,3 +168,19 @@ class LabelClusters:
         ids = upsample(torch.from_numpy(answer.grouped), session.tile.size).numpy()
         palette = cluster_result_views.palette_of(dictionary, self.samples.clusters)
         return pack("mask.png", "image/png", mask_png(ids, palette)), ""
+
+
+def _mpp(text: str) -> float | None:
+    """UploadError for what is no scale."""
+    if not text.strip():
+        return None
+    try:
+        mpp = float(text.strip().replace(",", "."))
+    except ValueError:
+        mpp = float("nan")
+    if not PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]:
+        raise UploadError(
+            f"A scale is a number from {PLAUSIBLE_MPP[0]:g} to {PLAUSIBLE_MPP[1]:g} µm per pixel; 20× scans have "
+            "about 0.5."
+        )
+    return mpp

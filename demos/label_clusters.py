@@ -67,7 +67,9 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
         packed = gr.Textbox(visible="hidden", elem_id="packed")
         dots, images = gr.HTML(apply_default_css=False), gr.HTML(apply_default_css=False)
 
-        gr.HTML(f'{nav}<div class="heading">{HEADING}</div>', apply_default_css=False)
+        if nav:
+            gr.HTML(nav, elem_id="nav", apply_default_css=False)
+        gr.HTML(f'<div class="heading">{HEADING}</div>', apply_default_css=False)
         problem = gr.HTML(elem_id="problem", apply_default_css=False)
         gallery = gr.HTML(elem_id="gallery", apply_default_css=False)
         panel = gr.HTML(elem_id="panel", apply_default_css=False, js_on_load=script("label_clusters"))
@@ -103,7 +105,7 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
                 "dictionary of your own."
             )
             with gr.Row(equal_height=True):
-                mpp = gr.Number(label="µm per pixel, if the file does not say", elem_id="mpp", min_width=200)
+                mpp = gr.Textbox(label="µm per pixel, if the file does not say", elem_id="mpp", min_width=200)
                 upload = gr.UploadButton("Upload a tile", file_types=list(SUFFIXES), elem_id="upload", min_width=150)
         with gr.Accordion("Start over", open=False, elem_id="again"):
             start_over = gr.Button("Forget all names and times", elem_id="start-over")

@@ -171,7 +171,7 @@ def picture(tmp_path, size: tuple[int, int] = (90, 70)) -> str:
 
 def test_an_own_tile_is_queried(app, session, tmp_path):
     session = act(app, session, ["key", 3, 1])[0]
-    tile, problem = app.read(picture(tmp_path), 1.0)
+    tile, problem = app.read(picture(tmp_path), " 1,0 ")
     assert problem == ""
     assert not (tmp_path / "own.png").exists()
     choice, session, memory, images, result = app.show(tile, session)
@@ -189,7 +189,13 @@ def test_an_own_tile_is_queried(app, session, tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "mpp", "said"),
-    [((90, 70), 100.0, "between 0.05 and 20"), ((90, 70), -1.0, "between"), ((90, 40), None, "64 on each side")],
+    [
+        ((90, 70), "100", "from 0.05 to 20"),
+        ((90, 70), "-1", "from"),
+        ((90, 70), "half", "from"),
+        ((90, 70), "nan", "from"),
+        ((90, 40), "", "64 on each side"),
+    ],
 )
 def test_a_tile_that_cannot_be_used_is_explained(app, tmp_path, size, mpp, said):
     tile, problem = app.read(picture(tmp_path, size), mpp)
