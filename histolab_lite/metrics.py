@@ -62,7 +62,7 @@ def confusion(prediction: np.ndarray | torch.Tensor, target: np.ndarray | torch.
     for name, ids in (("prediction", prediction), ("target", target)):
         if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < n_classes:
             raise ValueError(f"the {name} holds ids {ids.unique().tolist()}, but there are {n_classes} classes.")
-    return multiclass_confusion_matrix(prediction, target, n_classes).numpy()
+    return multiclass_confusion_matrix(prediction, target, n_classes, validate_args=False).numpy()  # checked above
 
 
 def _ids(mask: np.ndarray | torch.Tensor) -> torch.Tensor:
