@@ -47,8 +47,8 @@ def query(tile: Tile, dictionary: PrototypeDictionary, gamma: int, class_names: 
 
 @cache
 def _pools() -> ThreadpoolController:
-    """Found once, when PyTorch has loaded its libraries."""
-    return ThreadpoolController()
+    """OpenMP's, whose limit holds for the thread that sets it alone; found once PyTorch has loaded its libraries."""
+    return ThreadpoolController().select(user_api="openmp")
 
 
 def _query(tile: Tile, dictionary: PrototypeDictionary, gamma: int, class_names: tuple[str, ...]) -> Answer:
