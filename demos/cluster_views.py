@@ -46,10 +46,11 @@ def gallery(session: Session) -> str:
         f'<svg viewBox="{i * side} 0 {side} {side}" aria-hidden="true"><use href="#sheet"/></svg>' for i in range(SHOWN)
     )
     label = f"The {SHOWN} patches nearest to the centre of cluster {at + 1}"
+    note = f"Each is {PATCH * MPP:.0f} µm wide; the nearest comes first."
     title = f"Cluster {at + 1}: the {SHOWN} patches nearest to its centre, of {number}"
     return (
         f'<svg class="sheet" width="0" height="0" aria-hidden="true"><defs>{sheet}</defs></svg>'
-        f'<div class="above"><p class="title">{title}</p><p class="small">Each is {PATCH * MPP:.0f} µm wide; the nearest comes first.</p>{_hint(clusters, at)}</div>'
+        f'<div class="above"><p class="title">{title}</p><p class="small">{note}</p>{_hint(clusters, at)}</div>'
         f'<div class="patches" role="img" aria-label="{label}" data-cluster="{at}">{patches}</div>'
     )
 
