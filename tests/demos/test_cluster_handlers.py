@@ -209,15 +209,3 @@ def test_visitors_share_nothing(app):
     act(app, one, ["key", 1, 1])
     assert other.names.given == {}
     assert act(app, other, ["next", 1])[0].names.given == {}
-
-
-def test_letters_are_one_a_class_and_not_that_of_mixed_clusters():
-    assert cluster_views.letters(("background", "stroma", "necrosis", "normal gland")) == ("B", "S", "N", "G")
-    given = cluster_views.letters(("muscle", "mucin", "m", "muscle mass", "123", "мышца"))
-    assert len(set(given)) == 6
-    assert "M" not in given
-
-
-def test_letters_can_be_read_on_their_colour(app):
-    for colour in app.samples.clusters.palette:
-        assert cluster_views.ink(colour) == ("#fff" if sum(colour) < 200 or colour == (0, 114, 178) else "#000")
