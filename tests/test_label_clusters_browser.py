@@ -235,7 +235,7 @@ def test_an_own_tile_is_queried(meet):
     file = io.BytesIO()
     tile = load().tiles["phantom-2"]
     Image.open(io.BytesIO(tile.jpeg)).crop((0, 0, 200, 150)).save(file, format="PNG")
-    visitor.page.locator("#mpp input").fill("1")
+    visitor.page.get_by_label("µm per pixel").fill("1")
     visitor.bring("#upload", "own.png", file.getvalue())
     visitor.see("#result figure", 3)  # no truth is known
     visitor.see("#result", text="Your tile, 200 µm wide")
