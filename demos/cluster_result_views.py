@@ -94,8 +94,8 @@ def _said(session: Session, dictionary: PrototypeDictionary | None) -> str:
         return ""
     count = f"<b>{len(dictionary)}</b> {'prototype' if len(dictionary) == 1 else 'prototypes'}"
     if session.loaded is not None:
-        return f"<p>Asked: the dictionary you loaded, {count}. Naming a cluster goes back to your names.</p>"
-    return f"<p>Asked: your dictionary of {count}, the centres of the clusters you named.</p>"
+        return f"<p>Queried with the dictionary you loaded: {count}. Naming a cluster goes back to your names.</p>"
+    return f"<p>Queried with your dictionary: {count}, the centres of the clusters you named.</p>"
 
 
 def _table(dictionary: PrototypeDictionary, answer: Answer, names: Sequence[str], palette: Palette) -> str:
