@@ -41,14 +41,24 @@ async def click_points(visitor: Visitor) -> None:
     await visitor.act("main", "select", {"index": where, "value": key})
 
 
+async def label_clusters(visitor: Visitor) -> None:
+    """A name for the cluster in view or another class for it, or the next cluster."""
+    await press(visitor, visitor.random.choice([["key", visitor.random.randrange(6), 2.0], ["next", 2.0]]))
+
+
 async def tag_patches(visitor: Visitor) -> None:
+    await press(visitor, visitor.random.choice([["toggle", visitor.random.randrange(5), 2.0], ["next", 2.0]]))
+
+
+async def press(visitor: Visitor, event: list[Any]) -> None:
+    """One key, as ``demos/panel.js`` reports it."""
     serial = 1 + int(found(r'data-serial="(\d+)"', visitor.value("panel"))[0])
-    event = visitor.random.choice([["toggle", visitor.random.randrange(5), 2.0], ["next", 2.0]])
     await visitor.act("panel", "select", {"index": 0, "value": json.dumps({"serial": serial, "events": [event]})})
 
 
 STORIES: dict[str, Callable[[Visitor], Awaitable[None]]] = {
     "click-points": click_points,
+    "label-clusters": label_clusters,
     "tag-patches": tag_patches,
 }
 

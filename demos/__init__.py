@@ -1,11 +1,12 @@
 """Demos in the browser, one a method: the same ``encode`` and ``segment`` that the lessons derive.
 
-A demo is a page (``click_points``, ``tag_patches``) and its handlers, over small modules that know no Gradio:
+A demo is a page and its handlers, over small modules that know no Gradio:
 
-- both: ``uploads``, ``markup``, ``saving``, and ``style``, which serves them alone; ``app`` and ``serving``, together;
-- clicking points: ``pictures``, ``samples``, ``clicks``, ``outline``, ``views``, ``exports``;
-- ticking patches: ``patch_sets``, ``tag_log``, ``tag_session``, ``label_file``, ``tag_views``, ``tag_results``,
-  ``tag_result_views``.
+- all: ``app``, ``serving``, ``style``, ``markup``, ``uploads``, ``saving``, ``panel``, ``warming``, ``lessons``; ``bundle``
+  holds what pages show at first; ``space`` writes what hosting them takes;
+- ``click_points``: ``click_handlers``, ``clicks``, ``pictures``, ``samples``, ``outline``, ``views``, ``exports``;
+- ``label_clusters``: what begins with ``cluster_``;
+- ``tag_patches``: what begins with ``tag_``, and ``patch_sets``, ``label_file``.
 
 What one visitor did lives in that visitor's session alone.
 """

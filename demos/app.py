@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 import gradio as gr
 import typer
 
-from demos import click_points, lessons, tag_patches
+from demos import click_points, label_clusters, lessons, tag_patches
 from demos.markup import bar
 from demos.patch_sets import sample_set
 from demos.serving import is_loopback, serve
@@ -31,6 +31,9 @@ PAGES = {
     "click-points": About(
         "Click points", "07_contrast_variational_model", "https://doi.org/10.1109/CVPR52729.2023.01500"
     ),
+    "label-clusters": About(
+        "Name clusters", "03_direct_vs_cluster_query", "https://doi.org/10.1007/978-3-031-34048-2_52"
+    ),
     "tag-patches": About("Tick patches", "06_multi_layer_pseudo_supervision", "https://arxiv.org/abs/2110.08048"),
 }
 
@@ -39,6 +42,7 @@ def build(public: bool) -> dict[str, gr.Blocks]:
     """The pages by name. public: see ``samples``."""
     return {
         "click-points": click_points.build(public, nav("click-points")),
+        "label-clusters": label_clusters.build(nav=nav("label-clusters")),
         "tag-patches": tag_patches.build(sample_set(), nav=nav("tag-patches")),
     }
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from demos.bundle import FOLDER
 from histolab_lite.data.patches import grid_patches
 from histolab_lite.data.phantom import CLASS_NAMES, PALETTE
 from histolab_lite.data.tiles import load_tiles
@@ -24,7 +25,6 @@ from histolab_lite.methods.proto2seg import embed, encode, representatives
 from histolab_lite.models.checkpoint import read_weights, save_weights
 
 FILE = "label_clusters.safetensors"
-BUNDLE = Path(__file__).with_name("bundle") / FILE
 MPP, PATCH, STRIDE = 1.0, 64, 16  # µm a pixel that the encoder reads, and pixels of it, as in lessons 02 and 03
 ZOOM = 2  # patches are shown so much finer than the encoder reads them
 SIDE = 768  # pixels of a slide
@@ -125,9 +125,9 @@ def _most_mixed(mask: np.ndarray) -> tuple[int, int]:
     return max(corners, key=shares)
 
 
-def load(path: Path = BUNDLE) -> Samples:
+def load(folder: Path = FOLDER) -> Samples:
     """What ``make`` wrote."""
-    content, _ = read_weights(path)
+    content, _ = read_weights(folder / FILE)
     clusters = Clusters(
         content["centers"],
         tuple(content[f"sheet {cluster:02d}"].numpy().tobytes() for cluster in range(len(content["centers"]))),

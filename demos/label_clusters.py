@@ -19,8 +19,10 @@ from demos.cluster_samples import MPP, Samples, load
 from demos.cluster_session import GAMMA, LARGEST_GAMMA, Session
 from demos.panel import script
 from demos.saving import SAVE_JS
-from demos.style import NO_DEVICE, launch
+from demos.serving import serve
+from demos.style import NO_DEVICE, blocks
 from demos.uploads import SUFFIXES
+from demos.warming import soon
 
 BROWSER_KEY = "histolab-lite/label-clusters"  # no secret: see click_points
 
@@ -59,8 +61,8 @@ PRIVACY = (
 def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
     """The page. samples: by default those of the bundle. nav: links to other pages."""
     app = LabelClusters(samples or load())
-    app.warm()
-    with gr.Blocks(title="Name clusters, get masks", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    soon(app.warm)
+    with blocks("Name clusters, get masks") as page:
         session = gr.State(Session(), time_to_live=24 * 3600)
         arrived = gr.State(None)
         memory = gr.BrowserState(None, storage_key=BROWSER_KEY, secret=BROWSER_KEY)
@@ -142,7 +144,7 @@ def main(
     port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
 ) -> None:
     """Serve the page until Ctrl-C."""
-    launch(build(), host, port)
+    serve(lambda: {"label-clusters": build()}, host, port)
 
 
 if __name__ == "__main__":

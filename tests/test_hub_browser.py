@@ -11,8 +11,16 @@ import pytest
 from tests.browsing import LAPTOP, PHONE, Visitor, chromium, expect, serve
 
 pytestmark = pytest.mark.browser
-READY = {"click-points": "#main svg", "tag-patches": "#panel [data-serial]"}
-TITLES = {"click-points": "Click points, get an outline", "tag-patches": "Tick patches, get masks"}
+READY = {
+    "click-points": "#main svg",
+    "label-clusters": "#panel [data-serial]",
+    "tag-patches": "#panel [data-serial]",
+}
+TITLES = {
+    "click-points": "Click points, get an outline",
+    "label-clusters": "Name clusters, get masks",
+    "tag-patches": "Tick patches, get masks",
+}
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,11 @@ from tests.hostile import NAMES, READ, REFUSED  # noqa: E402
 
 pytestmark = pytest.mark.slow
 #: Page -> the buttons that take files, and how a file's name must end.
-BUTTONS = {"click-points": {"upload": ".png"}, "tag-patches": {"picture": ".png", "bring": ".jsonl"}}
+BUTTONS = {
+    "click-points": {"upload": ".png"},
+    "label-clusters": {"upload": ".png", "bring": ".safetensors"},
+    "tag-patches": {"picture": ".png", "bring": ".jsonl"},
+}
 SECRET = "value-of-the-environment"
 SENTENCE = re.compile(r"[A-Z][a-z]+ [^<>]+[.?]</div>$|Invalid file type\. Please upload|exceeded maximum allowed size")
 FILES = {what: content for what, (content, _) in REFUSED.items()} | READ

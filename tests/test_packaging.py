@@ -57,7 +57,9 @@ def test_wheel_carries_manifests_weights_and_licence(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         carried = {name: archive.getinfo(name).file_size for name in archive.namelist()}
     manifests = [f"histolab_lite/data_manifests/{p.name}" for p in (ROOT / "data_manifests").glob("*.yaml")]
-    weights = [str(p.relative_to(ROOT)) for p in (ROOT / "histolab_lite/models/weights").iterdir() if p.is_file()]
+    weights = [
+        str(p.relative_to(ROOT)) for p in (ROOT / "histolab_lite/models/weights").iterdir() if p.is_file()
+    ]
     assert manifests
     assert any(name.endswith(".safetensors") for name in weights)
     assert {*manifests, *weights} <= carried.keys()
@@ -118,7 +120,9 @@ def test_make_names_the_python_it_needs(tmp_path: Path) -> None:
 
 
 def test_make_help_names_every_command() -> None:
-    phony = next(line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if line[:6] == ".PHONY")
+    phony = next(
+        line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if line[:6] == ".PHONY"
+    )
     shown = make("help").stdout
     assert [name for name in phony.split()[1:] if f"make {name}" not in shown] == []
 

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from demos.bundle import FOLDER
 from demos.cluster_dictionary import read_dictionary, to_bytes
 from demos.cluster_query import query
-from demos.cluster_samples import BUNDLE, PATCH, SHOWN, STRIDE, TILE, ZOOM, K, load
+from demos.cluster_samples import FILE, PATCH, SHOWN, STRIDE, TILE, ZOOM, K, load
 from histolab_lite.methods.proto2seg import build_dictionary, name_clusters
 
 SAMPLES = load()
@@ -22,7 +23,7 @@ def perfect():
 
 
 def test_the_bundle_is_small_and_whole():
-    assert BUNDLE.stat().st_size < 3e6
+    assert (FOLDER / FILE).stat().st_size < 3e6
     assert len(CLUSTERS) == len(CLUSTERS.sheets) == len(CLUSTERS.fractions) == K
     assert CLUSTERS.points.shape == (len(CLUSTERS.labels), 2)
     assert CLUSTERS.points.min() >= 0
