@@ -1,6 +1,7 @@
 """What seeds become: every iteration of Algorithm 1, how sure it is, and where a click would tell most.
 
-Chelebian et al., "Seeded iterative clustering for histology region identification", 2022; ``histolab_lite.methods.sic``.
+Chelebian et al., "Seeded iterative clustering for histology region identification", 2022;
+``histolab_lite.methods.sic``.
 """
 
 from __future__ import annotations
@@ -53,9 +54,7 @@ def cluster(slide: SeedSlide, work: Work) -> Answer:
         return Answer((), 0, (), suggestion)
     # The class named first is the one sought: of two, the cluster that is divided again.
     positive = int(present[0]) if len(present) == 2 else None
-    steps = list(
-        sic.iterate(slide.prepared, torch.from_numpy(seeds), positive, anchor=HELD if work.held else 0.0)
-    )
+    steps = list(sic.iterate(slide.prepared, torch.from_numpy(seeds), positive, anchor=HELD if work.held else 0.0))
     iterations = tuple(
         Iteration(
             step.labels.numpy().astype(np.uint8),

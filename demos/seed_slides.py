@@ -1,8 +1,8 @@
 """A slide to drop seeds on: patches, their embeddings, and what is computed from them once, for every visitor.
 
-Chelebian et al., "Seeded iterative clustering for histology region identification", 2022, Sect. 2: patches of 256 pixels
-at 20×, 128 µm, half of each shared with the next. Here they are of 64 µm, which the default encoder was trained on, and
-half overlapping as long as they are no more than ``MOST_PATCHES``.
+Chelebian et al., "Seeded iterative clustering for histology region identification", 2022, Sect. 2: patches of
+256 pixels at 20×, 128 µm, half of each shared with the next. Here they are of 64 µm, which the default encoder was
+trained on, and half overlapping as long as they are no more than ``MOST_PATCHES``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import openslide
 import torch
 
-from demos.uploads import UploadError
+from demos.uploads import LARGEST_SLIDE, UploadError
 from histolab_lite.data.slides import Slide, SlideError, patch_grid, read_patches
 from histolab_lite.embed.settings import encoder_revision
 from histolab_lite.formats.embeddings import SlideEmbeddings
@@ -30,7 +30,6 @@ PATCH, MPP = 64, 1.0  # pixels a side, µm per pixel
 MOST_PATCHES, FEWEST_PATCHES = 4000, 20
 BATCH = 64
 THUMBNAIL = 800  # pixels on the longer side
-LARGEST_SLIDE = 200 * 10**6  # bytes
 LARGEST_LEVEL = 25 * 10**6  # pixels of the coarsest level, which is read whole
 LARGEST_AREA = 1000.0  # mm²
 LONGEST_SIDE = 300_000  # pixels
@@ -180,8 +179,8 @@ def lay_grid(slide: Slide) -> tuple[np.ndarray, int]:
             corners = _corners(slide, stride)
     except SlideError:
         raise UploadError(
-            f"No patch of {PATCH * MPP:.0f} µm at {MPP:g} µm per pixel can be cut from this slide: it is too small, too "
-            "coarse, or damaged."
+            f"No patch of {PATCH * MPP:.0f} µm at {MPP:g} µm per pixel can be cut from this slide: it is too small, "
+            "too coarse, or damaged."
         ) from None
     if len(corners) < FEWEST_PATCHES:
         raise UploadError(

@@ -6,6 +6,7 @@ Whoever hosts the pages sets these variables of the environment; each has a defa
     HISTOLAB_DEMO_QUEUE       events that may wait on a page, 100; more are refused
     HISTOLAB_DEMO_VISITORS    visitors that a page remembers, 200; then the one longest away is forgotten
     HISTOLAB_DEMO_UPLOAD_MB   size of an upload, 20 and no more
+    HISTOLAB_DEMO_SLIDE_MB    the same of a whole slide, 200 and no more
 """
 
 from __future__ import annotations
@@ -57,12 +58,13 @@ SERVED = {
 
 @dataclass(frozen=True)
 class Limits:
-    """auth: name and password. upload: bytes."""
+    """auth: name and password. upload, slide: bytes."""
 
     auth: tuple[str, str] | None = None
     queue: int = 100
     visitors: int = 200
     upload: int = LARGEST_FILE
+    slide: int = LARGEST_SLIDE
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Limits:
@@ -76,6 +78,7 @@ class Limits:
             queue=_number(environment, "HISTOLAB_DEMO_QUEUE", cls.queue, 10_000),
             visitors=_number(environment, "HISTOLAB_DEMO_VISITORS", cls.visitors, 10_000),
             upload=MB * _number(environment, "HISTOLAB_DEMO_UPLOAD_MB", cls.upload // MB, cls.upload // MB),
+            slide=MB * _number(environment, "HISTOLAB_DEMO_SLIDE_MB", cls.slide // MB, cls.slide // MB),
         )
 
 

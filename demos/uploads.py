@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from demos.pictures import Picture, make_picture
 
-LARGEST_FILE = 20 * 10**6  # bytes
+LARGEST_FILE, LARGEST_SLIDE = 20 * 10**6, 200 * 10**6  # bytes
 LARGEST_PICTURE = 25 * 10**6  # pixels
 SMALLEST_SIDE = 32
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
