@@ -20,7 +20,7 @@ function colourOf(patch, show, step, classes) {
   if (show === 'confidence') return ramp(step.confidence[patch] / 255);
   return show === 'classes' ? rgbOf(classes[step.labels[patch]].colour) : null;
 }
-const mixed = (colour) => colour.map((value) => Math.round(value + 0.6 * ((inkOnRgb(colour) ? 0 : 255) - value)));
+const mixed = (colour) => colour.map((value) => Math.round(value + 0.45 * ((inkOnRgb(colour) ? 0 : 255) - value)));
 const inkOnRgb = ([red, green, blue]) => 0.3 * red + 0.59 * green + 0.11 * blue > 110;
 
 function drawSheet(show, step, classes) {
@@ -57,9 +57,9 @@ function swatch(name, colour) {
 // The map of patches.
 const MARGIN = 14;
 function mapPoint(patch) {
-  const side = Math.min(map.clientWidth, map.clientHeight) - 2 * MARGIN;
-  const left = (map.clientWidth - side) / 2, top = (map.clientHeight - side) / 2;
-  return [left + slide.map[2 * patch] / 65535 * side, top + (1 - slide.map[2 * patch + 1] / 65535) * side];
+  const [wide, high] = slide.reach, width = map.clientWidth, height = map.clientHeight;
+  const scale = Math.min((width - 2 * MARGIN) / wide, (height - 2 * MARGIN) / high);
+  return [width / 2 + (slide.map[2 * patch] - wide / 2) * scale, height / 2 - (slide.map[2 * patch + 1] - high / 2) * scale];
 }
 function drawMap(show, step, classes, seeds, marked) {
   const ratio = devicePixelRatio || 1, width = map.clientWidth, height = map.clientHeight;

@@ -71,11 +71,11 @@ def cluster(slide: SeedSlide, work: Work) -> Answer:
 
 
 def _told(number: int, step: sic.Step, work: Work, positive: int | None) -> str:
-    divided = "every cluster" if positive is None else f"the {work.classes[positive]} cluster"
+    divided = "Every cluster" if positive is None else f"The {work.classes[positive]} cluster"
     done = {
-        "start": "seeded k-means on all patches",
-        "seeded": f"{divided} divided again, by the seeds in it",
-        "plain": f"{divided} divided by plain k-means, for want of other seeds in it",
+        "start": "Seeded k-means on all patches",
+        "seeded": f"{divided} was divided again, by the seeds in it",
+        "plain": f"{divided} was divided by plain k-means, for want of other seeds in it",
     }[step.kind]
     verdict = "" if number == 0 else "; kept" if step.kept else "; no better, so not kept"
     return f"{done}. F1 on your seeds {step.score:.2f}{verdict}."

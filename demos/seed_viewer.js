@@ -17,12 +17,13 @@ function unpack(text, Kind) {
 }
 function readSlide(told) {
   const cells = unpack(told.cells, Uint16Array), [rows, columns] = told.grid, {Width, Height} = told.layout.Image.Size;
-  const at = new Map();
+  const map = unpack(told.map, Uint16Array), at = new Map(), reach = [1, 1]; // of the map, from 0
+  for (let index = 0; index < map.length; index += 1) reach[index % 2] = Math.max(reach[index % 2], map[index]);
   for (let patch = 0; patch < cells.length / 2; patch += 1) at.set(cells[2 * patch] * columns + cells[2 * patch + 1], patch);
   return {
     ...told, at, rows, columns, width: Width, height: Height, count: cells.length / 2,
     row: (patch) => cells[2 * patch], column: (patch) => cells[2 * patch + 1],
-    map: unpack(told.map, Uint16Array), colours: unpack(told.colours, Uint8Array),
+    map, reach, colours: unpack(told.colours, Uint8Array),
   };
 }
 const loaded = new Promise((done, failed) => {

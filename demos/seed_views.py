@@ -21,44 +21,44 @@ assert len(PALETTE) == MOST_CLASSES
 RELOAD = '<div data-json="{}" data-reload=""></div>'  # lets the page load itself again, with all that was kept
 
 BENCH = """<div class="bench">
-<div class="slide-side">
-  <div id="seed-stage" tabindex="0" role="application" aria-label="The slide" aria-describedby="seed-keys">
-    <div class="canvas"></div>
-    <div class="zooms" role="group" aria-label="Zoom">
-      <button type="button" data-do="in" aria-label="Zoom in">+</button>
-      <button type="button" data-do="out" aria-label="Zoom out">−</button>
-      <button type="button" data-do="whole">Whole slide</button>
-    </div>
-    <div class="scale" aria-hidden="true"><span></span></div>
+<div id="seed-stage" tabindex="0" role="application" aria-label="The slide" aria-describedby="seed-keys">
+  <div class="canvas"></div>
+  <div class="zooms" role="group" aria-label="Zoom">
+    <button type="button" data-do="in" aria-label="Zoom in">+</button>
+    <button type="button" data-do="out" aria-label="Zoom out">−</button>
+    <button type="button" data-do="whole">Whole slide</button>
   </div>
-  <div class="shows">
-    <fieldset><legend>Laid over the slide</legend>
-      <label><input type="radio" name="seed-show" value="classes" checked> Classes</label>
-      <label><input type="radio" name="seed-show" value="confidence"> Confidence</label>
-      <label><input type="radio" name="seed-show" value="colours"> Embedding colours</label>
-      <label><input type="radio" name="seed-show" value="none"> Nothing</label>
-    </fieldset>
-    <label class="opacity">Opacity <input type="range" id="seed-opacity" min="0" max="100" value="50"></label>
-  </div>
+  <div class="scale" aria-hidden="true"><span></span></div>
 </div>
-<div class="seed-side">
+<div class="sowing">
   <fieldset class="classes"><legend>A click drops a seed of</legend><div></div></fieldset>
   <div class="buttons">
     <button type="button" data-do="undo" aria-keyshortcuts="Backspace">Undo</button>
-    <button type="button" data-do="clear">Clear</button>
+    <button type="button" data-do="clear">Clear all</button>
     <button type="button" data-do="next" class="main" aria-keyshortcuts="N">Where next?</button>
   </div>
   <p class="result"></p>
+</div>
+<div class="shows">
+  <fieldset><legend>Laid over the slide</legend>
+    <label><input type="radio" name="seed-show" value="classes" checked> Classes</label>
+    <label><input type="radio" name="seed-show" value="confidence"> Confidence</label>
+    <label><input type="radio" name="seed-show" value="colours"> Embedding colours</label>
+    <label><input type="radio" name="seed-show" value="none"> Nothing</label>
+  </fieldset>
+  <label class="opacity">Opacity <input type="range" id="seed-opacity" min="0" max="100" value="50"></label>
+  <div class="ramp-of" hidden><span>unsure</span><span class="ramp"></span><span>sure</span></div>
+</div>
+<div class="growing">
   <div class="steps-of" hidden>
     <label for="seed-step">Iteration <output></output></label>
     <input type="range" id="seed-step" min="0" max="0" value="0">
     <p class="small"></p>
   </div>
   <label class="hold"><input type="checkbox" id="seed-hold"> Hold clusters at their seeds</label>
-  <figure><canvas id="seed-map" width="10" height="10" role="img"></canvas>
-    <figcaption class="small">Every dot is a patch; dots near each other look alike to the network (UMAP).
-    Point at one to find it on the slide, click to drop a seed.</figcaption></figure>
-  <div class="ramp-of" hidden><span>unsure</span><span class="ramp"></span><span>sure</span></div>
+  <canvas id="seed-map" width="10" height="10" role="img" aria-label="Map of patches" aria-describedby="seed-map-text"></canvas>
+  <p class="small" id="seed-map-text">Every dot is a patch; dots near each other look alike to the network (UMAP).
+  Point at one to find it on the slide, click to drop a seed.</p>
 </div>
 <p id="seed-keys" class="small">On the slide: <kbd>←</kbd> <kbd>↑</kbd> <kbd>↓</kbd> <kbd>→</kbd> move from patch to
 patch, <kbd>1</kbd>, <kbd>2</kbd>, … drop a seed, or take it away, <kbd>Backspace</kbd> undo, <kbd>N</kbd> where next,
