@@ -160,6 +160,9 @@ class SeedSlides:
         except UploadError as error:
             yield None, notice(str(error))
             return None
+        except Exception:  # whatever else a file made to break it may raise; the server's log tells
+            yield None, notice("This slide could not be prepared. Export it again, or try another one.")
+            raise
 
     def save(self, kind: str, session: Session) -> tuple[str, Any]:
         """(file packed for the page, notice)"""
