@@ -2,6 +2,7 @@
 // an answer is awaited go with the next message. A message bears a number, so that one sent twice counts once.
 let pending = [], sent = null, tries = 0, timer = null, serial = 0;
 let now = null, told = null, opening = null; // the state that is shown, the last one told, the slide being opened
+let later = []; // keys that need the answer to those before them
 let chosen = 0, cursor = null, hovered = null, show = 'classes', step = 0;
 const PATIENCE = 8000; // ms
 const find = (what) => element.querySelector(what);
@@ -32,7 +33,7 @@ function post() {
   tries += 1;
   if (tries > 1) complain('The server does not answer, so your last seeds are not kept yet. If this stays, reload the page.');
   if (tries > 3) { // the server is gone, or the page says what is wrong
-    [pending, sent, tries] = [[], null, 0];
+    [pending, sent, tries, later] = [[], null, 0, []];
     return;
   }
   trigger('select', {index: 0, value: sent});
@@ -46,6 +47,13 @@ function answered() {
   }
   serial = Math.max(serial, now.serial);
   send();
+}
+function inTurn(action) {
+  later.push(action);
+  goOn();
+}
+function goOn() {
+  while (later.length && !sent) later.shift()();
 }
 
 // The slide and the state come apart, and are shown once they fit.
@@ -66,7 +74,7 @@ function watch(id, heard) {
 watch('seed-data', (data) => {
   if (opening === data.layout.token) return;
   opening = data.layout.token;
-  [now, cursor, hovered] = [null, null, null];
+  [now, cursor, hovered, later] = [null, null, null, []];
   openSlide(data, () => { silent.hidden = true; settle(); });
 });
 watch('seed-state', (state) => {
@@ -88,6 +96,7 @@ function settle() {
   place(hoverBox, hovered);
   if (!first) say(now.say);
   stage.dataset.ready = now.key;
+  goOn();
 }
 
 // The panel.
@@ -156,6 +165,10 @@ function moveTo(patch, speak = true, closer = false) {
   paintMap();
   if (speak) say(about(patch));
 }
+function choose(name) {
+  chosen = name;
+  element.querySelectorAll('[name=seed-class]').forEach((input, index) => { input.checked = index === name; });
+}
 function about(patch) {
   const found = now.steps[step], seed = now.seeds.find(([seeded]) => seeded === patch);
   const text = `Row ${slide.row(patch) + 1}, column ${slide.column(patch) + 1}`;
@@ -197,18 +210,20 @@ stage.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !now) return;
   const inButton = event.target.closest('button');
   const digit = /^(?:Digit|Numpad)([1-6])$/.exec(event.code);
-  if (event.key in ARROWS) walk(...ARROWS[event.key]);
+  if (event.key in ARROWS) inTurn(() => walk(...ARROWS[event.key]));
   else if (event.key in ZOOMS) zoom(ZOOMS[event.key]);
   else if (digit && !event.repeat) {
     const name = Number(digit[1]) - 1;
     if (name >= now.classes.length) return;
-    if (cursor === null) moveTo(now.next ?? 0);
-    chosen = name;
-    drop(cursor, name);
+    inTurn(() => {
+      if (cursor === null) moveTo(now.next ?? 0);
+      choose(name);
+      drop(cursor, name);
+    });
   }
-  else if ((event.key === 'Enter' || event.key === ' ') && !inButton && cursor !== null) drop(cursor, chosen);
-  else if (event.key === 'Backspace') act('undo');
-  else if (event.key === 'n' || event.key === 'N') act('next');
+  else if ((event.key === 'Enter' || event.key === ' ') && !inButton && cursor !== null) inTurn(() => drop(cursor, chosen));
+  else if (event.key === 'Backspace') inTurn(() => act('undo'));
+  else if (event.key === 'n' || event.key === 'N') inTurn(() => act('next'));
   else return;
   event.preventDefault();
   event.stopPropagation();

@@ -55,6 +55,7 @@ function startViewer() {
   const calm = {clickToZoom: false, dblClickToZoom: false};
   viewer = OpenSeadragon({
     element: stage.querySelector('.canvas'), prefixUrl: '', showNavigationControl: false, drawer: 'canvas', tabIndex: -1,
+    clickTimeThreshold: 1500, // ms; a slow hand clicks too
     animationTime: still ? 0 : 0.5, visibilityRatio: 0.6, minZoomImageRatio: 0.8, maxZoomPixelRatio: 3,
     gestureSettingsMouse: calm, gestureSettingsTouch: calm, gestureSettingsPen: calm, gestureSettingsUnknown: calm,
   });

@@ -56,7 +56,8 @@ BENCH = """<div class="bench">
     <p class="small"></p>
   </div>
   <label class="hold"><input type="checkbox" id="seed-hold"> Hold clusters at their seeds</label>
-  <canvas id="seed-map" width="10" height="10" role="img" aria-label="Map of patches" aria-describedby="seed-map-text"></canvas>
+  <canvas id="seed-map" width="10" height="10" role="img" aria-label="Map of patches" aria-describedby="seed-map-text">
+  </canvas>
   <p class="small" id="seed-map-text">Every dot is a patch; dots near each other look alike to the network (UMAP).
   Point at one to find it on the slide, click to drop a seed.</p>
 </div>

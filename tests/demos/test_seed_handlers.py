@@ -175,11 +175,11 @@ def test_what_nobody_foresaw_is_a_sentence_too(app, upload, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(seed_slides, "lay_grid", fail)
-    work, texts = app.read(upload(), None), []
+    work = app.read(upload(), None)
+    assert "Looking for tissue" in next(work)[1]
+    assert "could not be prepared" in next(work)[1]
     with pytest.raises(MemoryError):
-        for _, text in work:
-            texts.append(text)  # noqa: PERF402
-    assert "could not be prepared" in texts[-1]
+        next(work)
 
 
 def test_an_upload_that_has_gone_is_explained(app):
