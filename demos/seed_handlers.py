@@ -71,23 +71,24 @@ class SeedSlides:
         return self.edit(lambda session: session.apply(events).numbered(serial), session)
 
     def show(self, arrived: Arrived | None, session: Session) -> list[Any]:
-        """[slide, caption, names, *edit]"""
+        """[sample, slide, caption, names, *edit]"""
         if arrived is None:  # an upload that could not be read; what was wrong is said already
-            return [SKIP] * 7
+            return [SKIP] * 8
         try:
             layout = self.tiles.layout(arrived.token)
         except KeyError:
-            return [SKIP, SKIP, SKIP, SKIP, SKIP, notice("This slide is not kept any longer. Upload it again."), SKIP]
+            return [*[SKIP] * 6, notice("This slide is not kept any longer. Upload it again."), SKIP]
         if session.token != arrived.token:
             self.tiles.forget(session.token)
         slide = arrived.slide
         message = notice(slide.note) if slide.note else ""
         done = self.edit(lambda session: session.show(slide, arrived.token), session, message)
         names = ", ".join(done[0].work.classes)
-        return [seed_views.slide_data(slide, layout), seed_views.caption(slide), names, *done]
+        sample = slide.key if slide.key in self.samples else None
+        return [sample, seed_views.slide_data(slide, layout), seed_views.caption(slide), names, *done]
 
     def restore(self, memory: Any) -> list[Any]:
-        """[sample, *show]: where the visitor left off."""
+        """As ``show``: where the visitor left off."""
         key, session = from_memory(memory)
         ready = self._ready(key) or self._ready(PHANTOM)
         assert ready is not None
@@ -95,9 +96,9 @@ class SeedSlides:
         if key is not None and key != ready.slide.key:
             known = self.samples.get(key)
             text = f"Choose “{known.title}” again, and your seeds come back." if known else AGAIN
-            shown[5] = notice(text)
-            shown[4] = {**shown[4], "slide": key}  # still the one that is awaited
-        return [ready.slide.key, *shown]
+            shown[6] = notice(text)
+            shown[5] = {**shown[5], "slide": key}  # still the one that is awaited
+        return shown
 
     def rename(self, names: str, session: Session) -> list[Any]:
         if session.slide is None:

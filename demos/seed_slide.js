@@ -21,6 +21,7 @@ function complain(text) { [silent.textContent, silent.hidden] = [text, false]; }
 function push(...event) {
   if (!now) return;
   pending.push(event);
+  stage.setAttribute('aria-busy', true);
   send();
 }
 function send() {
@@ -75,7 +76,12 @@ watch('seed-data', (data) => {
   if (opening === data.layout.token) return;
   opening = data.layout.token;
   [now, cursor, hovered, later] = [null, null, null, []];
-  openSlide(data, () => { silent.hidden = true; settle(); });
+  const first = slide === null;
+  openSlide(data, () => {
+    silent.hidden = true;
+    settle();
+    if (!first) stage.scrollIntoView({block: 'nearest'});
+  });
 });
 watch('seed-state', (state) => {
   told = state;
@@ -96,6 +102,7 @@ function settle() {
   place(hoverBox, hovered);
   if (!first) say(now.say);
   stage.dataset.ready = now.key;
+  stage.setAttribute('aria-busy', sent !== null);
   goOn();
 }
 

@@ -107,12 +107,12 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
         gr.HTML(f'<p class="small">{FINE_PRINT} {NO_DEVICE}</p>', apply_default_css=False)
 
         edited = [session, memory, problem, state]
-        shown = [data, caption, names, *edited]
+        shown = [sample, data, caption, names, *edited]
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         one_by_one = {"concurrency_id": "edit", "concurrency_limit": 1, **quiet}
         slowly = {"concurrency_id": "slow", "concurrency_limit": 1, **quiet}
 
-        page.load(app.restore, memory, [sample, *shown], **one_by_one)
+        page.load(app.restore, memory, shown, **one_by_one)
         bench.select(app.act, session, edited, trigger_mode="multiple", **one_by_one)
         gr.on([names.submit, names.blur], app.rename, [names, session], edited, **one_by_one)
         for ready in (

@@ -40,6 +40,7 @@ class Visitor(BaseVisitor):
 
     def click_slide(self, x: float, y: float) -> None:
         """At shares of the slide's width and height; the slide is a square and wholly in view."""
+        self.page.locator("#seed-stage").scroll_into_view_if_needed()
         box = self.page.locator("#seed-stage .canvas").bounding_box()
         side = min(box["width"], box["height"])
         left, top = box["x"] + (box["width"] - side) / 2, box["y"] + (box["height"] - side) / 2
@@ -165,7 +166,7 @@ def test_by_keys_alone_and_back_after_a_refresh(meet):
     visitor.seeds("1", "1", "2")
     visitor.page.get_by_label("Hold clusters at their seeds").focus()
     visitor.press("Space")
-    visitor.result("Of 1,558 patches")
+    visitor.see("#seed-stage[aria-busy=false]")
     visitor.page.reload()
     visitor.see(visitor.ready)
     visitor.seeds("1", "1", "2")

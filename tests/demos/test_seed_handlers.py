@@ -119,7 +119,7 @@ def test_an_upload_is_shown_and_leaves_with_its_visitor(app, upload):
     arrived, problem, texts = last(app.read(upload(), None))
     assert problem == ""
     assert any("Embedding" in text for text in texts)
-    session = app.show(arrived, app.restore(None)[4])[3]
+    session = app.show(arrived, app.restore(None)[4])[4]
     assert session.slide.title == "Your slide"
     assert app.tiles.tile(session.token, 0, 0, 0)
     app.leave(session)
@@ -137,23 +137,23 @@ def test_the_same_upload_is_not_prepared_twice_and_not_shared(app, upload):
 
 def test_showing_another_slide_deletes_the_upload(app, upload):
     arrived, _, _ = last(app.read(upload(), None))
-    session = app.show(arrived, app.restore(None)[4])[3]
+    session = app.show(arrived, app.restore(None)[4])[4]
     phantom, _, _ = last(app.choose("phantom"))
-    assert app.show(phantom, session)[3].slide.key == "phantom"
+    assert app.show(phantom, session)[4].slide.key == "phantom"
     with pytest.raises(KeyError):
         app.tiles.layout(session.token)
 
 
 def test_own_seeds_wait_for_the_same_file(app, upload):
     arrived, _, _ = last(app.read(upload(), None))
-    session = app.show(arrived, app.restore(None)[4])[3]
+    session = app.show(arrived, app.restore(None)[4])[4]
     _, memory, _, _ = act(app, session, 1, ["seed", 7, 1])
     back = app.restore(memory)
     assert "Upload the same file again" in back[6]
     assert back[4].slide.key == "phantom"
     assert back[5]["slide"] == session.slide.key
     arrived, _, _ = last(app.read(upload(), None))
-    assert told(app.show(arrived, back[4])[6])["seeds"] == [[7, 1]]
+    assert told(app.show(arrived, back[4])[7])["seeds"] == [[7, 1]]
 
 
 @pytest.mark.parametrize("mpp", [None, 0, 0.25, 99, -1, "0.5"])
@@ -167,7 +167,7 @@ def test_a_bad_upload_is_explained_and_deleted(app, tmp_path, mpp):
     assert "secret" not in problem
     assert not path.exists()
     session = app.restore(None)[4]
-    assert app.show(arrived, session)[3] == gr.skip()
+    assert app.show(arrived, session)[4] == gr.skip()
 
 
 def test_what_nobody_foresaw_is_a_sentence_too(app, upload, monkeypatch):
@@ -184,7 +184,7 @@ def test_what_nobody_foresaw_is_a_sentence_too(app, upload, monkeypatch):
 
 def test_an_upload_that_has_gone_is_explained(app):
     session = app.restore(None)[4]
-    assert "not kept any longer" in app.show(Arrived(blobs(), "gone"), session)[5]
+    assert "not kept any longer" in app.show(Arrived(blobs(), "gone"), session)[6]
 
 
 def test_an_unknown_sample_changes_nothing(app):
