@@ -8,12 +8,13 @@ import pytest
 
 gr = pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
 
+from fastapi import APIRouter  # noqa: E402
 from fastapi.testclient import TestClient  # noqa: E402
 
 from demos import app, lessons, serving, style  # noqa: E402
 from demos.markup import bar  # noqa: E402
 from demos.serving import Limits, application, free_port  # noqa: E402
-from demos.uploads import LARGEST_FILE  # noqa: E402
+from demos.uploads import LARGEST_FILE, LARGEST_SLIDE  # noqa: E402
 
 
 def page(text: str) -> gr.Blocks:
@@ -143,9 +144,10 @@ def test_limits_come_from_the_environment():
             "HISTOLAB_DEMO_QUEUE": "5",
             "HISTOLAB_DEMO_VISITORS": " 30 ",
             "HISTOLAB_DEMO_UPLOAD_MB": "2",
+            "HISTOLAB_DEMO_SLIDE_MB": "150",
         }
     )
-    assert read == Limits(("anna", "a:b"), 5, 30, 2 * 10**6)
+    assert read == Limits(("anna", "a:b"), 5, 30, 2 * 10**6, 150 * 10**6)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +162,7 @@ def test_limits_come_from_the_environment():
         ("HISTOLAB_DEMO_VISITORS", "1e3"),
         ("HISTOLAB_DEMO_VISITORS", "²"),
         ("HISTOLAB_DEMO_UPLOAD_MB", str(LARGEST_FILE // 10**6 + 1)),
+        ("HISTOLAB_DEMO_SLIDE_MB", str(LARGEST_SLIDE // 10**6 + 1)),
     ],
 )
 def test_a_variable_that_cannot_be_meant_is_named_and_no_password_repeated(name, value):
