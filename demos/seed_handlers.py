@@ -122,7 +122,9 @@ class SeedSlides:
         ready = self._ready(key)
         if ready is None:
             sample = self.samples[key]
-            slide = yield from self._prepare(sample.path, key, sample.title.split(" (")[0], sample.mpp, sample.caption)
+            title = sample.title.split(" (")[0]
+            what = sample.path, key, title, sample.mpp, sample.caption, sample.classes
+            slide = yield from self._prepare(*what)
             if slide is None:
                 return
             ready = Arrived(slide, self.tiles.add_sample(sample.path))

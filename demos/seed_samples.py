@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from demos.seed_slides import THUMBNAIL, Progress, SeedSlide, prepare
+from demos.seed_slides import CLASSES, THUMBNAIL, Progress, SeedSlide, prepare
 from histolab_lite.data.manifests import load_manifest
 from histolab_lite.data.phantom import phantom_slide, write_slide
 from histolab_lite.data.slides import Slide
@@ -25,7 +25,7 @@ SLIDE, TABLE = "seed_phantom.tif", "seed_phantom.safetensors"
 SEED, SIDE, SLIDE_MPP, QUALITY = 23, 2816, 0.5, 60
 PHANTOM = "phantom"
 CMU = "cmu-1-small-region"
-PHANTOM_CLASSES = ("tumour", "stroma", "gland")
+PHANTOM_CLASSES, SKIN_CLASSES = ("tumour", "stroma", "gland"), ("connective tissue", "other")
 GEOMETRY = ("patch_size", "patch_size_level0", "mpp", "overlap", "slide_mpp", "encoder", "encoder_revision")
 
 
@@ -38,6 +38,7 @@ class Sample:
     path: Path
     caption: str
     mpp: float | None = None
+    classes: tuple[str, ...] = CLASSES
 
 
 def samples(public: bool) -> dict[str, Sample]:
@@ -53,7 +54,9 @@ def samples(public: bool) -> dict[str, Sample]:
     manifest = load_manifest(CMU)
     if manifest.is_available() and (manifest.redistribution or not public):
         caption = f"{manifest.citation} {manifest.licence}"
-        found.append(Sample(CMU, "CMU-1, skin (half a minute to prepare)", manifest.path(), caption, manifest.mpp))
+        found.append(
+            Sample(CMU, "CMU-1, skin (half a minute to prepare)", manifest.path(), caption, manifest.mpp, SKIN_CLASSES)
+        )
     return {sample.key: sample for sample in found}
 
 

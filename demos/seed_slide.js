@@ -100,7 +100,8 @@ function settle() {
   paint();
   place(cursorBox, cursor);
   place(hoverBox, hovered);
-  if (!first) say(now.say);
+  if (first) requestAnimationFrame(() => viewer.viewport.goHome(true)); // the panel has its height now
+  else say(now.say);
   stage.dataset.ready = now.key;
   stage.setAttribute('aria-busy', sent !== null);
   goOn();

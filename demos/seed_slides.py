@@ -195,7 +195,14 @@ def _corners(slide: Slide, stride: int) -> np.ndarray:
     return patch_grid(slide, cell, MPP, stride) + inset
 
 
-def prepare(path: Path, key: str, title: str, mpp: float | None = None, caption: str = "") -> Iterator[Progress]:
+def prepare(
+    path: Path,
+    key: str,
+    title: str,
+    mpp: float | None = None,
+    caption: str = "",
+    classes: tuple[str, ...] = CLASSES,
+) -> Iterator[Progress]:
     """The slow half, half a minute or more: yields how far it is, and returns the SeedSlide.
 
     UploadError says why there is none.
@@ -231,7 +238,7 @@ def prepare(path: Path, key: str, title: str, mpp: float | None = None, caption:
     if not np.ptp(table.features, axis=0).any():
         raise UploadError("All patches of this slide look the same: there is nothing to tell apart.")
     umap, colours = yield from look(table)
-    return SeedSlide(key, title, table, pitch, umap, colours, thumbnail, caption=caption, note=_note(stride))
+    return SeedSlide(key, title, table, pitch, umap, colours, thumbnail, classes, caption, note=_note(stride))
 
 
 def look(table: SlideEmbeddings) -> Iterator[Progress]:
