@@ -20,7 +20,12 @@ from tests.browsing import LAPTOP, PATIENCE, PHONE, chromium, expect, serve
 from tests.browsing import Visitor as BaseVisitor
 
 pytestmark = pytest.mark.browser
-TUMOUR, STROMA, GLAND = (0.33, 0.80), (0.30, 0.55), (0.80, 0.30)  # on the phantom, shares of its width and height
+TUMOUR, BESIDE_TUMOUR, STROMA, GLAND = (
+    (0.33, 0.80),
+    (0.36, 0.78),
+    (0.30, 0.55),
+    (0.80, 0.30),
+)  # on the phantom, shares of its width and height
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +118,18 @@ def test_by_mouse_from_seeds_to_files(meet, tmp_path):
     visitor.click_slide(*GLAND)
     visitor.seeds("1", "2", "3")
     visitor.see(".classes .count", 3)
-    expect(visitor.page.locator("#seed-step")).to_have_attribute("aria-valuetext", re.compile("the answer"))
-    answer = visitor.picture()
-    visitor.page.locator("#seed-step").press("Home")
+    visitor.click_slide(*BESIDE_TUMOUR)  # a seed that the first iteration loses
+    visitor.seeds("1", "2", "3", "3")
+    steps = visitor.page.locator("#seed-step")
+    expect(steps).to_have_attribute("aria-valuetext", re.compile("the answer"), timeout=PATIENCE)
+    steps.press("Home")
     visitor.see(".steps-of p", text="Seeded k-means on all patches")
-    assert visitor.picture() != answer
+    first = visitor.picture()
+    steps.press("End")
+    visitor.see(".steps-of p", text="Every cluster was divided again")
+    assert visitor.picture() != first
+    visitor.page.get_by_role("button", name="Undo").click()
+    visitor.seeds("1", "2", "3")
     visitor.page.get_by_label("Nothing").check()
     assert visitor.ink() == 0
     for view in ("Confidence", "Embedding colours", "Classes"):
