@@ -31,7 +31,7 @@ MOST_PATCHES, FEWEST_PATCHES = 4000, 20
 BATCH = 64
 THUMBNAIL = 800  # pixels on the longer side
 LARGEST_LEVEL = 25 * 10**6  # pixels of the coarsest level, which is read whole
-LARGEST_AREA = 1000.0  # mm²
+LARGEST_AREA = 600.0  # mm²
 LONGEST_SIDE = 300_000  # pixels
 LARGEST_STEP = 16  # from a level to the next: a tile of the viewer is read from so many times as many pixels a side
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -167,7 +167,7 @@ def lay_grid(slide: Slide) -> tuple[np.ndarray, int]:
     """
     area = math.prod(slide.dimensions) * (slide.mpp / MPP) ** 2
     stride = PATCH // 2
-    while area / stride**2 > 20 * MOST_PATCHES:  # hopeless, whatever part of it is tissue
+    while area / stride**2 > 8 * MOST_PATCHES:  # hopeless, unless hardly any of it is tissue
         stride += PATCH // 2
     try:
         corners = _corners(slide, stride)

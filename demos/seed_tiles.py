@@ -47,6 +47,7 @@ class Tiles:
         self._samples: dict[Path, str] = {}
         self._shown: OrderedDict[str, _Shown] = OrderedDict()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._timer: threading.Timer | None = None
 
     def add_sample(self, path: Path) -> str:
         """The token of a file that stays; the same for every visitor."""
@@ -71,8 +72,8 @@ class Tiles:
             uploads = [name for name, shown in self._shown.items() if shown.upload]
             for name in uploads[: -self.most]:
                 self._forget(name)
-        self._expire_later()
-        return token
+            self._expire_later()
+            return token
 
     def forget(self, token: str) -> None:
         """Delete an upload; a sample stays."""
@@ -132,14 +133,15 @@ class Tiles:
 
         def expire() -> None:
             with self._lock:
+                self._timer = None
                 self._expire()
-                left = any(shown.upload for shown in self._shown.values())
-            if left:
-                self._expire_later()
+                if any(shown.upload for shown in self._shown.values()):
+                    self._expire_later()
 
-        timer = threading.Timer(self.lifetime + 1, expire)
-        timer.daemon = True
-        timer.start()
+        if self._timer is None:
+            self._timer = threading.Timer(self.lifetime + 1, expire)
+            self._timer.daemon = True
+            self._timer.start()
 
 
 TILES = Tiles()
