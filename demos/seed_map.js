@@ -70,8 +70,8 @@ function drawMap(show, step, classes, seeds, marked) {
   pen.scale(ratio, ratio);
   for (let patch = 0; patch < slide.count; patch += 1) {
     const colour = colourOf(patch, show, step, classes), [x, y] = mapPoint(patch);
-    pen.fillStyle = colour && inkOnRgb(colour) ? 'rgb(0 0 0 / .6)' : 'rgb(255 255 255 / .7)'; // seen on light and on dark
-    pen.fillRect(x - 2, y - 2, 4, 4);
+    pen.fillStyle = colour && inkOnRgb(colour) ? 'rgb(0 0 0 / .4)' : 'rgb(255 255 255 / .7)'; // seen on light and on dark
+    pen.fillRect(x - 1.75, y - 1.75, 3.5, 3.5);
     pen.fillStyle = colour ? `rgb(${colour[0]} ${colour[1]} ${colour[2]})` : '#8b93a1';
     pen.fillRect(x - 1.25, y - 1.25, 2.5, 2.5);
   }
