@@ -7,6 +7,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import anndata
 import pytest
@@ -85,6 +86,11 @@ class Visitor(BaseVisitor):
     @property
     def looked_at(self) -> list[str]:
         return [url for url in self.asked if re.search(r"/slides/[\w-]{32}/\d+/\d+_\d+\.jpeg$", url)]
+
+
+def small_slide(folder: Path) -> Path:
+    with Slide(BUNDLE / SLIDE) as slide:
+        return write_pyramid(slide.read(800, 1200, 768), 0.5, folder / "own.tif", 80, 256)
 
 
 @pytest.fixture
@@ -232,8 +238,7 @@ def test_an_own_slide_and_one_that_is_none(meet, address, tmp_path):
     (tmp_path / "bad.svs").write_bytes(b"no slide")
     visitor.bring(tmp_path / "bad.svs")
     visitor.see("#seed-problem [role=alert]", text="not a slide that can be read here")
-    with Slide(BUNDLE / SLIDE) as slide:
-        path = write_pyramid(slide.read(800, 1200, 768), 0.5, tmp_path / "own.tif", 80, 256)
+    path = small_slide(tmp_path)
     with visitor.page.expect_file_chooser() as chooser:
         visitor.page.locator("#seed-upload").click()
     chooser.value.set_files(path)
@@ -279,6 +284,17 @@ def test_on_a_laptop_slide_classes_and_map_are_in_view(meet):
     for part in ("#seed-stage", ".classes", "#seed-map"):
         box = visitor.page.locator(part).bounding_box()
         assert box["y"] + box["height"] <= LAPTOP["height"], part
+
+
+def test_an_upload_does_not_outlive_the_server(browser, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with serve("demos.seed_slide", tmp_path / "log.txt") as url:
+        visitor = Visitor(browser, url)
+        visitor.bring(small_slide(tmp_path))
+        visitor.see("#seed-caption", text="Your slide: 768 × 768 pixels")
+        assert len(list(tmp_path.glob("histolab-seed-*/*"))) == 1
+        visitor.context.close()
+    assert not list(tmp_path.glob("histolab-seed-*"))
 
 
 def test_a_tile_of_nobody_is_refused(address):
