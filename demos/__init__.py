@@ -2,11 +2,12 @@
 
 A demo is a page and its handlers, over small modules that know no Gradio:
 
-- all: ``app``, ``serving``, ``style``, ``markup``, ``uploads``, ``saving``, ``panel``, ``warming``, ``lessons``; ``bundle``
-  holds what pages show at first; ``space`` writes what hosting them takes;
+- all: ``app``, ``serving``, ``style``, ``markup``, ``uploads``, ``saving``, ``panel``, ``warming``, ``lessons``;
+  ``bundle`` holds what pages show at first; ``space`` writes what hosting them takes;
 - ``click_points``: ``click_handlers``, ``clicks``, ``pictures``, ``samples``, ``outline``, ``views``, ``exports``;
 - ``label_clusters``: what begins with ``cluster_``;
-- ``tag_patches``: what begins with ``tag_``, and ``patch_sets``, ``label_file``.
+- ``tag_patches``: what begins with ``tag_``, and ``patch_sets``, ``label_file``;
+- ``seed_slide``: what begins with ``seed_``, and ``vendor``, the viewer.
 
 What one visitor did lives in that visitor's session alone.
 """

@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 import gradio as gr
 import typer
 
-from demos import click_points, label_clusters, lessons, tag_patches
+from demos import click_points, label_clusters, lessons, seed_slide, tag_patches
 from demos.markup import bar
 from demos.patch_sets import sample_set
 from demos.serving import is_loopback, serve
@@ -35,6 +35,11 @@ PAGES = {
         "Name clusters", "03_direct_vs_cluster_query", "https://doi.org/10.1007/978-3-031-34048-2_52"
     ),
     "tag-patches": About("Tick patches", "06_multi_layer_pseudo_supervision", "https://arxiv.org/abs/2110.08048"),
+    "seed-slide": About(
+        "Drop seeds",
+        "08_seeded_iterative_clustering",
+        "https://arxiv.org/search/?searchtype=title&query=Seeded+iterative+clustering+for+histology+region+identification",
+    ),
 }
 
 
@@ -44,6 +49,7 @@ def build(public: bool) -> dict[str, gr.Blocks]:
         "click-points": click_points.build(public, nav("click-points")),
         "label-clusters": label_clusters.build(nav=nav("label-clusters")),
         "tag-patches": tag_patches.build(sample_set(), nav=nav("tag-patches")),
+        "seed-slide": seed_slide.build(public, nav("seed-slide")),
     }
 
 
@@ -59,7 +65,8 @@ def main(
     port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
 ) -> None:
     """Serve all pages until Ctrl-C."""
-    serve(lambda: build(public=not is_loopback(host)), host, port, [lessons.router()])
+    routers = [lessons.router(), seed_slide.router()]
+    serve(lambda: build(public=not is_loopback(host)), host, port, routers, slides=["seed-slide"])
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ class LabelClusters:
 
     # Queue "slow": seconds, and no session -----------------------------------------------------------------------
 
-    def read(self, path: str | None, scale: str) -> tuple[Tile | None, Any]:
+    def read(self, path: str | None, scale: str | None) -> tuple[Tile | None, Any]:
         """(tile, notice); scale: µm a pixel as the visitor wrote it, empty if the file has it."""
         if path is None:
             return None, ""
@@ -170,9 +170,9 @@ class LabelClusters:
         return pack("mask.png", "image/png", mask_png(ids, palette)), ""
 
 
-def _mpp(text: str) -> float | None:
+def _mpp(text: str | None) -> float | None:
     """UploadError for what is no scale."""
-    if not text.strip():
+    if not (text and text.strip()):
         return None
     try:
         mpp = float(text.strip().replace(",", "."))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from demos.bundle import FOLDER
 from demos.seed_slides import CLASSES, THUMBNAIL, Progress, SeedSlide, prepare
 from histolab_lite.data.manifests import load_manifest
 from histolab_lite.data.phantom import phantom_slide, write_slide
@@ -20,7 +21,6 @@ from histolab_lite.data.slides import Slide
 from histolab_lite.formats.embeddings import SlideEmbeddings
 from histolab_lite.models.checkpoint import read_weights, save_weights
 
-BUNDLE = Path(__file__).with_name("bundle")
 SLIDE, TABLE = "seed_phantom.tif", "seed_phantom.safetensors"
 SEED, SIDE, SLIDE_MPP, QUALITY = 23, 2816, 0.5, 60
 PHANTOM = "phantom"
@@ -47,7 +47,7 @@ def samples(public: bool) -> dict[str, Sample]:
         Sample(
             PHANTOM,
             "Phantom slide",
-            BUNDLE / SLIDE,
+            FOLDER / SLIDE,
             "A phantom: drawn by a program to look like H&E, tissue of nobody.",
         )
     ]
@@ -60,7 +60,7 @@ def samples(public: bool) -> dict[str, Sample]:
     return {sample.key: sample for sample in found}
 
 
-def load_phantom(folder: Path = BUNDLE) -> SeedSlide:
+def load_phantom(folder: Path = FOLDER) -> SeedSlide:
     """What ``make`` wrote."""
     tensors, metadata = read_weights(folder / TABLE)
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}

@@ -8,7 +8,6 @@ Chelebian, Ciompi and Wählby, "Seeded iterative clustering for histology region
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +21,8 @@ from demos.seed_session import Session
 from demos.seed_slides import MOST_PATCHES
 from demos.seed_tiles import LIFETIME, router
 from demos.seed_views import BENCH
-from demos.serving import Limits, application, serve
-from demos.style import NO_DEVICE, is_loopback
+from demos.serving import is_loopback, serve
+from demos.style import NO_DEVICE, blocks
 from demos.uploads import LARGEST_SLIDE
 
 __all__ = ["build", "main", "router"]
@@ -67,7 +66,7 @@ FINE_PRINT = (
 def build(public: bool = False, nav: str = "") -> gr.Blocks:
     """The page; ``router()`` has to be served beside it. public: see ``samples``. nav: links to other pages."""
     app = SeedSlides(public)
-    with gr.Blocks(title="Drop seeds, sort a slide", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    with blocks("Drop seeds, sort a slide") as page:
         session = gr.State(Session(), time_to_live=LIFETIME, delete_callback=app.leave)
         arrived = gr.State(None, time_to_live=LIFETIME)
         memory = gr.BrowserState(None, storage_key=BROWSER_KEY, secret=BROWSER_KEY)
@@ -133,12 +132,7 @@ def main(
     port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
 ) -> None:
     """Serve the page until Ctrl-C."""
-    try:
-        limits = Limits.read(os.environ)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="environment") from None
-    page = build(public=not is_loopback(host))
-    serve(application({"seed-slide": page}, limits, [router()], {"seed-slide": limits.slide}), host, port)
+    serve(lambda: {"seed-slide": build(public=not is_loopback(host))}, host, port, [router()], slides=["seed-slide"])
 
 
 if __name__ == "__main__":

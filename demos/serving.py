@@ -21,7 +21,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +32,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from demos.style import CSS, theme
-from demos.uploads import LARGEST_FILE
+from demos.uploads import LARGEST_FILE, LARGEST_SLIDE
 
 FIRST_PORT, PORTS = 7860, 100
 MB = 10**6
@@ -89,9 +89,11 @@ def _number(environment: Mapping[str, str], name: str, default: int, most: int) 
     return int(text)
 
 
-def application(pages: Mapping[str, gr.Blocks], limits: Limits, routers: Sequence[APIRouter] = ()) -> FastAPI:
-    """pages: by name; "click-points" is served at /click-points/, and / leads to the first. routers: what pages link
-    to, behind the same password."""
+def application(
+    pages: Mapping[str, gr.Blocks], limits: Limits, routers: Sequence[APIRouter] = (), slides: Collection[str] = ()
+) -> FastAPI:
+    """pages: by name; "click-points" is served at /click-points/, and / leads to the first. routers: what is served
+    beside them, behind the same password. slides: pages to which whole slides may be uploaded."""
     app = FastAPI(openapi_url=None)  # nor the pages that describe it
     first = next(iter(pages))
 
@@ -115,7 +117,8 @@ def application(pages: Mapping[str, gr.Blocks], limits: Limits, routers: Sequenc
         page.queue(max_size=limits.queue, default_concurrency_limit=2, api_open=False)
         page.state_session_capacity = limits.visitors
         asked = {"auth_dependency": guard} if guard else {}
-        gr.mount_gradio_app(app, page, f"/{name}", max_file_size=limits.upload, **asked, **SERVED)
+        largest = limits.slide if name in slides else limits.upload
+        gr.mount_gradio_app(app, page, f"/{name}", max_file_size=largest, **asked, **SERVED)
     return app
 
 
@@ -137,7 +140,11 @@ def _guard(name: str, password: str) -> Callable[[Request], str]:
 
 
 def serve(
-    build: Callable[[], Mapping[str, gr.Blocks]], host: str, port: int | None, routers: Sequence[APIRouter] = ()
+    build: Callable[[], Mapping[str, gr.Blocks]],
+    host: str,
+    port: int | None,
+    routers: Sequence[APIRouter] = (),
+    slides: Collection[str] = (),
 ) -> None:
     """Until Ctrl-C, or until the system asks it to end. port: by default the first free one from 7860.
 
@@ -151,7 +158,7 @@ def serve(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     with TemporaryDirectory(prefix="demos-", dir=os.environ.get("GRADIO_TEMP_DIR")) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        app = application(build(), limits, routers)
+        app = application(build(), limits, routers, slides)
         port = port or free_port(host)
         print(f"Open http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}", flush=True)
         server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))

@@ -15,11 +15,13 @@ READY = {
     "click-points": "#main svg",
     "label-clusters": "#panel [data-serial]",
     "tag-patches": "#panel [data-serial]",
+    "seed-slide": "#seed-stage[data-ready]",
 }
 TITLES = {
     "click-points": "Click points, get an outline",
     "label-clusters": "Name clusters, get masks",
     "tag-patches": "Tick patches, get masks",
+    "seed-slide": "Drop seeds, sort a slide",
 }
 
 

@@ -13,7 +13,8 @@ import anndata
 import pytest
 import tifffile
 
-from demos.seed_samples import BUNDLE, SLIDE
+from demos.bundle import FOLDER  # noqa: E402
+from demos.seed_samples import SLIDE
 from histolab_lite.data.phantom.pyramid import write_pyramid
 from histolab_lite.data.slides import Slide
 from histolab_lite.formats.ome_tiff import read_labels
@@ -89,7 +90,7 @@ class Visitor(BaseVisitor):
 
 
 def small_slide(folder: Path) -> Path:
-    with Slide(BUNDLE / SLIDE) as slide:
+    with Slide(FOLDER / SLIDE) as slide:
         return write_pyramid(slide.read(800, 1200, 768), 0.5, folder / "own.tif", 80, 256)
 
 

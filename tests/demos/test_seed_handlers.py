@@ -13,8 +13,9 @@ import pytest
 gr = pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
 
 from demos import seed_slides  # noqa: E402
+from demos.bundle import FOLDER  # noqa: E402
 from demos.seed_handlers import Arrived, SeedSlides  # noqa: E402
-from demos.seed_samples import BUNDLE, SLIDE  # noqa: E402
+from demos.seed_samples import SLIDE  # noqa: E402
 from demos.seed_session import Session  # noqa: E402
 from demos.seed_tiles import Tiles  # noqa: E402
 from histolab_lite.data.phantom.pyramid import write_pyramid  # noqa: E402
@@ -35,7 +36,7 @@ def app(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    with Slide(BUNDLE / SLIDE) as slide:
+    with Slide(FOLDER / SLIDE) as slide:
         return write_pyramid(slide.read(800, 1200, 768), 0.5, tmp_path_factory.mktemp("slide") / "small.tif", 80, 256)
 
 

@@ -11,7 +11,8 @@ import tifffile
 pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
 
 from demos import seed_samples, seed_slides  # noqa: E402
-from demos.seed_samples import BUNDLE, SIDE, SLIDE, finish, load_phantom  # noqa: E402
+from demos.bundle import FOLDER  # noqa: E402
+from demos.seed_samples import SIDE, SLIDE, finish, load_phantom  # noqa: E402
 from demos.seed_slides import SlideCache, lay_grid, open_slide, prepare  # noqa: E402
 from demos.uploads import UploadError  # noqa: E402
 from histolab_lite.data.phantom.pyramid import write_pyramid  # noqa: E402
@@ -29,7 +30,7 @@ def no_umap(monkeypatch):
 
 def test_the_phantom_is_what_its_slide_gives_today(no_umap):
     kept = load_phantom()
-    made = finish(prepare(BUNDLE / SLIDE, "phantom", "Phantom slide"))
+    made = finish(prepare(FOLDER / SLIDE, "phantom", "Phantom slide"))
     assert np.array_equal(kept.table.coords, made.table.coords)
     assert kept.pitch == made.pitch == 64
     assert kept.size == made.size == (SIDE, SIDE)
@@ -40,11 +41,11 @@ def test_the_phantom_is_what_its_slide_gives_today(no_umap):
 
 
 def test_the_bundle_is_small():
-    assert sum((BUNDLE / name).stat().st_size for name in (SLIDE, seed_samples.TABLE)) < 3e6
+    assert sum((FOLDER / name).stat().st_size for name in (SLIDE, seed_samples.TABLE)) < 3e6
 
 
 def test_progress_only_rises(no_umap):
-    shares = [done.share for done in prepare(BUNDLE / SLIDE, "k", "t")]
+    shares = [done.share for done in prepare(FOLDER / SLIDE, "k", "t")]
     assert shares == sorted(shares)
     assert 0 <= shares[0] < shares[-1] <= 1
 
@@ -52,7 +53,7 @@ def test_progress_only_rises(no_umap):
 @pytest.mark.parametrize(("most", "stride"), [(4000, 32), (1000, 40), (300, 80), (100, 136)])
 def test_few_patches_lie_further_apart(monkeypatch, most, stride):
     monkeypatch.setattr(seed_slides, "MOST_PATCHES", most)
-    with Slide(BUNDLE / SLIDE) as slide:
+    with Slide(FOLDER / SLIDE) as slide:
         corners, found = lay_grid(slide)
     assert found == stride
     assert min(most, 1558) / 2 < len(corners) <= most
@@ -85,7 +86,7 @@ def test_what_it_is_decides_not_what_it_is_called(tmp_path):
 def test_a_plain_or_damaged_tiff_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "plain.tif", np.zeros((300, 300, 3), np.uint8), photometric="rgb")
     assert "not cut into tiles" in refused(tmp_path / "plain.tif")
-    (tmp_path / "cut.tif").write_bytes((BUNDLE / SLIDE).read_bytes()[:5000])
+    (tmp_path / "cut.tif").write_bytes((FOLDER / SLIDE).read_bytes()[:5000])
     assert refused(tmp_path / "cut.tif")
 
 
@@ -107,7 +108,7 @@ def test_what_would_take_too_long_is_refused(monkeypatch):
     ):
         with monkeypatch.context() as patch:
             patch.setattr(seed_slides, name, value)
-            assert match in refused(BUNDLE / SLIDE)
+            assert match in refused(FOLDER / SLIDE)
 
 
 def test_too_coarse_a_slide_is_refused(tmp_path):

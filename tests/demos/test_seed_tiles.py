@@ -15,10 +15,11 @@ from fastapi import FastAPI  # noqa: E402
 from fastapi.testclient import TestClient  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from demos.seed_samples import BUNDLE, SIDE, SLIDE  # noqa: E402
+from demos.bundle import FOLDER  # noqa: E402
+from demos.seed_samples import SIDE, SLIDE  # noqa: E402
 from demos.seed_tiles import Tiles, router  # noqa: E402
 
-PATH = BUNDLE / SLIDE
+PATH = FOLDER / SLIDE
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 
 gr = pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
 
-from fastapi import APIRouter  # noqa: E402
 from fastapi.testclient import TestClient  # noqa: E402
 
 from demos import app, lessons, serving, style  # noqa: E402
@@ -76,6 +75,8 @@ def test_a_page_keeps_the_limits():
     assert blocks.state_session_capacity == 9
     assert blocks._queue.max_size == 7
     assert not blocks.show_error
+    application({"one": blocks}, Limits(upload=12_345, slide=67_890), slides=["one"])
+    assert blocks.max_file_size == 67_890
 
 
 def test_a_password_is_asked_for_and_health_needs_none(guarded):
