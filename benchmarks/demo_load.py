@@ -50,6 +50,14 @@ async def tag_patches(visitor: Visitor) -> None:
     await press(visitor, visitor.random.choice([["toggle", visitor.random.randrange(5), 2.0], ["next", 2.0]]))
 
 
+async def seed_slide(visitor: Visitor) -> None:
+    """A seed somewhere, or the last one taken back."""
+    seed = ["seed", visitor.random.randrange(400), visitor.random.randrange(2)]
+    serial = 1 + int(found(r"&quot;serial&quot;: (\d+)", visitor.value("seed-state"))[0])
+    event = visitor.random.choice([seed, seed, ["undo"]])
+    await visitor.act("seed-bench", "select", {"index": 0, "value": json.dumps({"serial": serial, "events": [event]})})
+
+
 async def press(visitor: Visitor, event: list[Any]) -> None:
     """One key, as ``demos/panel.js`` reports it."""
     serial = 1 + int(found(r'data-serial="(\d+)"', visitor.value("panel"))[0])
@@ -60,6 +68,7 @@ STORIES: dict[str, Callable[[Visitor], Awaitable[None]]] = {
     "click-points": click_points,
     "label-clusters": label_clusters,
     "tag-patches": tag_patches,
+    "seed-slide": seed_slide,
 }
 
 

@@ -17,7 +17,7 @@ from histolab_lite.methods import cvm
 
 LARGEST_VIEW = 2**20  # pixels; a larger picture is shown and segmented at this size
 FINEST_MPP = 0.5  # µm per pixel that the encoder was trained at; finer pictures are shrunk for it
-CACHE_BYTES = 2**30  # of features: about 15 pictures of the largest size
+CACHE_BYTES = 384 * 2**20  # of features: those of all samples, or of three pictures of the largest size
 
 
 @dataclass(frozen=True, eq=False)

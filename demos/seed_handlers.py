@@ -7,7 +7,6 @@ queue "slow" and changes none.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import gradio as gr
 
 from demos import seed_exports, seed_views
 from demos.markup import notice
+from demos.panel import read_message
 from demos.seed_results import cluster
 from demos.seed_samples import PHANTOM, Sample, load_phantom, samples
 from demos.seed_session import Session, from_memory, to_memory
@@ -65,7 +65,7 @@ class SeedSlides:
         """Clicks and keys of the page, several at once where they came fast."""
         if session.slide is None:  # the server was started anew, and knows this page no more
             return [SKIP, SKIP, SKIP, seed_views.RELOAD]
-        serial, events = _message(event.value)
+        serial, events = read_message(event.value)
         if serial <= session.serial:
             return self.edit(lambda session: session, session)  # it came twice
         return self.edit(lambda session: session.apply(events).numbered(serial), session)
@@ -198,14 +198,3 @@ def _digest(file: Path, scale: float | None) -> str:
     except OSError:
         raise UploadError("The file did not arrive. Upload it again.") from None
     return digest if scale is None else hashlib.sha256(f"{digest} {scale}".encode()).hexdigest()
-
-
-def _message(value: Any) -> tuple[int, list[Any]]:
-    """(serial, events) as the page sends them; (0, []) for anything else."""
-    try:
-        message = json.loads(value)
-        serial, events = message["serial"], message["events"]
-    except (TypeError, ValueError, KeyError, RecursionError):
-        return 0, []
-    fits = isinstance(serial, int) and isinstance(events, list)
-    return (serial, events) if fits else (0, [])
