@@ -27,7 +27,7 @@ tutorial: $(VENV)/.installed ## run the lessons in order, write copies, metrics.
 check: $(VENV)/.installed ## run the lessons as 'make tutorial' does and compare their numbers with notebooks/expected.json
 	$(LESSONS) $(if $(UPDATE),--update,--check) $(if $(EARLIER),--earlier "$(EARLIER)")
 
-demo: $(VENV)/.installed-demo ## try the methods in the browser on this machine; DEMO=click_points or tag_patches for one, PORT=7861
+demo: $(VENV)/.installed-demo ## try the methods in the browser on this machine; DEMO=seed_slide and so on for one, PORT=7861
 	$(BIN)/python -m demos.$(DEMO) $(if $(PORT),--port "$(PORT)")
 
 test: $(VENV)/.installed-dev ## lint, check types, run every test and every lesson at smoke size
