@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from benchmarks import demo_load
-from tests.browsing import LAPTOP, PHONE, Visitor, chromium, expect, serve
+from tests.browsing import LAPTOP, PHONE, Visitor, chromium, expect, free_port, serve
 
 pytestmark = pytest.mark.browser
 READY = {
@@ -25,6 +25,20 @@ TITLES = {
     "label-clusters": "Name clusters, get masks",
     "tag-patches": "Tick patches, get masks",
     "seed-slide": "Drop seeds, sort a slide",
+}
+
+#: What a visitor does on a page, and what shows that it was kept.
+LABELS = {
+    "click-points": lambda page: page.locator("#main svg").click(position={"x": 100, "y": 100}),
+    "label-clusters": lambda page: page.keyboard.press("2"),
+    "tag-patches": lambda page: page.keyboard.press("1"),
+    "seed-slide": lambda page: page.locator("#seed-stage").click(),
+}
+LABELLED = {
+    "click-points": "#main [data-point]",
+    "label-clusters": "#panel [data-do=name][aria-pressed=true]",
+    "tag-patches": '#panel .tag[data-state="there"]',
+    "seed-slide": "#seed-stage .seed",
 }
 
 
@@ -138,3 +152,24 @@ def test_the_stories_of_the_lecture_hall_are_those_of_the_pages(address):
     waits = asyncio.run(demo_load.lecture(address, visitors=4, seconds=7, server=psutil.Process()))
     assert not waits["errors"]
     assert all(waits[page]["clicks"] for page in TITLES)
+
+
+def test_a_crash_of_the_server_loses_no_label(browser, tmp_path):
+    """Killed, not stopped, then started again at the same address."""
+    port = free_port()
+    with serve("demos", tmp_path / "before.txt", port=port) as url:
+        guest = Guest(browser, url)
+        for name, label in LABELS.items():
+            guest.page.goto(f"{url}/{name}/")
+            guest.at(name)
+            label(guest.page)
+            guest.see(LABELLED[name], 1)
+        guest.page.wait_for_timeout(1000)  # until the browser has written
+        (server,) = (child for child in psutil.Process().children() if str(port) in child.cmdline())
+        server.kill()
+    with serve("demos", tmp_path / "after.txt", port=port):
+        for name in LABELS:
+            guest.page.goto(f"{url}/{name}/")
+            guest.at(name)
+            guest.see(LABELLED[name], 1)
+    guest.context.close()
