@@ -7,7 +7,7 @@ Every page has an address to share, such as /tag-patches/; ``serving`` says what
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import gradio as gr
 import typer
@@ -15,7 +15,7 @@ import typer
 from demos import click_points, label_clusters, lessons, seed_slide, tag_patches
 from demos.markup import bar
 from demos.patch_sets import sample_set
-from demos.serving import is_loopback, serve
+from demos.serving import Host, Port, is_loopback, serve
 
 
 class About(NamedTuple):
@@ -60,10 +60,7 @@ def nav(here: str) -> str:
     return bar({name: page.title for name, page in PAGES.items()}, here, more)
 
 
-def main(
-    host: Annotated[str, typer.Option(help="127.0.0.1: this machine alone; 0.0.0.0: the network.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
-) -> None:
+def main(host: Host = "127.0.0.1", port: Port = None) -> None:
     """Serve all pages until Ctrl-C."""
     routers = [lessons.router(), seed_slide.router()]
     serve(lambda: build(public=not is_loopback(host)), host, port, routers, slides=["seed-slide"])

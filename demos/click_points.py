@@ -8,8 +8,6 @@ variational model", CVPR 2023; ``histolab_lite.methods.cvm``.
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import gradio as gr
 import typer
 
@@ -19,7 +17,7 @@ from demos.clicks import Session
 from demos.outline import DEFAULTS
 from demos.samples import samples
 from demos.saving import SAVE_JS
-from demos.serving import is_loopback, serve
+from demos.serving import Host, Port, is_loopback, serve
 from demos.style import NO_DEVICE, blocks
 from demos.uploads import SUFFIXES
 from demos.warming import soon
@@ -173,10 +171,7 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
     return page
 
 
-def main(
-    host: Annotated[str, typer.Option(help="127.0.0.1: this machine alone; 0.0.0.0: the network.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
-) -> None:
+def main(host: Host = "127.0.0.1", port: Port = None) -> None:
     """Serve the page until Ctrl-C."""
     serve(lambda: {"click-points": build(public=not is_loopback(host))}, host, port)
 

@@ -8,8 +8,6 @@ segmentation", IPMI 2023, Sect. 3.2, 3.3 and Table 2; ``histolab_lite.methods.pr
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import gradio as gr
 import typer
 
@@ -19,7 +17,7 @@ from demos.cluster_samples import MPP, Samples, load
 from demos.cluster_session import GAMMA, LARGEST_GAMMA, Session
 from demos.panel import script
 from demos.saving import SAVE_JS
-from demos.serving import serve
+from demos.serving import Host, Port, serve
 from demos.style import NO_DEVICE, blocks
 from demos.uploads import SUFFIXES
 from demos.warming import soon
@@ -139,10 +137,7 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
     return page
 
 
-def main(
-    host: Annotated[str, typer.Option(help="127.0.0.1: this machine alone; 0.0.0.0: the network.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
-) -> None:
+def main(host: Host = "127.0.0.1", port: Port = None) -> None:
     """Serve the page until Ctrl-C."""
     serve(lambda: {"label-clusters": build()}, host, port)
 

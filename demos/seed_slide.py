@@ -9,7 +9,6 @@ Chelebian, Ciompi and Wählby, "Seeded iterative clustering for histology region
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import gradio as gr
 import typer
@@ -21,7 +20,7 @@ from demos.seed_session import Session
 from demos.seed_slides import MOST_PATCHES
 from demos.seed_tiles import LIFETIME, router
 from demos.seed_views import BENCH
-from demos.serving import is_loopback, serve
+from demos.serving import Host, Port, is_loopback, serve
 from demos.style import NO_DEVICE, blocks
 from demos.uploads import LARGEST_SLIDE
 
@@ -127,10 +126,7 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
     return page
 
 
-def main(
-    host: Annotated[str, typer.Option(help="127.0.0.1: this machine alone; 0.0.0.0: the network.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
-) -> None:
+def main(host: Host = "127.0.0.1", port: Port = None) -> None:
     """Serve the page until Ctrl-C."""
     serve(lambda: {"seed-slide": build(public=not is_loopback(host))}, host, port, [router()], slides=["seed-slide"])
 

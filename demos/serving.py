@@ -26,14 +26,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
 import gradio as gr
+import typer
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from demos.style import CSS, theme
 from demos.uploads import LARGEST_FILE, LARGEST_SLIDE
+
+#: Options of a page's command.
+Host = Annotated[str, typer.Option(help="127.0.0.1: this machine alone; 0.0.0.0: the network.")]
+Port = Annotated[int | None, typer.Option(help="By default the first free one from 7860.")]
 
 FIRST_PORT, PORTS = 7860, 100
 MB = 10**6

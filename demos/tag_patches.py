@@ -18,7 +18,7 @@ from demos.label_file import LabelFile
 from demos.panel import script
 from demos.patch_sets import SIZES, PatchSet, sample_set
 from demos.saving import SAVE_JS
-from demos.serving import is_loopback, serve
+from demos.serving import Host, Port, is_loopback, serve
 from demos.style import NO_DEVICE, blocks
 from demos.tag_handlers import TagPatches
 from demos.tag_session import Session
@@ -134,8 +134,8 @@ def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> g
 
 
 def main(
-    host: Annotated[str, typer.Option(help="127.0.0.1: this machine alone; 0.0.0.0: the network.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = None,
     labels: Annotated[
         Path | None, typer.Option(help="A file to append ticks to (.jsonl); by default each browser keeps its own.")
     ] = None,
