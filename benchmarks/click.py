@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import Case
-from demos import views
-from demos.outline import DEFAULTS, Outline, outline, shares
-from demos.pictures import Picture, Prepared, make_picture, prepare
+from demos.clicking import views
+from demos.clicking.outline import DEFAULTS, Outline, outline, shares
+from demos.clicking.pictures import Picture, Prepared, make_picture, prepare
 from histolab_lite.data import phantom
 from histolab_lite.methods import cvm
 

@@ -1,13 +1,15 @@
 """Demos in the browser, one a method: the same ``encode`` and ``segment`` that the lessons derive.
 
-A demo is a page and its handlers, over small modules that know no Gradio:
+A demo is a page, here, and its parts, in a folder of their own: handlers, which are called by what happens on the page,
+and small modules that know no Gradio.
 
-- all: ``app``, ``serving``, ``style``, ``markup``, ``uploads``, ``saving``, ``panel``, ``warming``, ``lessons``;
-  ``bundle`` holds what pages show at first; ``space`` writes what hosting them takes;
-- ``click_points``: ``click_handlers``, ``clicks``, ``pictures``, ``samples``, ``outline``, ``views``, ``exports``;
-- ``label_clusters``: what begins with ``cluster_``;
-- ``tag_patches``: what begins with ``tag_``, and ``patch_sets``, ``label_file``;
-- ``seed_slide``: what begins with ``seed_``, and ``vendor``, the viewer.
+    click_points    clicking
+    label_clusters  naming
+    tag_patches     ticking
+    seed_slide      seeding, and vendor, the viewer
+
+``app`` puts them under one roof, ``serving`` serves them, ``bundle`` holds what they show at first, and ``space``
+writes what hosting them takes. The rest is what several pages use.
 
 What one visitor did lives in that visitor's session alone.
 """

@@ -14,8 +14,8 @@ import typer
 
 from demos import click_points, label_clusters, lessons, seed_slide, tag_patches
 from demos.markup import bar
-from demos.patch_sets import sample_set
 from demos.serving import Host, Port, is_loopback, serve
+from demos.ticking.patch_sets import sample_set
 
 
 class About(NamedTuple):
@@ -44,7 +44,7 @@ PAGES = {
 
 
 def build(public: bool) -> dict[str, gr.Blocks]:
-    """The pages by name. public: see ``samples``."""
+    """The pages by name. public: see ``clicking.samples``."""
     return {
         "click-points": click_points.build(public, nav("click-points")),
         "label-clusters": label_clusters.build(nav=nav("label-clusters")),

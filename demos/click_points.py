@@ -11,11 +11,11 @@ from __future__ import annotations
 import gradio as gr
 import typer
 
-from demos import views
-from demos.click_handlers import LONGEST_NAME, TISSUE_NAMES, ClickPoints, choices
-from demos.clicks import Session
-from demos.outline import DEFAULTS
-from demos.samples import samples
+from demos.clicking import views
+from demos.clicking.handlers import LONGEST_NAME, TISSUE_NAMES, ClickPoints, choices
+from demos.clicking.outline import DEFAULTS
+from demos.clicking.samples import samples
+from demos.clicking.session import Session
 from demos.saving import SAVE_JS
 from demos.serving import Host, Port, is_loopback, serve
 from demos.style import NO_DEVICE, blocks
@@ -51,7 +51,7 @@ PRIVACY = (
 
 
 def build(public: bool = False, nav: str = "") -> gr.Blocks:
-    """The page. public: see ``samples``. nav: links to other pages, as HTML."""
+    """The page. public: see ``clicking.samples``. nav: links to other pages, as HTML."""
     app = ClickPoints(samples(public))
     soon(app.warm)
     with blocks("Click points, get an outline") as page:

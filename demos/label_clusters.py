@@ -11,10 +11,10 @@ from __future__ import annotations
 import gradio as gr
 import typer
 
-from demos.cluster_handlers import LabelClusters
-from demos.cluster_query import LARGEST_SIDE
-from demos.cluster_samples import MPP, Samples, load
-from demos.cluster_session import GAMMA, LARGEST_GAMMA, Session
+from demos.naming.handlers import LabelClusters
+from demos.naming.query import LARGEST_SIDE
+from demos.naming.samples import MPP, Samples, load
+from demos.naming.session import GAMMA, LARGEST_GAMMA, Session
 from demos.panel import script
 from demos.saving import SAVE_JS
 from demos.serving import Host, Port, serve
@@ -72,7 +72,7 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
         gr.HTML(f'<div class="heading">{HEADING}</div>', apply_default_css=False)
         problem = gr.HTML(elem_id="problem", apply_default_css=False)
         gallery = gr.HTML(elem_id="gallery", apply_default_css=False)
-        panel = gr.HTML(elem_id="panel", apply_default_css=False, js_on_load=script("label_clusters"))
+        panel = gr.HTML(elem_id="panel", apply_default_css=False, js_on_load=script("naming"))
         gr.HTML(KEYS, apply_default_css=False)
         with gr.Row(equal_height=False, elem_id="bench"):
             with gr.Column(scale=3, min_width=260, elem_id="aside"):

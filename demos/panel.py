@@ -9,10 +9,10 @@ from typing import Any
 RELOAD = '<div data-serial="0" data-reload=""></div>'  # lets the page load itself again, with all that was kept
 
 
-def script(page: str) -> str:
-    """JavaScript for the panel of a page, by the name of its module."""
+def script(room: str) -> str:
+    """JavaScript for the panel of a page, by the folder of its parts."""
     folder = Path(__file__).parent
-    return "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in ("panel", page))
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in ("panel.js", f"{room}/page.js"))
 
 
 def read_message(value: Any) -> tuple[int, list[Any]]:

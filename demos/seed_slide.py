@@ -3,7 +3,7 @@
     python -m demos.seed_slide [--host 127.0.0.1] [--port 7862]
 
 Chelebian, Ciompi and Wählby, "Seeded iterative clustering for histology region identification", 2022;
-``histolab_lite.methods.sic``. Tiles of slides are served beside the page, under /slides/: see ``seed_tiles``.
+``histolab_lite.methods.sic``. Tiles of slides are served beside the page, under /slides/: see ``seeding.tiles``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import gradio as gr
 import typer
 
 from demos.saving import SAVE_JS
-from demos.seed_handlers import SeedSlides
-from demos.seed_samples import PHANTOM
-from demos.seed_session import Session
-from demos.seed_slides import MOST_PATCHES
-from demos.seed_tiles import LIFETIME, router
-from demos.seed_views import BENCH
+from demos.seeding.handlers import SeedSlides
+from demos.seeding.samples import PHANTOM
+from demos.seeding.session import Session
+from demos.seeding.slides import MOST_PATCHES
+from demos.seeding.tiles import LIFETIME, router
+from demos.seeding.views import BENCH
 from demos.serving import Host, Port, is_loopback, serve
 from demos.style import NO_DEVICE, blocks
 from demos.uploads import LARGEST_SLIDE
@@ -30,7 +30,7 @@ BROWSER_KEY = "histolab-lite/seed-slide"  # no secret: see click_points
 HERE = Path(__file__).parent
 #: One program for the page: the viewer, the map beside it, and what connects both to the server.
 BENCH_JS = "\n".join(
-    (HERE / name).read_text(encoding="utf-8") for name in ("seed_viewer.js", "seed_map.js", "seed_slide.js")
+    (HERE / "seeding" / name).read_text(encoding="utf-8") for name in ("viewer.js", "map.js", "page.js")
 )
 
 HEADING = """<h1>Drop seeds, sort a slide</h1>
@@ -63,7 +63,7 @@ FINE_PRINT = (
 
 
 def build(public: bool = False, nav: str = "") -> gr.Blocks:
-    """The page; ``router()`` has to be served beside it. public: see ``samples``. nav: links to other pages."""
+    """The page; ``router()`` has to be served beside it. public: see ``clicking.samples``. nav: links to other pages."""
     app = SeedSlides(public)
     with blocks("Drop seeds, sort a slide") as page:
         session = gr.State(Session(), time_to_live=LIFETIME, delete_callback=app.leave)

@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 #: What all pages share, and what each has of its own, beside it.
-CSS = sorted(Path(__file__).parent.glob("*.css"))
+CSS = sorted(Path(__file__).parent.rglob("*.css"))
 
 NO_DEVICE = "For teaching and research. Not a medical device: nothing here may guide a diagnosis."
 

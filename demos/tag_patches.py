@@ -14,14 +14,14 @@ from typing import Annotated
 import gradio as gr
 import typer
 
-from demos.label_file import LabelFile
 from demos.panel import script
-from demos.patch_sets import SIZES, PatchSet, sample_set
 from demos.saving import SAVE_JS
 from demos.serving import Host, Port, is_loopback, serve
 from demos.style import NO_DEVICE, blocks
-from demos.tag_handlers import TagPatches
-from demos.tag_session import Session
+from demos.ticking.handlers import TagPatches
+from demos.ticking.label_file import LabelFile
+from demos.ticking.patch_sets import SIZES, PatchSet, sample_set
+from demos.ticking.session import Session
 from demos.uploads import SUFFIXES
 from demos.warming import soon
 
@@ -81,7 +81,7 @@ def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> g
                 patch = gr.HTML(elem_id="patch", apply_default_css=False)
                 caption = gr.HTML(elem_id="caption", apply_default_css=False)
             with gr.Column(scale=1, min_width=320):
-                panel = gr.HTML(elem_id="panel", apply_default_css=False, js_on_load=script("tag_patches"))
+                panel = gr.HTML(elem_id="panel", apply_default_css=False, js_on_load=script("ticking"))
                 gr.HTML(KEYS, apply_default_css=False)
                 with gr.Row():
                     show_me = gr.Button("Show me", elem_id="show-me", variant="primary", min_width=120)

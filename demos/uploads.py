@@ -14,8 +14,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from demos.pictures import Picture, make_picture
-
 LARGEST_FILE, LARGEST_SLIDE = 20 * 10**6, 200 * 10**6  # bytes
 LARGEST_PICTURE = 25 * 10**6  # pixels
 SMALLEST_SIDE = 32
@@ -40,17 +38,11 @@ class Upload:
     note: str
 
 
-def read_upload(path: str | Path, forget: bool = False) -> Picture:
-    """The picture in a file, keyed by the digest of its content. forget: delete the file.
+def read_pixels(path: str | Path, forget: bool = False) -> Upload:
+    """The picture in a file, whatever the file is called. forget: delete it.
 
     UploadError says why there is no picture.
     """
-    upload = read_pixels(path, forget)
-    return make_picture(upload.rgb, upload.digest, "Your picture", mpp=upload.mpp, note=upload.note)
-
-
-def read_pixels(path: str | Path, forget: bool = False) -> Upload:
-    """The same in full size."""
     path = Path(path)
     try:
         size = path.stat().st_size

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from demos.cluster_dictionary import to_bytes
-from demos.cluster_samples import load
+from demos.naming.dictionary import to_bytes
+from demos.naming.samples import load
 from histolab_lite.methods.proto2seg import PrototypeDictionary
 from tests.browsing import LAPTOP, PATIENCE, PHONE, chromium, expect, serve
 from tests.browsing import Visitor as BaseVisitor

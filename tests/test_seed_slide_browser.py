@@ -14,7 +14,7 @@ import pytest
 import tifffile
 
 from demos.bundle import FOLDER  # noqa: E402
-from demos.seed_samples import SLIDE
+from demos.seeding.samples import SLIDE
 from histolab_lite.data.phantom.pyramid import write_pyramid
 from histolab_lite.data.slides import Slide
 from histolab_lite.formats.ome_tiff import read_labels

@@ -1,8 +1,10 @@
 """python -m demos.bundle: make the files of this folder again, some minutes."""
 
-from demos import cluster_samples, phantoms, seed_samples
+import demos.naming.samples as clusters
+import demos.seeding.samples as slides
+from demos import phantoms
 from demos.bundle import FOLDER
 
 if __name__ == "__main__":
-    for module in (phantoms, cluster_samples, seed_samples):
+    for module in (phantoms, clusters, slides):
         module.make(FOLDER)

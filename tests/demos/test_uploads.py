@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
-from demos.uploads import UploadError, read_upload
+from demos.clicking.pictures import read_upload
+from demos.uploads import UploadError
 from tests.hostile import RED, REFUSED, WHITE, encoded, plain
 
 

@@ -1,0 +1,171 @@
+"""Slides as tiles for a viewer that zooms: DeepZoom, made on request, each slide under a name that nobody can guess.
+
+OpenSlide: A. Goode et al., J Pathol Inform 4:27 (2013). OpenSeadragon, which shows the tiles, lies in ``vendor`` and is
+served from here too, so that the page asks no other server for anything.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openslide
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import FileResponse, Response
+from openslide.deepzoom import DeepZoomGenerator
+
+VIEWER = Path(__file__).resolve().parents[1] / "vendor" / "openseadragon" / "openseadragon.min.js"
+TILE, OVERLAP = 254, 1
+QUALITY = 80
+LIFETIME = 3600.0  # seconds since an uploaded slide was looked at last
+MOST_UPLOADS = 12  # of all visitors together
+GONE = "This slide is not kept any longer. Reload the page, and upload your own slide again."
+
+
+@dataclass
+class _Shown:
+    generator: DeepZoomGenerator
+    upload: Path | None  # a file that is deleted with the entry
+    used: float
+
+
+class Tiles:
+    """Slides by token. Samples stay; uploads are deleted when they are forgotten, have not been looked at for an hour,
+    or are the oldest of too many. It is shared, bounded and locked; who does not know a token cannot see its slide."""
+
+    def __init__(self, lifetime: float = LIFETIME, most: int = MOST_UPLOADS) -> None:
+        self.lifetime, self.most = lifetime, most
+        self._lock = threading.Lock()
+        self._samples: dict[Path, str] = {}
+        self._shown: OrderedDict[str, _Shown] = OrderedDict()
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._timer: threading.Timer | None = None
+
+    def add_sample(self, path: Path) -> str:
+        """The token of a file that stays; the same for every visitor."""
+        with self._lock:
+            token = self._samples.get(path)
+            if token is None:
+                token = self._samples[path] = self._add(path, None)
+            return token
+
+    def add_upload(self, path: Path) -> str:
+        """The token of a file that is nobody's but this visitor's; it is moved, and deleted later."""
+        with self._lock:
+            self._expire()
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="histolab-seed-")
+            kept = Path(shutil.move(path, Path(self._folder.name) / secrets.token_hex(16)))
+            try:
+                token = self._add(kept, kept)
+            except BaseException:
+                kept.unlink(missing_ok=True)
+                raise
+            uploads = [name for name, shown in self._shown.items() if shown.upload]
+            for name in uploads[: -self.most]:
+                self._forget(name)
+            self._expire_later()
+            return token
+
+    def forget(self, token: str) -> None:
+        """Delete an upload; a sample stays."""
+        with self._lock:
+            if token in self._shown and self._shown[token].upload:
+                self._forget(token)
+
+    def layout(self, token: str) -> dict[str, Any]:
+        """What the viewer needs to know. KeyError for a slide that is not there."""
+        generator = self._get(token)
+        width, height = generator.level_dimensions[-1]
+        size = {"Width": width, "Height": height}
+        return {"Image": {"Format": "jpeg", "Overlap": OVERLAP, "TileSize": TILE, "Size": size}, "token": token}
+
+    def tile(self, token: str, level: int, column: int, row: int) -> bytes:
+        """A JPEG. KeyError for a slide, level or place that is not there."""
+        generator = self._get(token)
+        if not (level < generator.level_count):
+            raise KeyError(level)
+        columns, rows = generator.level_tiles[level]
+        if not (column < columns and row < rows):
+            raise KeyError(column, row)
+        file = io.BytesIO()
+        generator.get_tile(level, (column, row)).save(file, "JPEG", quality=QUALITY)
+        return file.getvalue()
+
+    def __len__(self) -> int:
+        return len(self._shown)
+
+    def _add(self, path: Path, upload: Path | None) -> str:
+        token = secrets.token_urlsafe(24)
+        generator = DeepZoomGenerator(openslide.OpenSlide(path), TILE, OVERLAP)
+        self._shown[token] = _Shown(generator, upload, time.monotonic())
+        return token
+
+    def _get(self, token: str) -> DeepZoomGenerator:
+        with self._lock:
+            self._expire()
+            shown = self._shown[token]
+            shown.used = time.monotonic()
+            self._shown.move_to_end(token)
+            return shown.generator
+
+    def _expire(self) -> None:
+        before = time.monotonic() - self.lifetime
+        for token in [token for token, shown in self._shown.items() if shown.upload and shown.used < before]:
+            self._forget(token)
+
+    def _forget(self, token: str) -> None:
+        """The slide is closed once the last tile that is being read has been."""
+        upload = self._shown.pop(token).upload
+        if upload:
+            upload.unlink(missing_ok=True)
+
+    def _expire_later(self) -> None:
+        """Also where nobody asks for anything any more."""
+
+        def expire() -> None:
+            with self._lock:
+                self._timer = None
+                self._expire()
+                if any(shown.upload for shown in self._shown.values()):
+                    self._expire_later()
+
+        if self._timer is None:
+            self._timer = threading.Timer(self.lifetime + 1, expire)
+            self._timer.daemon = True
+            self._timer.start()
+
+
+TILES = Tiles()
+
+
+def router(tiles: Tiles = TILES) -> APIRouter:
+    """/slides/…: tiles, and the viewer's program."""
+    routes = APIRouter(prefix="/slides")
+
+    @routes.get("/openseadragon.js")
+    def viewer() -> FileResponse:
+        return FileResponse(VIEWER, media_type="text/javascript", headers={"Cache-Control": "max-age=86400"})
+
+    @routes.get("/{token}/{level}/{column}_{row}.jpeg")
+    def tile(token: str, level: str, column: str, row: str) -> Response:
+        numbers = (level, column, row)
+        if not all(number.isascii() and number.isdigit() and len(number) <= 6 for number in numbers):
+            raise HTTPException(404, GONE)
+        try:
+            content = tiles.tile(token, *map(int, numbers))
+        except KeyError:
+            raise HTTPException(404, GONE) from None
+        except openslide.OpenSlideError:
+            raise HTTPException(404, "This part of the slide is damaged.") from None
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+    return routes
