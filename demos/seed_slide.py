@@ -63,7 +63,7 @@ FINE_PRINT = (
 
 
 def build(public: bool = False, nav: str = "") -> gr.Blocks:
-    """The page; ``router()`` has to be served beside it. public: see ``clicking.samples``. nav: links to other pages."""
+    """The page, beside which ``router()`` is served. public: see ``clicking.samples``. nav: links to other pages."""
     app = SeedSlides(public)
     with blocks("Drop seeds, sort a slide") as page:
         session = gr.State(Session(), time_to_live=LIFETIME, delete_callback=app.leave)

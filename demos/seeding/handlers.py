@@ -1,7 +1,7 @@
 """What happens on the page of ``seed_slide``: a handler takes a visitor's session and returns what is to be shown.
 
-As in ``clicking.handlers``: the queue "edit" alone changes a session, one event at a time; what takes seconds runs in the
-queue "slow" and changes none.
+As in ``clicking.handlers``: the queue "edit" alone changes a session, one event at a time; what takes seconds runs in
+the queue "slow" and changes none.
 """
 
 from __future__ import annotations
