@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import urllib.request
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from benchmarks import demo_load
 from tests.browsing import LAPTOP, PHONE, Visitor, chromium, expect, free_port, serve
 
 pytestmark = pytest.mark.browser
@@ -145,13 +143,6 @@ def test_the_lesson_opens_from_the_bar(browser, address):
         guest.page.locator("nav.pages .about a", has_text="Lesson 07").click()
     expect(opened.value.locator("h1").first).to_be_visible(timeout=60_000)
     guest.context.close()
-
-
-def test_the_stories_of_the_lecture_hall_are_those_of_the_pages(address):
-    assert list(demo_load.STORIES) == list(TITLES)
-    waits = asyncio.run(demo_load.lecture(address, visitors=4, seconds=7, server=psutil.Process()))
-    assert not waits["errors"]
-    assert all(waits[page]["clicks"] for page in TITLES)
 
 
 def test_a_crash_of_the_server_loses_no_label(browser, tmp_path):

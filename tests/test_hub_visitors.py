@@ -1,4 +1,5 @@
-"""Whatever is uploaded to a page, under whatever name: a picture or a sentence, and nothing of the server."""
+"""Visitors without a browser: whatever they upload gets a picture or a sentence, and nothing of the server; and a
+lecture hall of them."""
 
 from __future__ import annotations
 
@@ -7,12 +8,14 @@ import json
 import re
 import tempfile
 
+import psutil
 import pytest
 
 pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
 
 import httpx  # noqa: E402  # comes with gradio
 
+from benchmarks import demo_load  # noqa: E402
 from benchmarks.visitors import Visitor  # noqa: E402
 from tests.browsing import ROOT, serve  # noqa: E402
 from tests.hostile import NAMES, READ, REFUSED  # noqa: E402
@@ -122,3 +125,10 @@ def test_a_path_of_the_server_is_no_upload(address, page, path):
             stranger.heard += str(refused.value)
 
     assert_nothing_is_told(meet(address, page, story))
+
+
+def test_the_stories_of_the_lecture_hall_are_those_of_the_pages(address):
+    assert list(demo_load.STORIES) == list(BUTTONS)
+    figures = asyncio.run(demo_load.lecture(address, visitors=4, seconds=7, server=psutil.Process()))
+    assert not figures["errors"]
+    assert all(figures[page]["clicks"] for page in BUTTONS)
