@@ -16,7 +16,7 @@ from demos.clicking.handlers import LONGEST_NAME, TISSUE_NAMES, ClickPoints, cho
 from demos.clicking.outline import DEFAULTS
 from demos.clicking.samples import samples
 from demos.clicking.session import Session
-from demos.saving import SAVE_JS
+from demos.events import ONE_BY_ONE, QUIET, SLOWLY, save_by
 from demos.serving import Host, Port, is_loopback, serve
 from demos.style import NO_DEVICE, blocks
 from demos.uploads import SUFFIXES
@@ -58,7 +58,6 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
         session = gr.State(Session(), time_to_live=24 * 3600)
         awaited, arrived = gr.State(""), gr.State(None)
         memory = gr.BrowserState(None, storage_key=BROWSER_KEY, secret=BROWSER_KEY)
-        packed = gr.Textbox(visible="hidden", elem_id="packed")
         tissue = gr.HTML(apply_default_css=False)
 
         gr.HTML(f'{nav}<div class="heading">{HEADING}</div>', apply_default_css=False)
@@ -135,39 +134,29 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
         drawn = [awaited, main, contrast, segmentation, numbers]
         edited = [session, memory, problem, *drawn]
         shown = [tissue, caption, mpp, *edited]
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        one_by_one = {"concurrency_id": "edit", "concurrency_limit": 1, **quiet}
-        slowly = {"concurrency_id": "slow", "concurrency_limit": 1, **quiet}
 
-        page.load(app.restore, [memory, *settings], [sample, count, *shown], **one_by_one)
-        sample.input(app.pick, [sample, session, *settings], shown, **one_by_one)
-        read = upload.upload(app.read, upload, [arrived, problem], **slowly)
-        read.then(app.show, [arrived, session, *settings], shown, **one_by_one)
+        page.load(app.restore, [memory, *settings], [sample, count, *shown], **ONE_BY_ONE)
+        sample.input(app.pick, [sample, session, *settings], shown, **ONE_BY_ONE)
+        read = upload.upload(app.read, upload, [arrived, problem], **SLOWLY)
+        read.then(app.show, [arrived, session, *settings], shown, **ONE_BY_ONE)
         for view in (main, contrast, segmentation):
-            view.select(app.click, [session, *settings], edited, trigger_mode="multiple", **one_by_one)
+            view.select(app.click, [session, *settings], edited, trigger_mode="multiple", **ONE_BY_ONE)
         for button, handler in ((undo, app.undo), (clear, app.clear)):
-            button.click(handler, [session, *settings], edited, trigger_mode="multiple", **one_by_one)
-        gr.on([add.click, x.submit, y.submit], app.add, [session, x, y, *settings], edited, **one_by_one)
-        gr.on([mpp.submit, mpp.blur], app.scale, [session, mpp, *settings], edited, **one_by_one)
-        looked = awaited.change(app.look, [awaited, session], None, **slowly)
-        looked.then(app.refresh, [awaited, session, *settings], drawn, **one_by_one)
+            button.click(handler, [session, *settings], edited, trigger_mode="multiple", **ONE_BY_ONE)
+        gr.on([add.click, x.submit, y.submit], app.add, [session, x, y, *settings], edited, **ONE_BY_ONE)
+        gr.on([mpp.submit, mpp.blur], app.scale, [session, mpp, *settings], edited, **ONE_BY_ONE)
+        looked = awaited.change(app.look, [awaited, session], None, **SLOWLY)
+        looked.then(app.refresh, [awaited, session, *settings], drawn, **ONE_BY_ONE)
         for control in (eta, lam, margin):
-            control.change(app.draw, [session, *settings], drawn, trigger_mode="always_last", **one_by_one)
-        choice.change(app.switch, [session, *settings], drawn, trigger_mode="always_last", **one_by_one)
+            control.change(app.draw, [session, *settings], drawn, trigger_mode="always_last", **ONE_BY_ONE)
+        choice.change(app.switch, [session, *settings], drawn, trigger_mode="always_last", **ONE_BY_ONE)
         named = [event for name in names for event in (name.submit, name.blur)]
-        gr.on(named, app.draw, [session, *settings], drawn, **one_by_one)
-        gr.on([count.change, *named], app.offer, [count, *names], [choice, *names], **quiet)
+        gr.on(named, app.draw, [session, *settings], drawn, **ONE_BY_ONE)
+        gr.on([count.change, *named], app.offer, [count, *names], [choice, *names], **QUIET)
         opacity.change(
             None, opacity, None, js="(value) => document.documentElement.style.setProperty('--overlay', value)"
         )
-        for kind, button in files.items():
-            packing = button.click(
-                lambda *inputs, kind=kind: app.export(kind, *inputs),
-                [session, opacity, *settings],
-                [packed, problem],
-                **quiet,
-            )
-            packing.success(None, packed, None, js=SAVE_JS)
+        save_by(files, app.export, [session, opacity, *settings], problem)
     return page
 
 

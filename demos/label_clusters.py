@@ -11,12 +11,12 @@ from __future__ import annotations
 import gradio as gr
 import typer
 
+from demos.events import ONE_BY_ONE, SLOWLY, save_by
 from demos.naming.handlers import LabelClusters
 from demos.naming.query import LARGEST_SIDE
 from demos.naming.samples import MPP, Samples, load
 from demos.naming.session import GAMMA, LARGEST_GAMMA, Session
 from demos.panel import script
-from demos.saving import SAVE_JS
 from demos.serving import Host, Port, serve
 from demos.style import NO_DEVICE, blocks
 from demos.uploads import SUFFIXES
@@ -64,12 +64,9 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
         session = gr.State(Session(), time_to_live=24 * 3600)
         arrived = gr.State(None)
         memory = gr.BrowserState(None, storage_key=BROWSER_KEY, secret=BROWSER_KEY)
-        packed = gr.Textbox(visible="hidden", elem_id="packed")
         dots, images = gr.HTML(apply_default_css=False), gr.HTML(apply_default_css=False)
 
-        if nav:
-            gr.HTML(nav, elem_id="nav", apply_default_css=False)
-        gr.HTML(f'<div class="heading">{HEADING}</div>', apply_default_css=False)
+        gr.HTML(f'{nav}<div class="heading">{HEADING}</div>', apply_default_css=False)
         problem = gr.HTML(elem_id="problem", apply_default_css=False)
         gallery = gr.HTML(elem_id="gallery", apply_default_css=False)
         panel = gr.HTML(elem_id="panel", apply_default_css=False, js_on_load=script("naming"))
@@ -114,26 +111,19 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
         drawn = [panel, plane, stopwatch, result, own_names]
         edited = [session, memory, problem, gallery, *drawn]
         shown = [choice, session, memory, images, result]
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        one_by_one = {"concurrency_id": "edit", "concurrency_limit": 1, **quiet}
-        slowly = {"concurrency_id": "slow", "concurrency_limit": 1, **quiet}
 
         page.load(
-            app.restore, memory, [dots, gamma, choice, images, session, memory, problem, gallery, *drawn], **one_by_one
+            app.restore, memory, [dots, gamma, choice, images, session, memory, problem, gallery, *drawn], **ONE_BY_ONE
         )
-        panel.select(app.act, session, edited, trigger_mode="multiple", **one_by_one)
-        choice.input(app.pick, [choice, session], shown, **one_by_one)
-        gamma.change(app.regroup, [gamma, session], [session, memory, result], trigger_mode="always_last", **one_by_one)
-        bring.upload(app.bring, [bring, session], edited, **one_by_one)
-        own_names.click(app.own_names, session, edited, **one_by_one)
-        start_over.click(app.start_over, session, edited, **one_by_one)
-        read = upload.upload(app.read, [upload, mpp], [arrived, problem], **{**slowly, "show_progress": "minimal"})
-        read.then(app.show, [arrived, session], shown, **one_by_one)
-        for kind, button in (("dictionary", keep), ("mask", mask)):
-            packing = button.click(
-                lambda session, kind=kind: app.save(kind, session), session, [packed, problem], **quiet
-            )
-            packing.success(None, packed, None, js=SAVE_JS)
+        panel.select(app.act, session, edited, trigger_mode="multiple", **ONE_BY_ONE)
+        choice.input(app.pick, [choice, session], shown, **ONE_BY_ONE)
+        gamma.change(app.regroup, [gamma, session], [session, memory, result], trigger_mode="always_last", **ONE_BY_ONE)
+        bring.upload(app.bring, [bring, session], edited, **ONE_BY_ONE)
+        own_names.click(app.own_names, session, edited, **ONE_BY_ONE)
+        start_over.click(app.start_over, session, edited, **ONE_BY_ONE)
+        read = upload.upload(app.read, [upload, mpp], [arrived, problem], **{**SLOWLY, "show_progress": "minimal"})
+        read.then(app.show, [arrived, session], shown, **ONE_BY_ONE)
+        save_by({"dictionary": keep, "mask": mask}, app.save, [session], problem)
     return page
 
 

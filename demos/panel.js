@@ -1,20 +1,7 @@
-// A panel of buttons and keys, in order, however fast: those that come while an answer is awaited go with the next
-// message. A message bears a number, so that one sent twice counts once. The page's own script gives `pressed` (a
-// button) and `keyed` (a key, true if it is one of the page's), which push what the server is told.
-let pending = [], sent = null, tries = 0, timer = null, serial = 0;
+// A panel of buttons and keys. The page's own script gives `pressed` (a button) and `keyed` (a key, true if it is one of
+// the page's), which push what the server is told.
 let spent = {}, since = performance.now(), shown = null;
-const LONGEST_PAUSE = 60000, PATIENCE = 5000; // ms
-
-const live = document.createElement('p');
-live.className = 'unseen';
-live.setAttribute('aria-live', 'polite');
-document.body.append(live);
-const silent = document.createElement('p');
-silent.className = 'notice silent';
-silent.setAttribute('role', 'alert');
-silent.textContent = 'The server does not answer, so what you did last is not kept yet. If this stays, reload the page.';
-silent.hidden = true;
-document.body.append(silent);
+const LONGEST_PAUSE = 60000; // ms
 
 const panel = () => element.querySelector('[data-serial]');
 
@@ -31,25 +18,12 @@ function seconds() {
   spent[shown] = 0;
   return Math.round(taken * 100) / 100;
 }
-function push(event) {
-  if (!panel()) return;
-  pending.push(event);
-  send();
-}
-function send() {
-  if (sent || !pending.length) return;
-  serial += 1;
-  sent = JSON.stringify({serial, events: pending.splice(0)});
-  post();
-}
-function post() {
-  silent.hidden = ++tries < 2;
-  if (tries > 3) { // the server is gone, or the page says what is wrong
-    [pending, sent, tries] = [[], null, 0];
-    return;
-  }
-  trigger('select', {index: 0, value: sent});
-  timer = setTimeout(post, PATIENCE);
+// One of several buttons, pressed, and no longer so if it was: seen at once; the answer has the last word.
+function toggled(button) {
+  const now = button.getAttribute('aria-pressed') !== 'true';
+  for (const other of button.parentElement.querySelectorAll('button')) other.setAttribute('aria-pressed', 'false');
+  button.setAttribute('aria-pressed', String(now));
+  return now;
 }
 function answered() {
   const now = panel();
@@ -64,19 +38,13 @@ function answered() {
     if (shown === null || !place.startsWith(shown.split(' ')[0])) spent = {};
     shown = place;
   }
-  if (sent && Number(now.dataset.serial) >= serial) {
-    clearTimeout(timer);
-    [sent, tries] = [null, 0];
-    silent.hidden = true;
-  }
-  serial = Math.max(serial, Number(now.dataset.serial));
-  if (live.textContent !== now.dataset.say) live.textContent = now.dataset.say;
-  send();
+  say(now.dataset.say);
+  received(Number(now.dataset.serial));
 }
 
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-do]');
-  if (button && button.getAttribute('aria-disabled') !== 'true') pressed(button);
+  if (button && panel() && button.getAttribute('aria-disabled') !== 'true') pressed(button);
 });
 // A click with the mouse leaves the focus where it was, so that Space is not a second click.
 element.addEventListener('mousedown', (event) => event.target.closest('button') && event.preventDefault());

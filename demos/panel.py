@@ -1,4 +1,4 @@
-"""A panel of buttons and keys: the script that sends what a visitor does, and the messages as they arrive."""
+"""A panel of buttons and keys: its script, and the messages in which a page reports what its visitor does."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ RELOAD = '<div data-serial="0" data-reload=""></div>'  # lets the page load itse
 
 def script(room: str) -> str:
     """JavaScript for the panel of a page, by the folder of its parts."""
-    folder = Path(__file__).parent
-    return "\n".join((folder / name).read_text(encoding="utf-8") for name in ("panel.js", f"{room}/page.js"))
+    names = "messages.js", "panel.js", f"{room}/page.js"
+    return "\n".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in names)
 
 
 def read_message(value: Any) -> tuple[int, list[Any]]:

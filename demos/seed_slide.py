@@ -13,7 +13,7 @@ from pathlib import Path
 import gradio as gr
 import typer
 
-from demos.saving import SAVE_JS
+from demos.events import ONE_BY_ONE, SLOWLY, save_by
 from demos.seeding.handlers import SeedSlides
 from demos.seeding.samples import PHANTOM
 from demos.seeding.session import Session
@@ -30,7 +30,8 @@ BROWSER_KEY = "histolab-lite/seed-slide"  # no secret: see click_points
 HERE = Path(__file__).parent
 #: One program for the page: the viewer, the map beside it, and what connects both to the server.
 BENCH_JS = "\n".join(
-    (HERE / "seeding" / name).read_text(encoding="utf-8") for name in ("viewer.js", "map.js", "page.js")
+    (HERE / name).read_text(encoding="utf-8")
+    for name in ("messages.js", "seeding/viewer.js", "seeding/map.js", "seeding/page.js")
 )
 
 HEADING = """<h1>Drop seeds, sort a slide</h1>
@@ -69,11 +70,8 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
         session = gr.State(Session(), time_to_live=LIFETIME, delete_callback=app.leave)
         arrived = gr.State(None, time_to_live=LIFETIME)
         memory = gr.BrowserState(None, storage_key=BROWSER_KEY, secret=BROWSER_KEY)
-        packed = gr.Textbox(visible="hidden", elem_id="packed")
 
-        if nav:
-            gr.HTML(nav, elem_id="nav", apply_default_css=False)
-        gr.HTML(f'<div class="heading">{HEADING}</div>', apply_default_css=False)
+        gr.HTML(f'{nav}<div class="heading">{HEADING}</div>', apply_default_css=False)
         problem = gr.HTML(elem_id="seed-problem", apply_default_css=False)
         bench = gr.HTML(BENCH, elem_id="seed-bench", apply_default_css=False, js_on_load=BENCH_JS)
         data = gr.HTML(elem_id="seed-data", apply_default_css=False)
@@ -106,23 +104,16 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
 
         edited = [session, memory, problem, state]
         shown = [sample, data, caption, names, *edited]
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        one_by_one = {"concurrency_id": "edit", "concurrency_limit": 1, **quiet}
-        slowly = {"concurrency_id": "slow", "concurrency_limit": 1, **quiet}
 
-        page.load(app.restore, memory, shown, **one_by_one)
-        bench.select(app.act, session, edited, trigger_mode="multiple", **one_by_one)
-        gr.on([names.submit, names.blur], app.rename, [names, session], edited, **one_by_one)
+        page.load(app.restore, memory, shown, **ONE_BY_ONE)
+        bench.select(app.act, session, edited, trigger_mode="multiple", **ONE_BY_ONE)
+        gr.on([names.submit, names.blur], app.rename, [names, session], edited, **ONE_BY_ONE)
         for ready in (
-            sample.input(app.choose, sample, [arrived, problem], **slowly),
-            upload.upload(app.read, [upload, mpp], [arrived, problem], **slowly),
+            sample.input(app.choose, sample, [arrived, problem], **SLOWLY),
+            upload.upload(app.read, [upload, mpp], [arrived, problem], **SLOWLY),
         ):
-            ready.then(app.show, [arrived, session], shown, **one_by_one)
-        for kind, button in (("geojson", geojson), ("h5ad", h5ad), ("labels", labels)):
-            packing = button.click(
-                lambda session, kind=kind: app.save(kind, session), session, [packed, problem], **quiet
-            )
-            packing.success(None, packed, None, js=SAVE_JS)
+            ready.then(app.show, [arrived, session], shown, **ONE_BY_ONE)
+        save_by({"geojson": geojson, "h5ad": h5ad, "labels": labels}, app.save, [session], problem)
     return page
 
 

@@ -51,8 +51,7 @@ GRACE = 3  # seconds, for open answers to be sent
 MALLOC = ((-8, 2), (-3, 2**20), (-1, 2**20))  # M_ARENA_MAX; M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, bytes
 SWEEP, OLDEST = 600, 2400  # seconds: how often files are looked through, and which are deleted
 
-#: How a page is served: it shows no file of the server's disk and no traceback, and asks no
-#: other server.
+#: How a page is served: it shows no file of the server's disk and no traceback, and asks no other server.
 SERVED = {
     "theme": theme(),
     "css_paths": CSS,
@@ -124,9 +123,8 @@ def application(
     for name, page in pages.items():
         page.queue(max_size=limits.queue, default_concurrency_limit=2, api_open=False)
         page.state_session_capacity = limits.visitors
-        asked = {"auth_dependency": guard} if guard else {}
         largest = limits.slide if name in slides else limits.upload
-        gr.mount_gradio_app(app, page, f"/{name}", max_file_size=largest, **asked, **SERVED)
+        gr.mount_gradio_app(app, page, f"/{name}", max_file_size=largest, auth_dependency=guard, **SERVED)
     return app
 
 
@@ -184,7 +182,7 @@ def serve(
 
 def _give_back() -> None:
     """Let memory that is freed go back to the system. glibc would keep a heap a thread, and what encoding a picture
-    took: with ten visitors, each with a large picture of their own, 3.0 GiB in place of 1.8."""
+    took: with ten visitors, each with a large picture of their own, 2.9 GiB in place of 1.8."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in MALLOC:

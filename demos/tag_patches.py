@@ -14,8 +14,8 @@ from typing import Annotated
 import gradio as gr
 import typer
 
+from demos.events import ONE_BY_ONE, SLOWLY, save_by
 from demos.panel import script
-from demos.saving import SAVE_JS
 from demos.serving import Host, Port, is_loopback, serve
 from demos.style import NO_DEVICE, blocks
 from demos.ticking.handlers import TagPatches
@@ -72,7 +72,6 @@ def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> g
         session = gr.State(Session(), time_to_live=24 * 3600)
         arrived = gr.State(None)
         memory = gr.BrowserState(None, storage_key=BROWSER_KEY, secret=BROWSER_KEY)
-        packed = gr.Textbox(visible="hidden", elem_id="packed")
 
         gr.HTML(f'{nav}<div class="heading">{HEADING}</div>', apply_default_css=False)
         problem = gr.HTML(elem_id="problem", apply_default_css=False)
@@ -112,24 +111,17 @@ def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> g
 
         edited = [session, memory, problem, patch, panel]
         shown = [show_me, result, caption, *edited]
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        one_by_one = {"concurrency_id": "edit", "concurrency_limit": 1, **quiet}
-        slowly = {"concurrency_id": "slow", "concurrency_limit": 1, **quiet}
 
-        page.load(app.restore, memory, [names, size, *shown], **one_by_one)
-        panel.select(app.act, session, edited, trigger_mode="multiple", **one_by_one)
-        read = upload.upload(app.read, [upload, names, size], [arrived, problem], **slowly)
-        read.then(app.show, [arrived, session], shown, **one_by_one)
-        back.click(app.back, session, shown, **one_by_one)
-        bring.upload(app.bring, [bring, session], [names, size, *shown], **one_by_one)
-        start_over.click(app.start_over, session, edited, **one_by_one)
-        answered = show_me.click(app.show_me, session, [result, problem], **{**slowly, "show_progress": "minimal"})
+        page.load(app.restore, memory, [names, size, *shown], **ONE_BY_ONE)
+        panel.select(app.act, session, edited, trigger_mode="multiple", **ONE_BY_ONE)
+        read = upload.upload(app.read, [upload, names, size], [arrived, problem], **SLOWLY)
+        read.then(app.show, [arrived, session], shown, **ONE_BY_ONE)
+        back.click(app.back, session, shown, **ONE_BY_ONE)
+        bring.upload(app.bring, [bring, session], [names, size, *shown], **ONE_BY_ONE)
+        start_over.click(app.start_over, session, edited, **ONE_BY_ONE)
+        answered = show_me.click(app.show_me, session, [result, problem], **{**SLOWLY, "show_progress": "minimal"})
         answered.success(None, None, None, js=TO_RESULT)
-        for kind, button in (("log", log), ("table", table)):
-            packing = button.click(
-                lambda session, kind=kind: app.save(kind, session), session, [packed, problem], **quiet
-            )
-            packing.success(None, packed, None, js=SAVE_JS)
+        save_by({"log": log, "table": table}, app.save, [session], problem)
     return page
 
 

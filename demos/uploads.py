@@ -10,6 +10,7 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -67,6 +68,25 @@ def read_pixels(path: str | Path, forget: bool = False) -> Upload:
         notes.append(TURNED)
     digest = hashlib.sha256(content).hexdigest()
     return Upload(rgb, digest, mpp, " ".join(notes))
+
+
+def given_scale(given: Any) -> float | None:
+    """µm per pixel as the visitor gave it, a number or its text; None where nothing was given. UploadError for what is
+    no microscope's scale."""
+    text = "" if given is None else str(given).strip().replace(",", ".")
+    if text in ("", "0"):
+        return None
+    low, high = PLAUSIBLE_MPP
+    try:
+        mpp = float(text)
+    except ValueError:
+        mpp = float("nan")
+    if not low <= mpp <= high:
+        raise UploadError(
+            f"A scale is a number from {low:g} to {high:g} µm per pixel; 20× scans have about 0.5. Leave it empty if "
+            "the file has one."
+        )
+    return mpp
 
 
 def _open(content: bytes) -> Image.Image:

@@ -117,6 +117,26 @@ class Visitor:
             expect(found).to_be_visible(timeout=PATIENCE)
         return found
 
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def tab_to(self, inside: str) -> None:
+        """By Tab alone."""
+        for _ in range(80):
+            self.page.keyboard.press("Tab")
+            if self.page.evaluate("(where) => document.activeElement.closest(where) !== null", inside):
+                return
+        raise AssertionError(f"Tab never reaches {inside}")
+
+    def open(self, accordion: str) -> None:
+        self.page.locator(f"#{accordion} button").first.click()
+
+    def upload(self, button: str, name: str, content: bytes) -> None:
+        with self.page.expect_file_chooser() as chooser:
+            self.page.locator(button).click()
+        chooser.value.set_files({"name": name, "mimeType": "application/octet-stream", "buffer": content})
+
     def save(self, button: str, folder: Path) -> Path:
         with self.page.expect_download() as waiting:
             self.page.locator(button).click()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.browsing import LAPTOP, PHONE, Visitor, chromium, expect, free_port, serve
+from tests.browsing import LAPTOP, PHONE, Visitor, expect, free_port, serve
 
 pytestmark = pytest.mark.browser
 READY = {
@@ -44,12 +44,6 @@ LABELLED = {
 def address(tmp_path_factory) -> Iterator[str]:
     with serve("demos", tmp_path_factory.mktemp("hub") / "log.txt") as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as program:
-        yield program
 
 
 class Guest(Visitor):

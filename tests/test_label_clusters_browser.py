@@ -14,7 +14,7 @@ from PIL import Image
 from demos.naming.dictionary import to_bytes
 from demos.naming.samples import load
 from histolab_lite.methods.proto2seg import PrototypeDictionary
-from tests.browsing import LAPTOP, PATIENCE, PHONE, chromium, expect, serve
+from tests.browsing import LAPTOP, PATIENCE, PHONE, expect, serve
 from tests.browsing import Visitor as BaseVisitor
 
 pytestmark = pytest.mark.browser
@@ -25,12 +25,6 @@ CLASSES = ["background", "stroma", "tumour", "lymphocytes", "necrosis", "normal 
 def address(tmp_path_factory) -> Iterator[str]:
     with serve("demos.label_clusters", tmp_path_factory.mktemp("demo") / "log.txt") as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as program:
-        yield program
 
 
 class Visitor(BaseVisitor):
@@ -53,42 +47,6 @@ class Visitor(BaseVisitor):
         found = self.see("#result figure svg", 4 if number else 2).nth(2)
         expect(found).to_have_attribute("aria-label", re.compile(holds), timeout=PATIENCE)
         expect(found).not_to_have_attribute("aria-label", re.compile(lacks))
-
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            self.page.keyboard.press(key)
-
-    def tab_to(self, inside: str) -> None:
-        """By Tab alone."""
-        for _ in range(80):
-            self.page.keyboard.press("Tab")
-            if self.page.evaluate("(where) => document.activeElement.closest(where) !== null", inside):
-                return
-        raise AssertionError(f"Tab never reaches {inside}")
-
-    def bring(self, button: str, name: str, content: bytes) -> None:
-        with self.page.expect_file_chooser() as chooser:
-            self.page.locator(button).click()
-        chooser.value.set_files({"name": name, "mimeType": "application/octet-stream", "buffer": content})
-
-    def open(self, accordion: str) -> None:
-        self.page.locator(f"#{accordion} button").first.click()
-
-
-@pytest.fixture
-def meet(browser, address):
-    """Call it for a new visitor."""
-    visitors: list[Visitor] = []
-
-    def make(**options) -> Visitor:
-        visitors.append(Visitor(browser, address, **options))
-        return visitors[-1]
-
-    yield make
-    for visitor in visitors:
-        visitor.context.close()
-    assert [complaint for visitor in visitors for complaint in visitor.complaints] == []
-    assert [url for visitor in visitors for url in visitor.elsewhere] == []
 
 
 def test_by_keys_alone(meet):
@@ -199,7 +157,7 @@ def test_a_dictionary_goes_away_and_comes_back(meet, tmp_path):
     assert PrototypeDictionary.load(path).labels.tolist() == [3, 0, 5]
 
     stranger = meet()
-    stranger.bring("#bring", "own.safetensors", path.read_bytes())
+    stranger.upload("#bring", "own.safetensors", path.read_bytes())
     stranger.see("#problem [role=alert]", text="names are back")
     stranger.at(1, 3)
     stranger.masks(2, "lymphocytes")
@@ -210,14 +168,14 @@ def test_a_dictionary_goes_away_and_comes_back(meet, tmp_path):
         (b"\x89PNG\r\n\x1a\n\x00", "not a dictionary"),
         (to_bytes(PrototypeDictionary(torch.eye(8), torch.zeros(8).long(), ("fat",))), "another encoder"),
     ):
-        visitor.bring("#bring", "bad.safetensors", content)
+        visitor.upload("#bring", "bad.safetensors", content)
         visitor.see("#problem [role=alert]", text=said)
         visitor.at(4, 3, dropped=1)
     for text in ("Traceback", "/tmp", ".py"):
         assert text not in visitor.page.content()
 
     foreign = PrototypeDictionary(load().clusters.centers[:2] * 2, torch.tensor([0, 1]), ("round <b>cells", "glass"))
-    visitor.bring("#bring", "foreign.safetensors", to_bytes(foreign))
+    visitor.upload("#bring", "foreign.safetensors", to_bytes(foreign))
     visitor.see("#result", text="the dictionary you loaded")
     visitor.masks(2, "round <b>cells")
     visitor.page.locator("#own-names").click()
@@ -230,13 +188,13 @@ def test_an_own_tile_is_queried(meet):
     visitor.press("4", "Space", "1")
     visitor.at(2, 2)
     visitor.open("own")
-    visitor.bring("#upload", "own.png", b"no picture")
+    visitor.upload("#upload", "own.png", b"no picture")
     visitor.see("#problem [role=alert]", text="not a picture")
     file = io.BytesIO()
     tile = load().tiles["phantom-2"]
     Image.open(io.BytesIO(tile.jpeg)).crop((0, 0, 200, 150)).save(file, format="PNG")
     visitor.page.get_by_label("µm per pixel").fill("1")
-    visitor.bring("#upload", "own.png", file.getvalue())
+    visitor.upload("#upload", "own.png", file.getvalue())
     visitor.see("#result figure", 3)  # no truth is known
     visitor.see("#result", text="Your tile, 200 µm wide")
     expect(visitor.page.locator("#tile").get_by_label("Your tile")).to_be_checked(timeout=PATIENCE)

@@ -13,12 +13,12 @@ import anndata
 import pytest
 import tifffile
 
-from demos.bundle import FOLDER  # noqa: E402
+from demos.bundle import FOLDER
 from demos.seeding.samples import SLIDE
 from histolab_lite.data.phantom.pyramid import write_pyramid
 from histolab_lite.data.slides import Slide
 from histolab_lite.formats.ome_tiff import read_labels
-from tests.browsing import LAPTOP, PATIENCE, PHONE, chromium, expect, serve
+from tests.browsing import LAPTOP, PATIENCE, PHONE, expect, serve
 from tests.browsing import Visitor as BaseVisitor
 
 pytestmark = pytest.mark.browser
@@ -34,12 +34,6 @@ TUMOUR, BESIDE_TUMOUR, STROMA, GLAND = (
 def address(tmp_path_factory) -> Iterator[str]:
     with serve("demos.seed_slide", tmp_path_factory.mktemp("demo") / "log.txt") as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as program:
-        yield program
 
 
 class Visitor(BaseVisitor):
@@ -60,18 +54,12 @@ class Visitor(BaseVisitor):
         found = self.page.locator("#seed-stage .seed")
         expect(found).to_have_text([re.compile(f"^{mark}!?$") for mark in marks], timeout=PATIENCE)
 
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            self.page.keyboard.press(key)
-
     def result(self, text: str) -> None:
         self.see("#seed-bench .result", text=text)
 
-    def bring(self, path) -> None:
-        self.page.locator("#seed-own button").first.click()
-        with self.page.expect_file_chooser() as chooser:
-            self.page.locator("#seed-upload").click()
-        chooser.value.set_files(path)
+    def bring(self, path: Path) -> None:
+        self.open("seed-own")
+        self.upload("#seed-upload", path.name, path.read_bytes())
 
     def ink(self) -> int:
         """Pixels that are laid over the slide."""
@@ -92,20 +80,6 @@ class Visitor(BaseVisitor):
 def small_slide(folder: Path) -> Path:
     with Slide(FOLDER / SLIDE) as slide:
         return write_pyramid(slide.read(800, 1200, 768), 0.5, folder / "own.tif", 80, 256)
-
-
-@pytest.fixture
-def meet(browser, address):
-    visitors: list[Visitor] = []
-
-    def make(url: str = address, **options) -> Visitor:
-        visitors.append(Visitor(browser, url, **options))
-        return visitors[-1]
-
-    yield make
-    for visitor in visitors:
-        visitor.context.close()
-    assert [complaint for visitor in visitors for complaint in visitor.complaints] == []
 
 
 def test_by_mouse_from_seeds_to_files(meet, tmp_path):

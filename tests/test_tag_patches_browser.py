@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browsing import LAPTOP, PATIENCE, PHONE, chromium, expect, free_port, serve
+from tests.browsing import LAPTOP, PATIENCE, PHONE, expect, free_port, serve
 from tests.browsing import Visitor as BaseVisitor
 
 pytestmark = pytest.mark.browser
@@ -25,12 +25,6 @@ def address(tmp_path_factory) -> Iterator[str]:
     """The demo as it is hosted: each browser keeps its ticks."""
     with serve("demos.tag_patches", tmp_path_factory.mktemp("demo") / "log.txt") as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as program:
-        yield program
 
 
 class Visitor(BaseVisitor):
@@ -48,27 +42,6 @@ class Visitor(BaseVisitor):
         for tissue, state in zip(TISSUES, names, strict=True):
             self.see(f'.tag[data-class="{tissue}"][data-state="{state}"]', 1)
 
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            self.page.keyboard.press(key)
-
-    def tab_to(self, inside: str) -> None:
-        """By Tab alone."""
-        for _ in range(80):
-            self.page.keyboard.press("Tab")
-            if self.page.evaluate("(where) => document.activeElement.closest(where) !== null", inside):
-                return
-        raise AssertionError(f"Tab never reaches {inside}")
-
-    def bring(self, name: str, content: bytes, where: str = "bring") -> None:
-        kind = "application/jsonl" if where == "bring" else "image/png"
-        with self.page.expect_file_chooser() as chooser:
-            self.page.locator(f"#{where}").click()
-        chooser.value.set_files({"name": name, "mimeType": kind, "buffer": content})
-
-    def open(self, accordion: str) -> None:
-        self.page.locator(f"#{accordion} button").first.click()
-
     def own_classes(self):
         """The field of class names, once the page has filled it: what is typed before is lost."""
         self.open("own")
@@ -76,21 +49,6 @@ class Visitor(BaseVisitor):
         expect(field).to_have_value("tumour, stroma, other", timeout=PATIENCE)
         self.page.wait_for_timeout(500)  # on a busy machine it is filled once more
         return field
-
-
-@pytest.fixture
-def meet(browser, address):
-    """Call it for a new visitor."""
-    visitors: list[Visitor] = []
-
-    def make(url: str = address, **options) -> Visitor:
-        visitors.append(Visitor(browser, url, **options))
-        return visitors[-1]
-
-    yield make
-    for visitor in visitors:
-        visitor.context.close()
-    assert [complaint for visitor in visitors for complaint in visitor.complaints] == []
 
 
 def picture(width: int = 240, height: int = 130) -> bytes:
@@ -251,7 +209,7 @@ def test_a_log_goes_away_and_comes_back(meet, tmp_path):
         (b'{"patch": 1}\n', "does not name patches and classes"),
         (path.read_bytes().replace(b"necrosis", b"bone", 2).replace(b"bone", b"necrosis", 1), "Line 6"),
     ):
-        visitor.bring("ticks.jsonl", content)
+        visitor.upload("#bring", "ticks.jsonl", content)
         visitor.see("#problem [role=alert]", text=said)
         visitor.states("open", "open", "open", "open", "open")
     for text in ("Traceback", "/tmp", ".py"):
@@ -259,7 +217,7 @@ def test_a_log_goes_away_and_comes_back(meet, tmp_path):
 
     stranger = meet()
     stranger.open("elsewhere")
-    stranger.bring("ticks.jsonl", path.read_bytes())
+    stranger.upload("#bring", "ticks.jsonl", path.read_bytes())
     stranger.at(3, 2)
     stranger.states("open", "open", "open", "there", "open")
     stranger.visit()
@@ -270,13 +228,13 @@ def test_own_pictures_are_ticked_and_saved_only(meet, tmp_path):
     visitor = meet()
     visitor.own_classes().fill("fat")
     visitor.page.locator("#size").get_by_label("112").check()
-    visitor.bring("own.png", picture(), "picture")
+    visitor.upload("#picture", "own.png", picture())
     visitor.see("#problem [role=alert]", text="Name 2 to 9 classes")
     visitor.page.get_by_label("Classes, 2 to 9").fill("fat, <b>muscle")
-    visitor.bring("own.png", picture(), "picture")
+    visitor.upload("#picture", "own.png", picture())
     visitor.see("#problem [role=alert]", text="begins with a letter")
     visitor.page.get_by_label("Classes, 2 to 9").fill("fat, m<b>uscle")
-    visitor.bring("own.png", picture(), "picture")
+    visitor.upload("#picture", "own.png", picture())
     visitor.see("#panel .tag", 2)
     visitor.see("#result", text="not made for your picture")
     expect(visitor.page.locator("#show-me")).to_be_disabled(timeout=PATIENCE)
@@ -291,7 +249,7 @@ def test_own_pictures_are_ticked_and_saved_only(meet, tmp_path):
     visitor.see("#panel .tag", 5)
     visitor.open("own")
     expect(visitor.page.get_by_label("Classes, 2 to 9")).to_have_value("fat, m<b>uscle", timeout=PATIENCE)
-    visitor.bring("again.png", picture(), "picture")
+    visitor.upload("#picture", "again.png", picture())
     visitor.see("#panel .tag", 2)
     visitor.at(2, 1)
     visitor.page.locator("#back").click()

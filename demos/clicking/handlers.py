@@ -1,7 +1,6 @@
 """What happens on the page of ``click_points``: a handler takes a visitor's session and returns what is to be shown.
 
-Who may touch what: a session is changed by the queue "edit" alone, one event at a time, so that no click is lost
-however fast they come. What takes seconds runs in the queue "slow" and changes no session.
+``events`` says which of them may change a session.
 """
 
 from __future__ import annotations

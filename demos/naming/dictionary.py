@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from demos.class_names import LONGEST_NAME, MOST_CLASSES
 from demos.naming.samples import Clusters
-from demos.ticking.log import LONGEST_NAME, MOST_CLASSES
 from histolab_lite.methods.proto2seg import PrototypeDictionary
 
 LARGEST_FILE = 4 * 10**6  # bytes

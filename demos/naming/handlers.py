@@ -1,7 +1,6 @@
 """What happens on the page of ``label_clusters``: a handler takes a visitor's session and returns what is to be shown.
 
-As in ``clicking.handlers``: the queue "edit" alone changes a session, one event at a time; what takes seconds runs in
-the queue "slow" and changes none.
+``events`` says which of them may change a session.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from demos.naming.samples import Samples, Tile
 from demos.naming.session import LARGEST_GAMMA, Session, from_memory, to_memory
 from demos.panel import RELOAD, read_message
 from demos.saving import pack
-from demos.uploads import PLAUSIBLE_MPP, UploadError, read_pixels
+from demos.uploads import UploadError, given_scale, read_pixels
 from histolab_lite.formats.masks import mask_png
 from histolab_lite.methods.proto2seg import upsample
 
@@ -153,7 +152,7 @@ class LabelClusters:
             return None, ""
         try:
             upload = read_pixels(path, forget=True)
-            return own_tile(upload, _mpp(scale)), ""
+            return own_tile(upload, given_scale(scale)), ""
         except UploadError as error:
             return None, notice(str(error))
 
@@ -168,19 +167,3 @@ class LabelClusters:
         ids = upsample(torch.from_numpy(answer.grouped), session.tile.size).numpy()
         palette = result_views.palette_of(dictionary, self.samples.clusters)
         return pack("mask.png", "image/png", mask_png(ids, palette)), ""
-
-
-def _mpp(text: str | None) -> float | None:
-    """UploadError for what is no scale."""
-    if not (text and text.strip()):
-        return None
-    try:
-        mpp = float(text.strip().replace(",", "."))
-    except ValueError:
-        mpp = float("nan")
-    if not PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]:
-        raise UploadError(
-            f"A scale is a number from {PLAUSIBLE_MPP[0]:g} to {PLAUSIBLE_MPP[1]:g} µm per pixel; 20× scans have "
-            "about 0.5."
-        )
-    return mpp

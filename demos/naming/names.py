@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from demos.ticking.log import clean_seconds
+from demos.reported import clean_seconds, is_number, is_whole
 from histolab_lite.methods.proto2seg import MIXTURE
 
 MOST_UNDONE = 100  # changes that can be taken back
@@ -71,8 +71,11 @@ def names_from_json(entry: Any, clusters: int, classes: int) -> Names:
     given = _pairs(entry.get("given"), clusters, classes)
     changes = entry.get("before") if isinstance(entry.get("before"), list) else []
     before = tuple(aside for change in changes[-MOST_UNDONE:] if (aside := _pairs(change, clusters, classes)))
-    seconds = {cluster: min(float(spent), LONGEST) for cluster, spent in _items(entry.get("seconds"), clusters)
-               if _number(spent) and spent >= 0}  # fmt: skip
+    seconds = {
+        cluster: min(float(spent), LONGEST)
+        for cluster, spent in _items(entry.get("seconds"), clusters)
+        if is_number(spent) and spent >= 0
+    }
     return Names({cluster: name for cluster, name in given.items() if name is not None}, before, seconds)
 
 
@@ -80,19 +83,11 @@ def _pairs(entry: Any, clusters: int, classes: int) -> dict[int, int | None]:
     return {
         cluster: name
         for cluster, name in _items(entry, clusters)
-        if name is None or (_whole(name) and (name == MIXTURE or 0 <= name < classes))
+        if name is None or (is_whole(name) and (name == MIXTURE or 0 <= name < classes))
     }
 
 
 def _items(entry: Any, clusters: int) -> list[tuple[int, Any]]:
     """(cluster, anything) of a list of pairs."""
     pairs = [pair for pair in entry if isinstance(pair, list) and len(pair) == 2] if isinstance(entry, list) else []
-    return [(cluster, value) for cluster, value in pairs[:clusters] if _whole(cluster) and 0 <= cluster < clusters]
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return [(cluster, value) for cluster, value in pairs[:clusters] if is_whole(cluster) and 0 <= cluster < clusters]

@@ -4,12 +4,10 @@ const MIXTURE = -1;
 function pressed(button) {
   const {do: what, index, value} = button.dataset, cluster = Number(panel().dataset.at);
   if (what === 'name') {
-    const named = button.getAttribute('aria-pressed') !== 'true'; // seen at once; the answer has the last word
-    for (const other of button.parentElement.querySelectorAll('button')) other.setAttribute('aria-pressed', 'false');
-    button.setAttribute('aria-pressed', String(named));
-    push(['name', cluster, Number(value), seconds()]);
-  } else if (what === 'go') push(['go', Number(index)]);
-  else push([what, seconds()]);
+    toggled(button);
+    push('name', cluster, Number(value), seconds());
+  } else if (what === 'go') push('go', Number(index));
+  else push(what, seconds());
 }
 
 function keyed(event) {
@@ -18,10 +16,10 @@ function keyed(event) {
   if (digit || event.code === 'KeyM') {
     const name = Number(digit ? digit[1] : 0) - 1; // 0 and M are MIXTURE
     if (name > MIXTURE && !element.querySelector(`[data-do=name][data-value="${name}"]`)) return false;
-    push(['key', name, seconds()]);
-  } else if (event.code === 'Space' || (arrows && event.code === 'ArrowRight')) push(['next', seconds()]);
-  else if (arrows && event.code === 'ArrowLeft') push(['back', seconds()]);
-  else if (event.code === 'Backspace') push(['undo', seconds()]);
+    push('key', name, seconds());
+  } else if (event.code === 'Space' || (arrows && event.code === 'ArrowRight')) push('next', seconds());
+  else if (arrows && event.code === 'ArrowLeft') push('back', seconds());
+  else if (event.code === 'Backspace') push('undo', seconds());
   else return false;
   return true;
 }
@@ -29,7 +27,7 @@ function keyed(event) {
 // A cluster's dots on the plane lead to it; its numbered button does the same by keyboard.
 document.addEventListener('click', (event) => {
   const dots = event.target.closest('#plane [data-go]');
-  if (dots) push(['go', Number(dots.dataset.go)]);
+  if (dots && panel()) push('go', Number(dots.dataset.go));
 });
 
 setInterval(() => {

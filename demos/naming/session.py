@@ -8,6 +8,7 @@ from typing import Any
 
 from demos.naming.names import Names, names_from_json
 from demos.naming.samples import Clusters, Tile
+from demos.reported import is_whole
 from histolab_lite.methods.proto2seg import MIXTURE, PrototypeDictionary, build_dictionary
 
 MOST_EVENTS = 200  # in one message of the page
@@ -115,10 +116,6 @@ def from_memory(memory: Any, clusters: Clusters) -> tuple[str | None, Session]:
     return tile if isinstance(tile, str) else None, replace(
         fresh,
         names=names,
-        at=at if _whole(at) and at in range(len(clusters)) else fresh.open_after(-1),
-        gamma=gamma if _whole(gamma) and 1 <= gamma <= LARGEST_GAMMA else GAMMA,
+        at=at if is_whole(at) and at in range(len(clusters)) else fresh.open_after(-1),
+        gamma=gamma if is_whole(gamma) and 1 <= gamma <= LARGEST_GAMMA else GAMMA,
     )
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

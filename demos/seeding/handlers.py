@@ -1,7 +1,6 @@
 """What happens on the page of ``seed_slide``: a handler takes a visitor's session and returns what is to be shown.
 
-As in ``clicking.handlers``: the queue "edit" alone changes a session, one event at a time; what takes seconds runs in
-the queue "slow" and changes none.
+``events`` says which of them may change a session.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from demos.seeding.samples import PHANTOM, Sample, load_phantom, samples
 from demos.seeding.session import Session, from_memory, to_memory
 from demos.seeding.slides import SeedSlide, SlideCache, prepare
 from demos.seeding.tiles import TILES, Tiles
-from demos.uploads import PLAUSIBLE_MPP, UploadError
+from demos.uploads import UploadError, given_scale
 
 SKIP = gr.skip()
 SAVERS = {"geojson": exports.qupath, "h5ad": exports.h5ad, "labels": exports.label_image}
@@ -123,8 +122,7 @@ class SeedSlides:
         if ready is None:
             sample = self.samples[key]
             title = sample.title.split(" (")[0]
-            what = sample.path, key, title, sample.mpp, sample.caption, sample.classes
-            slide = yield from self._prepare(*what)
+            slide = yield from self._prepare(sample.path, key, title, sample.mpp, sample.caption, sample.classes)
             if slide is None:
                 return
             ready = Arrived(slide, self.tiles.add_sample(sample.path))
@@ -135,17 +133,16 @@ class SeedSlides:
         if path is None:
             yield None, ""
             return
-        file, token = Path(path), None
+        file = Path(path)
         try:
-            scale = _scale(mpp)
+            scale = given_scale(mpp)
             key = _digest(file, scale)
             slide = self.cache.get(key)
             if slide is None:
                 slide = yield from self._prepare(file, key, "Your slide", scale)
             if slide is None:
                 return
-            token = self.tiles.add_upload(file)
-            yield Arrived(slide, token), ""
+            yield Arrived(slide, self.tiles.add_upload(file)), ""
         except UploadError as error:
             yield None, notice(str(error))
         finally:
@@ -179,15 +176,6 @@ class SeedSlides:
     def leave(self, session: Session) -> None:
         """A visitor's session has ended: a slide that was uploaded in it goes too."""
         self.tiles.forget(session.token)
-
-
-def _scale(mpp: Any) -> float | None:
-    if mpp is None or mpp == 0:
-        return None
-    low, high = PLAUSIBLE_MPP
-    if not isinstance(mpp, int | float) or not low <= mpp <= high:
-        raise UploadError(f"A slide has {low:g} to {high:g} µm per pixel, not {mpp}. Leave it empty if the file says.")
-    return float(mpp)
 
 
 def _digest(file: Path, scale: float | None) -> str:

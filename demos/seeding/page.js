@@ -1,53 +1,14 @@
-// What the visitor does, and what the server answers. Clicks and keys go in order, however fast: those that come while
-// an answer is awaited go with the next message. A message bears a number, so that one sent twice counts once.
-let pending = [], sent = null, tries = 0, timer = null, serial = 0;
+// What the visitor does, and what the server answers.
 let now = null, told = null, opening = null; // the state that is shown, the last one told, the slide being opened
 let later = []; // keys that need the answer to those before them
 let chosen = 0, cursor = null, hovered = null, show = 'classes', step = 0;
-const PATIENCE = 8000; // ms
 const find = (what) => element.querySelector(what);
+abandoned = () => { later = []; };
 
-const live = document.createElement('p');
-live.className = 'unseen';
-live.setAttribute('aria-live', 'polite');
-const silent = document.createElement('p');
-silent.className = 'notice silent';
-silent.setAttribute('role', 'alert');
-silent.hidden = true;
-document.body.append(live, silent);
-function say(text) { if (live.textContent !== text) live.textContent = text; }
-function complain(text) { [silent.textContent, silent.hidden] = [text, false]; }
-
-function push(...event) {
+function tell(...event) {
   if (!now) return;
-  pending.push(event);
   stage.setAttribute('aria-busy', true);
-  send();
-}
-function send() {
-  if (sent || !pending.length) return;
-  serial += 1;
-  sent = JSON.stringify({serial, events: pending.splice(0)});
-  post();
-}
-function post() {
-  tries += 1;
-  if (tries > 1) complain('The server does not answer, so your last seeds are not kept yet. If this stays, reload the page.');
-  if (tries > 3) { // the server is gone, or the page says what is wrong
-    [pending, sent, tries, later] = [[], null, 0, []];
-    return;
-  }
-  trigger('select', {index: 0, value: sent});
-  timer = setTimeout(post, PATIENCE);
-}
-function answered() {
-  if (sent && now.serial >= serial) {
-    clearTimeout(timer);
-    if (tries > 1) silent.hidden = true;
-    [sent, tries] = [null, 0];
-  }
-  serial = Math.max(serial, now.serial);
-  send();
+  push(...event);
 }
 function inTurn(action) {
   later.push(action);
@@ -78,7 +39,7 @@ watch('seed-data', (data) => {
   [now, cursor, hovered, later] = [null, null, null, []];
   const first = slide === null;
   openSlide(data, () => {
-    silent.hidden = true;
+    warning.hidden = true;
     settle();
     if (!first) stage.scrollIntoView({block: 'nearest'});
   });
@@ -94,7 +55,7 @@ function settle() {
   now = {...told, steps, lost: new Set(told.lost)};
   step = now.answer;
   chosen = Math.min(chosen, now.classes.length - 1);
-  answered();
+  received(now.serial);
   panel();
   drawSeeds(now.seeds, now.classes, now.lost);
   paint();
@@ -164,7 +125,7 @@ new ResizeObserver(paintMap).observe(map);
 
 // What can be done.
 function drop(patch, name) {
-  if (now && name < now.classes.length) push('seed', patch, name);
+  if (now && name < now.classes.length) tell('seed', patch, name);
 }
 function moveTo(patch, speak = true, closer = false) {
   cursor = patch;
@@ -203,8 +164,8 @@ function walk(down, right) {
 }
 function act(what) {
   if (!now) return;
-  if (what === 'undo' && now.undo) push('undo');
-  else if (what === 'clear' && now.seeds.length) push('clear');
+  if (what === 'undo' && now.undo) tell('undo');
+  else if (what === 'clear' && now.seeds.length) tell('clear');
   else if (what === 'next' && now.next !== null) {
     stage.focus({preventScroll: true});
     moveTo(now.next, false, true);
@@ -258,7 +219,7 @@ element.addEventListener('click', (event) => {
 element.addEventListener('change', ({target}) => {
   if (target.name === 'seed-class') chosen = Number(target.value);
   if (target.name === 'seed-show') [show] = [target.value], paint();
-  if (target.id === 'seed-hold') push('hold', target.checked);
+  if (target.id === 'seed-hold') tell('hold', target.checked);
 });
 element.addEventListener('input', ({target}) => {
   if (target.id === 'seed-opacity') sheet.style.opacity = target.value / 100;

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from demos.class_names import NamesError, class_names
+from demos.reported import is_whole
 from demos.seeding.slides import SeedSlide
-from demos.ticking.log import LogError, class_names
 
 MOST_CLASSES = 6
 MOST_MARKS = 600  # a slide
@@ -108,16 +109,8 @@ class Session:
         return self.with_work(work)
 
     def rename(self, text: str) -> Session:
-        """Other classes, by names with commas between; seeds keep their number. LogError says what is wrong."""
-        return self.with_work(replace(self.work, classes=names_of(text)))
-
-
-def names_of(text: str) -> tuple[str, ...]:
-    """Two to six names. LogError says what is wrong with them."""
-    names = class_names(text)
-    if len(names) > MOST_CLASSES:
-        raise LogError(f"At most {MOST_CLASSES} classes can be told apart here; these are {len(names)}.")
-    return names
+        """Other classes, by names with commas between; seeds keep their number. NamesError says what is wrong."""
+        return self.with_work(replace(self.work, classes=class_names(text, MOST_CLASSES)))
 
 
 def to_memory(session: Session) -> dict[str, Any]:
@@ -153,21 +146,17 @@ def _work(entry: Any) -> Work | None:
     if not isinstance(entry, Mapping):
         return None
     names, patches, marks = entry.get("classes"), entry.get("patches"), entry.get("marks")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not _whole(patches):
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not is_whole(patches):
         return None
     try:
-        classes = names_of(",".join(names))
-    except LogError:
+        classes = class_names(",".join(names), MOST_CLASSES)
+    except NamesError:
         return None
     if list(classes) != names or not 0 < patches <= 10**5 or not isinstance(marks, list) or len(marks) > MOST_MARKS:
         return None
     for mark in marks:
-        if not (isinstance(mark, list) and len(mark) == 2 and all(map(_whole, mark))):
+        if not (isinstance(mark, list) and len(mark) == 2 and all(map(is_whole, mark))):
             return None
         if not (NONE <= mark[0] < patches and NONE <= mark[1] < MOST_CLASSES):
             return None
     return Work(classes, patches, tuple((patch, name) for patch, name in marks), entry.get("held") is True)
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

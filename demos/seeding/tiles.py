@@ -25,7 +25,7 @@ from openslide.deepzoom import DeepZoomGenerator
 VIEWER = Path(__file__).resolve().parents[1] / "vendor" / "openseadragon" / "openseadragon.min.js"
 TILE, OVERLAP = 254, 1
 QUALITY = 80
-LIFETIME = 3600.0  # seconds since an uploaded slide was looked at last
+LIFETIME = 3000.0  # seconds since an uploaded slide was looked at last; a fifth later, at most, it is gone
 MOST_UPLOADS = 12  # of all visitors together
 GONE = "This slide is not kept any longer. Reload the page, and upload your own slide again."
 
@@ -46,6 +46,7 @@ class Tiles:
         self._lock = threading.Lock()
         self._samples: dict[Path, str] = {}
         self._shown: OrderedDict[str, _Shown] = OrderedDict()
+        self._timer: threading.Timer | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._timer: threading.Timer | None = None
 
@@ -129,19 +130,18 @@ class Tiles:
             upload.unlink(missing_ok=True)
 
     def _expire_later(self) -> None:
-        """Also where nobody asks for anything any more."""
-
-        def expire() -> None:
-            with self._lock:
-                self._timer = None
-                self._expire()
-                if any(shown.upload for shown in self._shown.values()):
-                    self._expire_later()
-
+        """Also where nobody asks for anything any more. One timer, however many uploads there are."""
         if self._timer is None:
-            self._timer = threading.Timer(self.lifetime + 1, expire)
+            self._timer = threading.Timer(self.lifetime / 5, self._expire_again)
             self._timer.daemon = True
             self._timer.start()
+
+    def _expire_again(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._expire()
+            if any(shown.upload for shown in self._shown.values()):
+                self._expire_later()
 
 
 TILES = Tiles()

@@ -1,7 +1,7 @@
 """What happens on the page of ``tag_patches``: a handler takes a visitor's session and returns what is to be shown.
 
-As in ``clicking.handlers``: the queue "edit" alone changes a session, one event at a time; what takes seconds runs in
-the queue "slow" and changes none. A tick is on the disk, where there is a file, before the page shows it.
+``events`` says which of them may change a session. A tick is on the disk, where there is a file, before the page shows
+it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 
 import gradio as gr
 
+from demos.class_names import NamesError, class_names
 from demos.markup import notice
 from demos.panel import RELOAD, read_message
 from demos.saving import pack
 from demos.ticking import result_views, views
 from demos.ticking.label_file import LabelFile
-from demos.ticking.log import Log, LogError, class_names, from_lines, to_lines, to_table
+from demos.ticking.log import Log, LogError, from_lines, to_lines, to_table
 from demos.ticking.patch_sets import SIZES, PatchSet, cut
 from demos.ticking.results import Answers, answer, compare
 from demos.ticking.session import Session, from_memory, to_memory
@@ -163,7 +164,7 @@ class TagPatches:
         try:
             upload = read_pixels(path, forget=True)
             return cut(upload, class_names(names or ""), int(size)), ""
-        except (UploadError, LogError) as error:
+        except (UploadError, NamesError) as error:
             return None, notice(str(error))
 
     def show_me(self, session: Session) -> tuple[Any, str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,11 +17,12 @@ from functools import cached_property
 from statistics import median
 from typing import Any
 
+from demos.class_names import NamesError, class_names
+from demos.reported import LONGEST_PAUSE, is_whole
+
 VERSION = 1
-MOST_CLASSES, LONGEST_NAME = 9, 30
 MOST_PATCHES = 1000
 MOST_RECORDS = 5000  # a set
-LONGEST_PAUSE = 600.0  # seconds
 
 
 class LogError(ValueError):
@@ -208,16 +208,16 @@ def header_from_json(entry: Any) -> Header | None:
         return None
     try:
         classes = class_names(",".join(names)) if names else ()
-    except LogError:
+    except NamesError:
         return None
-    if list(classes) != names or not (_whole(patches) and 1 <= patches <= MOST_PATCHES):
+    if list(classes) != names or not (is_whole(patches) and 1 <= patches <= MOST_PATCHES):
         return None
-    return Header(key, title, classes, patches, size) if _whole(size) and 1 <= size <= 4096 else None
+    return Header(key, title, classes, patches, size) if is_whole(size) and 1 <= size <= 4096 else None
 
 
 def record_from_json(entry: Any, header: Header) -> Record | None:
     """None for what is no change of these patches and classes."""
-    if not isinstance(entry, Mapping) or not _whole(entry.get("patch")) or not 0 <= entry["patch"] < header.patches:
+    if not isinstance(entry, Mapping) or not is_whole(entry.get("patch")) or not 0 <= entry["patch"] < header.patches:
         return None
     seconds, undo, at = entry.get("seconds", 0.0), entry.get("undo", False), entry.get("at", "")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_PAUSE:
@@ -230,31 +230,3 @@ def record_from_json(entry: Any, header: Header) -> Record | None:
     if entry.get("class") in header.classes and (value is None or isinstance(value, bool)):
         return Record(entry["patch"], entry["class"], value, float(seconds), undo, at)
     return None
-
-
-def class_names(text: str) -> tuple[str, ...]:
-    """Two to nine names, with commas between. LogError says what is wrong with them."""
-    names = tuple(" ".join(name.split()) for name in text.split(",") if name.strip())
-    if not 2 <= len(names) <= MOST_CLASSES:
-        raise LogError(f"Name 2 to {MOST_CLASSES} classes, with commas between, such as: tumour, stroma, necrosis.")
-    for name in names:
-        if len(name) > LONGEST_NAME or not name.isprintable():
-            raise LogError(
-                f"A class has a name of at most {LONGEST_NAME} characters; “{name[:LONGEST_NAME]}…” is longer."
-            )
-        if not name[0].isalnum():  # a spreadsheet would take = or + for a formula
-            raise LogError(f"A class begins with a letter or a digit; “{name}” does not.")
-    if len({name.casefold() for name in names}) < len(names):
-        raise LogError("Two classes have the same name.")
-    return names
-
-
-def clean_seconds(value: Any) -> float:
-    """Seconds as a browser reports them, which may be anything."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return 0.0
-    return round(min(max(float(value), 0.0), LONGEST_PAUSE), 2)
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

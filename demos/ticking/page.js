@@ -2,12 +2,10 @@
 function pressed(button) {
   const {do: what, index, value} = button.dataset, patch = Number(panel().dataset.patch);
   if (what === 'set') {
-    const there = button.getAttribute('aria-pressed') !== 'true'; // seen at once; the answer has the last word
-    for (const other of button.parentElement.querySelectorAll('button')) other.setAttribute('aria-pressed', 'false');
-    button.setAttribute('aria-pressed', String(there));
-    push(['set', patch, Number(index), value === 'true', seconds()]);
-  } else if (what === 'go') push(['go', Number(index)]);
-  else push([what, seconds()]);
+    toggled(button);
+    push('set', patch, Number(index), value === 'true', seconds());
+  } else if (what === 'go') push('go', Number(index));
+  else push(what, seconds());
 }
 
 function keyed(event) {
@@ -15,9 +13,9 @@ function keyed(event) {
   if (digit) {
     const index = Number(digit[1]) - 1;
     if (index >= element.querySelectorAll('.tag').length) return false;
-    push(['toggle', index, seconds()]);
-  } else if (event.code === 'Space') push(['next', seconds()]);
-  else if (event.code === 'Backspace') push(['undo', seconds()]);
+    push('toggle', index, seconds());
+  } else if (event.code === 'Space') push('next', seconds());
+  else if (event.code === 'Backspace') push('undo', seconds());
   else return false;
   return true;
 }

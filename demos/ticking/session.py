@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from demos.ticking.log import Log, LogError, clean_seconds, from_json
+from demos.reported import clean_seconds
+from demos.ticking.log import Log, LogError, from_json
 from demos.ticking.patch_sets import PatchSet
 
 MOST_SETS = 4  # that a browser keeps

@@ -14,8 +14,6 @@ from demos.ticking.log import (
     Log,
     LogError,
     Record,
-    class_names,
-    clean_seconds,
     from_json,
     from_lines,
     to_lines,
@@ -151,29 +149,6 @@ def test_there_is_a_limit():
     log = from_json([FIRST, *[GOOD] * MOST_RECORDS])
     with pytest.raises(LogError, match="start over"):
         log.set(0, "fat", False, 0)
-
-
-def test_class_names():
-    assert class_names(" tumour ,stroma,, dead   cells ") == ("tumour", "stroma", "dead cells")
-    for text, message in [
-        ("", "2 to 9"),
-        ("one", "2 to 9"),
-        (",".join("abcdefghij"), "2 to 9"),
-        ("a, A", "same name"),
-        ("a, =SUM(1)", "begins with"),
-        ("a, " + "b" * 31, "at most 30"),
-        ("a, b\u200bc", "at most 30"),
-    ]:
-        with pytest.raises(LogError, match=message):
-            class_names(text)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [(1.234, 1.23), (5, 5.0), (-1, 0.0), (1e9, 600.0), (float("nan"), 0.0), ("3", 0.0), (None, 0.0), (True, 0.0)],
-)
-def test_seconds_may_be_anything(value, seconds):
-    assert clean_seconds(value) == seconds
 
 
 def test_records_say_what_they_are():

@@ -16,7 +16,7 @@ from PIL import Image
 
 from histolab_lite.formats.masks import read_mask
 from histolab_lite.formats.qupath import read_geojson
-from tests.browsing import LAPTOP, PATIENCE, PHONE, ROOT, chromium, expect, serve
+from tests.browsing import LAPTOP, PATIENCE, PHONE, ROOT, expect, serve
 from tests.browsing import Visitor as BaseVisitor
 
 pytestmark = pytest.mark.browser
@@ -27,12 +27,6 @@ INSIDE, OUTSIDE = [(0.3, 0.25), (0.7, 0.2), (0.62, 0.75)], [(0.3, 0.7), (0.6, 0.
 def address(tmp_path_factory) -> Iterator[str]:
     with serve("demos.click_points", tmp_path_factory.mktemp("demo") / "log.txt") as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as program:
-        yield program
 
 
 class Visitor(BaseVisitor):
@@ -69,26 +63,6 @@ class Visitor(BaseVisitor):
             "data-share", f"{share:.6f}", timeout=PATIENCE
         )
         return self.share()
-
-    def upload(self, name: str, content: bytes) -> None:
-        self.page.locator("#upload ~ input[type=file], input[type=file]").first.set_input_files(
-            {"name": name, "mimeType": "image/png", "buffer": content}
-        )
-
-
-@pytest.fixture
-def meet(browser, address):
-    """Call it for a new visitor."""
-    visitors: list[Visitor] = []
-
-    def make(**options) -> Visitor:
-        visitors.append(Visitor(browser, address, **options))
-        return visitors[-1]
-
-    yield make
-    for visitor in visitors:
-        visitor.context.close()
-    assert [complaint for visitor in visitors for complaint in visitor.complaints] == []
 
 
 def png(seed: int = 0, side: int = 96) -> bytes:
@@ -180,23 +154,23 @@ def test_clicks_faster_than_answers_are_all_counted(meet):
 def test_own_pictures(meet):
     visitor = meet()
     visitor.outline()
-    visitor.upload("tissue.png", png()[:300])
+    visitor.upload("#upload", "tissue.png", png()[:300])
     visitor.see("#problem [role=alert]", text="damaged or incomplete")
     visitor.points(6)
-    visitor.upload("tissue.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    visitor.upload("#upload", "tissue.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>")
     visitor.see("#problem [role=alert]", text="not a picture that can be read here")
     visitor.points(6)
     for text in ("Traceback", "/tmp", ".py"):
         assert text not in visitor.page.content()
 
-    visitor.upload("tissue.png", png())
+    visitor.upload("#upload", "tissue.png", png())
     visitor.points(0)
     visitor.see("#numbers [data-state=waiting]")
     visitor.see("#problem [role=alert]", 0)
     visitor.click([(0.2, 0.3), (0.6, 0.7)])
     visitor.visit()
     visitor.see("#problem [role=alert]", text="Upload the same file again")
-    visitor.upload("renamed.png", png())
+    visitor.upload("#upload", "renamed.png", png())
     visitor.points(2)
     visitor.page.locator("#more button").first.click()
     visitor.page.get_by_label("µm per pixel").fill("0.5")
