@@ -1,6 +1,6 @@
 """A lecture hall: visitors who click on every page at once, over loopback, and how long each waits for the picture.
 
-    python -m benchmarks.demo_load [--visitors 20] [--seconds 120] [--out benchmarks/results/demo_load.json]
+    python -m benchmarks.demo_load [--visitors 20] [--seconds 120] [--own] [--out benchmarks/results/demo_load.json]
 
 The server is a process of its own, as `python -m demos` starts it, without real tissue. Visitors have no browser, so
 that the machine's cores are the server's; what a browser takes to draw is left out. Each waits 2 to 6 seconds between
@@ -10,6 +10,7 @@ two clicks.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -24,9 +25,11 @@ import httpx
 import numpy as np
 import psutil
 import typer
+from PIL import Image
 
 from benchmarks.report import document, machine
 from benchmarks.visitors import Visitor
+from demos.phantoms import SIZE, SLIDES, bundled
 from demos.serving import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,6 +67,7 @@ async def press(visitor: Visitor, event: list[Any]) -> None:
     await visitor.act("panel", "select", {"index": 0, "value": json.dumps({"serial": serial, "events": [event]})})
 
 
+TAKING_PICTURES = ("click-points", "label-clusters")
 STORIES: dict[str, Callable[[Visitor], Awaitable[None]]] = {
     "click-points": click_points,
     "label-clusters": label_clusters,
@@ -80,6 +84,14 @@ def found(pattern: str, html: str) -> tuple[str, ...]:
     return match.groups()
 
 
+async def bring(visitor: Visitor) -> None:
+    """A picture of the largest size that is not made smaller, and nobody else's."""
+    tile = bundled()[visitor.random.randrange(SLIDES)]
+    file = io.BytesIO()
+    Image.fromarray(np.roll(tile.read_image(), visitor.random.randrange(1, SIZE), axis=0)).save(file, "PNG")
+    await visitor.upload("upload", "own.png", file.getvalue())
+
+
 async def visit(visitor: Visitor, until: float) -> None:
     """Click until then; whatever goes wrong is noted, and the visitor goes on."""
     while time.monotonic() < until:
@@ -90,12 +102,12 @@ async def visit(visitor: Visitor, until: float) -> None:
             visitor.errors.append(f"{type(error).__name__}: {error}")
 
 
-async def lecture(url: str, visitors: int, seconds: float, server: psutil.Process) -> dict[str, Any]:
-    """What they waited for by page, in seconds, and the server's memory at its highest."""
+async def lecture(url: str, visitors: int, seconds: float, server: psutil.Process, own: bool = False) -> dict[str, Any]:
+    """What they waited for by page, in seconds, and the server's memory at its highest. own: visitors of pages where a
+    picture is clicked or queried bring their own first."""
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits, trust_env=False) as client:
         hall = [Visitor(client, list(STORIES)[i % len(STORIES)], i) for i in range(visitors)]
-        await asyncio.gather(*(visitor.arrive() for visitor in hall))
         memory = [server.memory_info().rss]
 
         async def watch() -> None:
@@ -104,6 +116,9 @@ async def lecture(url: str, visitors: int, seconds: float, server: psutil.Proces
                 memory.append(server.memory_info().rss)
 
         watching = asyncio.create_task(watch())
+        await asyncio.gather(*(visitor.arrive() for visitor in hall))
+        if own:
+            await asyncio.gather(*(bring(visitor) for visitor in hall if visitor.page in TAKING_PICTURES))
         until = time.monotonic() + seconds
         await asyncio.gather(*(visit(visitor, until) for visitor in hall))
         watching.cancel()
@@ -111,6 +126,7 @@ async def lecture(url: str, visitors: int, seconds: float, server: psutil.Proces
     return {
         "visitors": visitors,
         "seconds": seconds,
+        "own_pictures": own,
         "all": summary([s for page in waits.values() for s in page]),
         **{page: summary(seconds) for page, seconds in waits.items()},
         "errors": [error for visitor in hall for error in visitor.errors],
@@ -128,6 +144,7 @@ def summary(waits: list[float]) -> dict[str, float]:
 def main(
     visitors: Annotated[int, typer.Option(min=1, max=200)] = 20,
     seconds: Annotated[float, typer.Option(min=1, max=600)] = 120,
+    own: Annotated[bool, typer.Option("--own", help="Visitors bring pictures of their own.")] = False,
     out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
 ) -> None:
     """Start the demos, send visitors, and say how long they waited."""
@@ -140,7 +157,7 @@ def main(
         while process.poll() is None and not answers(url):
             time.sleep(0.1)
         figures = {"start_up_s": round(time.monotonic() - began, 1)}
-        figures |= asyncio.run(lecture(url, visitors, seconds, psutil.Process(process.pid)))
+        figures |= asyncio.run(lecture(url, visitors, seconds, psutil.Process(process.pid), own))
     finally:
         process.terminate()
         process.wait(30)

@@ -43,6 +43,13 @@ class Visitor:
         await self.run(event, data)
         self.waits.append(time.perf_counter() - began)
 
+    async def upload(self, button: str, name: str, content: bytes) -> None:
+        """A file; httpx.HTTPStatusError where the server takes none such, RuntimeError where the page does not."""
+        sent = await self.client.post(f"/{self.page}/gradio_api/upload", files={"files": (name, content)})
+        path = sent.raise_for_status().json()[0]
+        self.values[self.ids[button]] = {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+        await self.act(button, "upload")
+
     async def run(self, event: dict[str, Any], data: Any = None) -> None:
         """One event, then those that follow from it."""
         if event["backend_fn"]:

