@@ -84,12 +84,13 @@ def found(pattern: str, html: str) -> tuple[str, ...]:
     return match.groups()
 
 
-async def bring(visitor: Visitor) -> None:
-    """A picture of the largest size that is not made smaller, and nobody else's."""
+async def bring(visitor: Visitor) -> float:
+    """A picture of the largest size that is not made smaller, and nobody else's; the seconds it takes to be shown."""
     tile = bundled()[visitor.random.randrange(SLIDES)]
     file = io.BytesIO()
     Image.fromarray(np.roll(tile.read_image(), visitor.random.randrange(1, SIZE), axis=0)).save(file, "PNG")
     await visitor.upload("upload", "own.png", file.getvalue())
+    return visitor.waits.pop()
 
 
 async def visit(visitor: Visitor, until: float) -> None:
@@ -117,8 +118,8 @@ async def lecture(url: str, visitors: int, seconds: float, server: psutil.Proces
 
         watching = asyncio.create_task(watch())
         await asyncio.gather(*(visitor.arrive() for visitor in hall))
-        if own:
-            await asyncio.gather(*(bring(visitor) for visitor in hall if visitor.page in TAKING_PICTURES))
+        taking = [visitor for visitor in hall if own and visitor.page in TAKING_PICTURES]
+        brought = await asyncio.gather(*map(bring, taking))
         until = time.monotonic() + seconds
         await asyncio.gather(*(visit(visitor, until) for visitor in hall))
         watching.cancel()
@@ -126,7 +127,7 @@ async def lecture(url: str, visitors: int, seconds: float, server: psutil.Proces
     return {
         "visitors": visitors,
         "seconds": seconds,
-        "own_pictures": own,
+        "own_pictures": summary(brought),
         "all": summary([s for page in waits.values() for s in page]),
         **{page: summary(seconds) for page, seconds in waits.items()},
         "errors": [error for visitor in hall for error in visitor.errors],
