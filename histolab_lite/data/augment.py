@@ -2,7 +2,7 @@
 
 The recipe of SimCLR (Chen et al., ICML 2020, Appendix A) with what histology changes. There is no up and down, so any
 flip and quarter turn. Scale is known and means something, the size of nuclei above all, so a view is a window of the
-patch, never resized. Colour is the laboratory's, so it is varied per stain in optical density (Tellez et al., Med.
+patch as it is, unless `zoom` asks for more. Colour is the laboratory's, so it is varied per stain in optical density (Tellez et al., Med.
 Image Anal. 2019) rather than in RGB, and gently: how much each stain takes up is also the tissue's.
 """
 
@@ -13,6 +13,7 @@ from kornia.augmentation import (
     RandomGaussianBlur,
     RandomGrayscale,
     RandomHorizontalFlip,
+    RandomResizedCrop,
     RandomRotation90,
     RandomVerticalFlip,
 )
@@ -57,14 +58,18 @@ def random_flips(x: torch.Tensor, *masks: torch.Tensor) -> tuple[torch.Tensor, .
     return x, *masks
 
 
-def contrastive_views(size: int, stain_strength: float = 0.4, grey: float = 0.1) -> nn.Module:
+def contrastive_views(
+    size: int, stain_strength: float = 0.4, grey: float = 0.1, zoom: tuple[float, float] | None = None
+) -> nn.Module:
     """A random view of each patch: (B, 3, P, P) float in [0, 1] -> (B, 3, size, size); call it twice for a pair.
 
     size: side of the window cut out of the patch, in pixels, at most P. grey: share of views without colour.
+    zoom: the window's share of the patch's area, least and most; it is then brought to `size`, as SimCLR does.
     """
+    crop = RandomResizedCrop((size, size), scale=zoom, ratio=(1.0, 1.0)) if zoom else RandomCrop((size, size))
     return nn.Sequential(
         AugmentationSequential(
-            RandomCrop((size, size)),
+            crop,
             RandomHorizontalFlip(),
             RandomVerticalFlip(),
             RandomRotation90((0, 3), p=1.0),

@@ -61,6 +61,9 @@ def train(
     width: Annotated[float, typer.Option(help="Factor on ResNet18's channels.")] = 0.5,
     n_slides: Annotated[int, typer.Option(help="Phantom slides.")] = 12,
     batch_size: Annotated[int, typer.Option(help="Patches a step.")] = 256,
+    stain_strength: Annotated[float, typer.Option(help="How far views differ in stain.")] = 0.4,
+    grey: Annotated[float, typer.Option(help="Share of views without colour.")] = 0.1,
+    smallest: Annotated[float | None, typer.Option(help="Resize views of this share of a patch and up.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
 ) -> None:
     """Train the encoder and save it as fp16 safetensors; a killed run goes on where it stopped."""
@@ -75,6 +78,9 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         lr=2e-3,
+        stain_strength=stain_strength,
+        grey=grey,
+        zoom=None if smallest is None else (smallest, 1.0),
         seed=seed,
         checkpoint=Checkpoint(out.with_suffix(".ckpt"), every=50),
         after_epoch=lambda epoch, loss: typer.echo(f"epoch {epoch + 1}: loss {loss:.3f}"),

@@ -66,6 +66,7 @@ def pretrain(
     view_size: int | None = None,
     stain_strength: float = 0.4,
     grey: float = 0.1,
+    zoom: tuple[float, float] | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     checkpoint: Checkpoint | None = None,
@@ -75,6 +76,7 @@ def pretrain(
     """Train ``encoder`` in place to tell patches apart whatever their crop, orientation and stain.
 
     patches: uint8 (N, P, P, 3), N >= 2. view_size: side in pixels of the window a view shows, by default ¾ P.
+    stain_strength, grey, zoom: as of `contrastive_views`.
     Returns the mean NT-Xent loss of every epoch (log(2B - 1) is what a network that knows nothing reaches).
     """
     if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8 or len(patches) < 2:
@@ -86,7 +88,7 @@ def pretrain(
     device = pick_device(device)
     torch.manual_seed(seed)  # the head's initial weights
     model = SimCLR(encoder)
-    views = contrastive_views(view_size, stain_strength, grey).to(device)
+    views = contrastive_views(view_size, stain_strength, grey, zoom).to(device)
 
     def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
         batch = torch.from_numpy(patches[indices.numpy()]).to(device)
@@ -114,5 +116,6 @@ def pretrain(
             "view_size": view_size,
             "stain_strength": stain_strength,
             "grey": grey,
+            "zoom": zoom,
         },
     )
