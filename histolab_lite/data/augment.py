@@ -2,8 +2,8 @@
 
 The recipe of SimCLR (Chen et al., ICML 2020, Appendix A) with what histology changes. There is no up and down, so any
 flip and quarter turn. Scale is known and means something, the size of nuclei above all, so a view is a window of the
-patch as it is, unless `zoom` asks for more. Colour is the laboratory's, so it is varied per stain in optical density (Tellez et al., Med.
-Image Anal. 2019) rather than in RGB, and gently: how much each stain takes up is also the tissue's.
+patch as it is, unless `zoom` asks for more. Colour is the laboratory's, so it is varied per stain in optical density
+(Tellez et al., Med. Image Anal. 2019) rather than in RGB, and gently: how much each takes up is also the tissue's.
 """
 
 import torch

@@ -165,7 +165,7 @@ def encode(
         return F.normalize(encoder.encode(rgb), dim=0)
     if patch < 1 or stride < 1:
         raise ValueError(f"patch and stride are at least 1 pixel, not {patch} and {stride}.")
-    ys, xs = (_centres(side, stride) for side in rgb.shape[:2])
+    ys, xs = (cell_centres(side, stride) for side in rgb.shape[:2])
     half = patch // 2
     padded = np.pad(rgb, ((half, patch), (half, patch), (0, 0)), mode="reflect")
     windows = sliding_window_view(padded, (patch, patch), axis=(0, 1))  # (H', W', 3, P, P)
@@ -181,7 +181,7 @@ def embed(patches: np.ndarray, encoder: PatchEncoder | None = None) -> torch.Ten
     return F.normalize((encoder or default_encoder()).embed(patches), dim=1)
 
 
-def _centres(side: int, stride: int) -> np.ndarray:
+def cell_centres(side: int, stride: int) -> np.ndarray:
     """Centres of the cells that divide ``side`` pixels evenly, so that nearest-neighbour upsampling is exact."""
     n = max(1, round(side / stride))
     return np.floor((np.arange(n) + 0.5) * side / n).astype(int)

@@ -122,3 +122,18 @@ def test_a_patch_and_its_masks_are_flipped_alike_and_every_way_round():
     assert torch.equal(second, first + 1)
     ways = {tuple(way.flatten().tolist()) for way in (ids, ids.flip(0), ids.flip(1), ids.flip(0, 1))}
     assert {tuple(mask.flatten().tolist()) for mask in first} == ways
+
+
+def test_zoomed_views_magnify_and_keep_their_size():
+    """A stripe every 8 pixels: in a window of a quarter of the area, brought to the patch's size, every 16."""
+    stripes = ((torch.arange(64) // 4 % 2).float()).expand(200, 3, 64, 64)
+    plain = contrastive_views(64, stain_strength=0.0, grey=0.0)(stripes)
+    zoomed = contrastive_views(64, stain_strength=0.0, grey=0.0, zoom=(0.25, 0.25))(stripes)
+    assert zoomed.shape == plain.shape
+
+    def crossings(views):  # along whichever axis the stripes run after a quarter turn
+        dark = views.mean(1) > views.mean((1, 2, 3))[:, None, None]
+        along = [(dark.diff(dim=axis) != 0).float().sum(axis).mean((1,)) for axis in (1, 2)]
+        return torch.stack(along).amax(0).mean()
+
+    assert 0.4 < crossings(zoomed) / crossings(plain) < 0.6

@@ -1,0 +1,59 @@
+"""What every kind of label starts from: pictures, their true masks, and one encoder's features, computed once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import uniform_filter
+
+from histolab_lite.data.tiles import TileSet
+from histolab_lite.methods import cvm, proto2seg
+from histolab_lite.models.encoder import PatchEncoder
+
+WINDOW, STRIDE = 64, 16  # pixels: what is embedded around every cell, and from one cell to the next
+
+
+@dataclass(frozen=True)
+class Picture:
+    """image: uint8 (H, W, 3). mask: uint8 (H, W) of class ids, 255 to ignore. group: its patient or slide.
+
+    grid: (C, h, w) float32, embeddings of length 1 of the windows around the cells (``proto2seg.encode``).
+    maps: (D, h', w') float32, the encoder's stages for clicks (``cvm.encode``).
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    group: str
+    grid: torch.Tensor
+    maps: torch.Tensor
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """(h, w)."""
+        return self.grid.shape[1], self.grid.shape[2]
+
+    @property
+    def centres(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (h,) and columns (w,) of the pixels in the middle of the cells."""
+        rows, columns = (proto2seg.cell_centres(side, STRIDE) for side in self.mask.shape)
+        return rows, columns
+
+    def shares(self, n_classes: int) -> np.ndarray:
+        """The share of each class in the window that a cell's embedding describes, float32 (K, h, w)."""
+        at = np.ix_(*self.centres)
+        return np.stack([uniform_filter((self.mask == k).astype(np.float32), WINDOW)[at] for k in range(n_classes)])
+
+
+def read_pictures(tiles: TileSet, encoder: PatchEncoder, mpp: float) -> list[Picture]:
+    """The pictures of a data set at a scale, in µm per pixel, with the features of one encoder: the slow half."""
+    images, masks = tiles.read(mpp)
+    return [
+        Picture(
+            image,
+            mask,
+            group,
+            proto2seg.encode(image, encoder, WINDOW, STRIDE),
+            cvm.encode(image, encoder, stride=STRIDE // 2),
+        )
+        for image, mask, group in zip(images, masks, tiles.groups.tolist(), strict=True)
+    ]
