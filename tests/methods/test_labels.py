@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from histolab_lite.data.patches import IGNORE
 from histolab_lite.data.tiles import load_tiles
 from histolab_lite.methods import cvm, labels, sic
-from histolab_lite.methods.labels import kinds
+from histolab_lite.methods.labels import kinds, ticks
 from histolab_lite.methods.labels.pictures import STRIDE, WINDOW, Picture
 from histolab_lite.metrics import segmentation_scores
 from histolab_lite.models.encoder import Encoder
@@ -97,22 +97,22 @@ def test_pixel_masks_are_those_of_as_many_pictures(pictures: list[Picture]) -> N
 
 
 def test_ticks_stay_in_their_patches_and_name_only_what_was_ticked(pictures: list[Picture]) -> None:
-    masks = kinds.patch_ticks(pictures, 9, N_CLASSES, 4)
+    masks = ticks.patch_ticks(pictures, 9, N_CLASSES, 4)
     known = sum(int((m != IGNORE).sum()) for m in masks)
-    side = kinds.FIELD * STRIDE
+    side = ticks.SIDE * STRIDE
     assert 0.9 * 9 * side**2 < known < 1.1 * 9 * side**2
-    for i, box in kinds._draw_fields(pictures, 9, 4):
-        ticked = kinds._ticks(pictures[i], box, N_CLASSES)
-        inside = masks[i][kinds._pixels(pictures[i], box)]
+    for i, box in ticks.draw_patches(pictures, 9, 4):
+        ticked = ticks.ticks_of(pictures[i], box, N_CLASSES)
+        inside = masks[i][pictures[i].pixels(box)]
         assert set(np.unique(inside)) <= set(np.flatnonzero(ticked))
 
 
 def test_single_ticks_leave_mixed_patches_out(pictures: list[Picture]) -> None:
-    masks = kinds.single_ticks(pictures, 1000, N_CLASSES, 0)
+    masks = ticks.single_ticks(pictures, 1000, N_CLASSES, 0)
     left_out = 0
-    for i, box in kinds._draw_fields(pictures, 1000, 0):
-        inside = masks[i][kinds._pixels(pictures[i], box)]
-        if kinds._ticks(pictures[i], box, N_CLASSES).sum() == 1:
+    for i, box in ticks.draw_patches(pictures, 1000, 0):
+        inside = masks[i][pictures[i].pixels(box)]
+        if ticks.ticks_of(pictures[i], box, N_CLASSES).sum() == 1:
             assert len(np.unique(inside)) == 1
             assert inside[0, 0] != IGNORE
         else:
@@ -125,16 +125,16 @@ def test_a_sliver_is_not_ticked_and_the_largest_always_is() -> None:
     p = picture(0)
     p.mask[:] = 1
     p.mask[:64, :2] = 0  # 3 % of the patch
-    box = (slice(0, kinds.FIELD), slice(0, kinds.FIELD))
-    assert kinds._ticks(p, box, N_CLASSES).tolist() == [False, True, False]
+    box = (slice(0, ticks.SIDE), slice(0, ticks.SIDE))
+    assert ticks.ticks_of(p, box, N_CLASSES).tolist() == [False, True, False]
     p.mask[:64, :8] = 0
-    assert kinds._ticks(p, box, N_CLASSES).tolist() == [True, True, False]
+    assert ticks.ticks_of(p, box, N_CLASSES).tolist() == [True, True, False]
 
 
 def test_ticks_that_are_the_same_everywhere_teach_nothing() -> None:
     """As on GlaS, where every picture holds gland and other: its maps are flat, and one class takes all."""
     some = [picture(seed) for seed in range(4)]
-    masks = kinds.picture_ticks(some, 4, N_CLASSES, 0)
+    masks = ticks.picture_ticks(some, 4, N_CLASSES, 0)
     assert len(np.unique(masks)) == 1
 
 
@@ -181,9 +181,9 @@ def test_rounds_spend_what_fits_and_no_more(classes: list[int], acts: int, seed:
 def test_the_mean_of_a_linear_heads_maps_is_its_answer() -> None:
     random = torch.Generator().manual_seed(0)
     x = torch.randn(30, 7, generator=random)
-    ticks = (x[:, :3] > 0).float()
-    head = kinds.fit_head(x, ticks)
-    assert ((head(x) > 0) == ticks.bool()).float().mean() > 0.95
+    told = (x[:, :3] > 0).float()
+    head = ticks.fit_head(x, told)
+    assert ((head(x) > 0) == told.bool()).float().mean() > 0.95
     assert torch.allclose(head(x).mean(0), head(x.mean(0)), atol=1e-5)
 
 

@@ -67,7 +67,7 @@ def annotate(
         )
     acts = int(seconds // prices[kind].seconds)
     if acts == 0:
-        return Annotation([np.full_like(p.mask, 255) for p in pictures], 0)
+        return Annotation([p.blank for p in pictures], 0)
     return Annotation(KINDS[kind](pictures, acts, n_classes, seed), acts)
 
 

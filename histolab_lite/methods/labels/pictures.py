@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from scipy.ndimage import uniform_filter
 
+from histolab_lite.data.patches import IGNORE
 from histolab_lite.data.tiles import TileSet
 from histolab_lite.methods import cvm, proto2seg
 from histolab_lite.models.encoder import PatchEncoder
 
+Box = tuple[slice, slice]  # rows and columns
 WINDOW, STRIDE = 64, 16  # pixels: what is embedded around every cell, and from one cell to the next
 
 
@@ -42,6 +44,22 @@ class Picture:
         """The share of each class in the window that a cell's embedding describes, float32 (K, h, w)."""
         at = np.ix_(*self.centres)
         return np.stack([uniform_filter((self.mask == k).astype(np.float32), WINDOW)[at] for k in range(n_classes)])
+
+    @property
+    def blank(self) -> np.ndarray:
+        """A mask in which nothing is known, uint8 (H, W) of 255."""
+        return np.full(self.mask.shape, IGNORE, np.uint8)
+
+    def on_pixels(self, ids: torch.Tensor) -> np.ndarray:
+        """Class ids of the cells (h, w) -> uint8 (H, W)."""
+        height, width = self.mask.shape
+        return proto2seg.upsample(ids, (height, width)).numpy().astype(np.uint8)
+
+    def pixels(self, box: Box) -> Box:
+        """The pixels that a box of cells covers in ``on_pixels``."""
+        spans = zip(box, self.mask.shape, self.cells, strict=True)
+        rows, cols = (slice(*(-((n - 2 * at * side) // (2 * n)) for at in (s.start, s.stop))) for s, side, n in spans)
+        return rows, cols
 
 
 def read_pictures(tiles: TileSet, encoder: PatchEncoder, mpp: float) -> list[Picture]:
