@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from typer.testing import CliRunner
 
 import histolab_lite
-from histolab_lite.notebooks import regression, report
+from histolab_lite.notebooks import regression, report, runs
 from histolab_lite.notebooks.__main__ import app
 from histolab_lite.notebooks.regression import propose
 from tests.made_up_lessons import BEFORE, lesson
@@ -169,7 +169,7 @@ def test_noise_is_green_and_a_broken_kernel_is_red(tmp_path: Path, monkeypatch: 
     for name, seeds in (("second", [3, 4, 5]), ("third", [6, 7, 8])):
         outcome = run(name, "--check", seeds=seeds)
         assert outcome.exit_code == 0, outcome.output
-        values = regression.read_run(tmp_path / name)["00_kernel"]["metrics"]["accuracy"]["values"]
+        values = runs.read_run(tmp_path / name)["00_kernel"]["metrics"]["accuracy"]["values"]
         assert len(set(values)) > 1  # there is noise
         assert "Regression check passed: 1 of 2 numbers as expected, 1 not compared." in outcome.output
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from histolab_lite.notebooks.regression import Baseline, Run
+    from histolab_lite.notebooks.regression import Baseline
     from histolab_lite.notebooks.runner import Lesson
+    from histolab_lite.notebooks.runs import Run
 
 LESSONS = Path(__file__).resolve().parents[2] / "notebooks"
 
@@ -65,7 +66,7 @@ def main(
     before anything runs.
     """
     # papermill is slow to import, and --help should not wait for it
-    from histolab_lite.notebooks import regression, report, runner
+    from histolab_lite.notebooks import regression, report, runner, runs
 
     if in_place and (data or params or out or check or update or earlier):
         raise typer.BadParameter("--in-place runs the defaults, into the lessons; it goes with --only and --timeout.")
@@ -91,7 +92,7 @@ def main(
     results = earlier or out
     if results is not None and (check or update):
         with _errors_told():
-            run = regression.read_run(results, wanted)
+            run = runs.read_run(results, wanted)
             if check:
                 passed &= _check(run, baseline, wanted, results)
             if update:

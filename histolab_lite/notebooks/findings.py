@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from histolab_lite.notebooks.regression import Finding, Run
+from histolab_lite.notebooks.regression import Finding
+from histolab_lite.notebooks.runs import Run
 
 COLOURS = {"as expected": "green", "improved": "green", "new": "cyan", "not compared": "yellow"}
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
