@@ -184,6 +184,14 @@ def judge_all(claims: Iterable[Claim], evidence: Evidence) -> list[Judgement]:
     return [judge(claim, evidence) for claim in claims if problem(claim, evidence) is None]
 
 
+def by_paper(judgements: Iterable[Judgement]) -> dict[str, list[Judgement]]:
+    """The verdicts on each paper, in the order of the file."""
+    papers: dict[str, list[Judgement]] = {}
+    for judgement in judgements:
+        papers.setdefault(judgement.claim.paper, []).append(judgement)
+    return papers
+
+
 def _minus(values: Sequence[float], others: Sequence[float]) -> list[float]:
     return [round(a - b, DIGITS) for a, b in zip(values, others, strict=True)]
 

@@ -29,7 +29,7 @@ from statistics import fmean
 from typing import Any
 
 from histolab_lite.notebooks.parameters import Parameters
-from histolab_lite.notebooks.runs import Run, parameters_of, spread
+from histolab_lite.notebooks.runs import Run, as_lines, parameters_of, spread
 
 FLOOR = 0.02  # of a score from 0 to 1, or of a larger value: the spread usual here, as three seeds may agree by luck
 SINGLE = 0.1  # likewise; trained from another seed, this repository's scores move by as much
@@ -244,11 +244,4 @@ def _number(x: float) -> str:
 def as_text(baseline: Baseline) -> str:
     """expected.json, with one line a metric, so that a change of one is a change of one line."""
 
-    def write(value: Any, depth: int, key: str = "") -> str:
-        if not isinstance(value, dict) or not value or depth > 4 or key == "parameters":
-            return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
-        indent = "\n" + "  " * depth
-        lines = [f"{indent}  {json.dumps(k, ensure_ascii=False)}: {write(v, depth + 1, k)}" for k, v in value.items()]
-        return "{" + ",".join(lines) + indent + "}"
-
-    return write({"lessons": baseline}, 0) + "\n"
+    return as_lines({"lessons": baseline}, depth=5)

@@ -38,6 +38,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         for lesson in content["lessons"].values():
             parameters_of(lesson)
+        dict(content["environment"]["versions"])
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} is not as this version writes it. Run the lessons again.") from error
     return content
@@ -46,6 +47,19 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 def parameters_of(lesson: Mapping[str, Any]) -> Parameters:
     """All parameters that a lesson ran with: its defaults, and what was set."""
     return lesson["defaults"] | lesson["parameters"]
+
+
+def as_lines(content: Mapping[str, Any], depth: int) -> str:
+    """JSON with a line for each entry of the mappings down to `depth`, so that a change of one changes one line."""
+
+    def write(value: Any, level: int, key: str = "") -> str:
+        if not isinstance(value, dict) or not value or level == depth or key in ("parameters", "versions"):
+            return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+        indent = "\n" + "  " * level
+        lines = [f"{indent}  {json.dumps(k, ensure_ascii=False)}: {write(v, level + 1, k)}" for k, v in value.items()]
+        return "{" + ",".join(lines) + indent + "}"
+
+    return write(dict(content), 0) + "\n"
 
 
 def spread(values: Sequence[float]) -> float:
