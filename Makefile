@@ -10,7 +10,7 @@ LESSONS = $(strip $(BIN)/python -m histolab_lite.notebooks $(if $(ONLY),--only "
 	$(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)"))
 
 .DEFAULT_GOAL := help
-.PHONY: help tutorial check demo test notebooks bench doctor
+.PHONY: help tutorial check claims demo test notebooks bench doctor
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -18,7 +18,8 @@ help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo
 	@echo "  ONLY=02 DATA=glas PARAMS=notebooks/full.yaml OUT=dir narrow or change 'make tutorial'"
-	@echo "  EARLIER=runs/… makes 'make check' take that run instead of running; UPDATE=1 makes it propose new numbers"
+	@echo "  EARLIER=runs/… makes 'make check' and 'make claims' take that run instead of running"
+	@echo "  UPDATE=1 makes 'make check' propose new numbers"
 	@echo "  PYTHON=python3.12 VENV=dir choose the interpreter and the environment"
 
 tutorial: $(VENV)/.installed ## run the lessons in order, write copies, metrics.json and index.html to runs/
@@ -26,6 +27,9 @@ tutorial: $(VENV)/.installed ## run the lessons in order, write copies, metrics.
 
 check: $(VENV)/.installed ## run the lessons as 'make tutorial' does and compare their numbers with notebooks/expected.json
 	$(LESSONS) $(if $(UPDATE),--update,--check) $(if $(EARLIER),--earlier "$(EARLIER)")
+
+claims: $(VENV)/.installed ## run the lessons over five seeds, for hours, and write into README which of the papers' claims hold
+	$(LESSONS) $(if $(EARLIER)$(PARAMS),,--params notebooks/claims_run.yaml) --claims $(if $(EARLIER),--earlier "$(EARLIER)")
 
 demo: $(VENV)/.installed-demo ## try the methods in the browser on this machine; DEMO=seed_slide and so on for one, PORT=7861
 	$(BIN)/python -m demos.$(DEMO) $(if $(PORT),--port "$(PORT)")

@@ -1,9 +1,11 @@
-"""Lessons with made-up numbers, as in metrics.json, for tests of the regression check."""
+"""Lessons with made-up numbers, as in metrics.json, for tests of what is made of them."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from histolab_lite.notebooks.claims import Claim
 from histolab_lite.notebooks.recording import summarise
 
 DEFAULTS = {"data": "phantom", "seeds": [0, 1, 2], "epochs": 8}
@@ -20,7 +22,27 @@ def lesson(error: str | None = None, chosen: dict[str, Any] | None = None, **met
     }
 
 
+def metrics_json(lessons: dict[str, Any]) -> str:
+    """The metrics.json of a run."""
+    versions = {"torch": "2.6.0", "numpy": "2.1.0"}
+    environment = {"date": "2026-02-03T04:05:06+00:00", "python": "3.11.9", "versions": versions}
+    return json.dumps({"lessons": lessons, "environment": environment})
+
+
 BEFORE = {
     "00_a": lesson(dice=[0.8, 0.81, 0.79], loss=[1.5, 1.6, 1.4], best=0.9),
     "01_b": lesson(dice=[0.7, 0.7, 0.7]),
 }
+
+
+def claim(**fields: Any) -> Claim:
+    """A claim that dice_a of 00_a lies above 0, unless `fields` say otherwise."""
+    texts = {"id": "a_above_b", "paper": "CVM", "where": "Table 1", "claim": "A beats B.", "published": "0.8 to 0.7"}
+    return Claim(**({**texts, "lesson": "00_a", "metric": "dice_a"} | fields))
+
+
+def evidence(*seeds: int, **metrics: list[float]) -> dict[str, Any]:
+    """What 00_a recorded, with these seeds or, where none are given, without such a parameter."""
+    parameters = {"data": "phantom"} | ({"seeds": list(seeds)} if seeds else {})
+    recorded = {name: {"values": values} for name, values in metrics.items()}
+    return {"00_a": {"parameters": parameters, "date": "2026-02-03", "versions": {}, "metrics": recorded}}

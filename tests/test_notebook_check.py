@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -16,10 +15,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from typer.testing import CliRunner
 
 import histolab_lite
-from histolab_lite.notebooks import regression, report
+from histolab_lite.notebooks import regression, report, runs
 from histolab_lite.notebooks.__main__ import app
 from histolab_lite.notebooks.regression import propose
-from tests.made_up_lessons import BEFORE, lesson
+from tests.made_up_lessons import BEFORE, lesson, metrics_json
 
 BASELINE = propose(BEFORE, {})
 
@@ -46,7 +45,7 @@ def checkout(tmp_path: Path) -> Path:
         notebook(tmp_path / "nb", stem, "record(dice=0.8)", "data = 'phantom'\nseeds = [0, 1, 2]\nepochs = 8")
     (tmp_path / "nb" / "expected.json").write_text(regression.as_text(BASELINE))
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "metrics.json").write_text(json.dumps({"lessons": BEFORE}))
+    (tmp_path / "run" / "metrics.json").write_text(metrics_json(BEFORE))
     return tmp_path
 
 
@@ -64,7 +63,7 @@ def test_status_0_where_all_is_as_expected(checkout: Path) -> None:
 
 def test_status_1_where_a_number_is_worse(checkout: Path) -> None:
     worse = BEFORE | {"01_b": lesson(dice=[0.2, 0.2, 0.2])}
-    (checkout / "run" / "metrics.json").write_text(json.dumps({"lessons": worse}))
+    (checkout / "run" / "metrics.json").write_text(metrics_json(worse))
     assert earlier(checkout, "--check").exit_code == 1
     assert ElementTree.parse(checkout / "run" / "junit.xml").getroot().get("failures") == "1"
     assert earlier(checkout, "--check", "--only", "00").exit_code == 0
@@ -74,7 +73,7 @@ def test_status_1_where_a_number_is_worse(checkout: Path) -> None:
 def test_update_proposes_and_leaves_what_is_committed(checkout: Path) -> None:
     committed = (checkout / "nb" / "expected.json").read_text()
     other = BEFORE | {"01_b": lesson(dice=[0.2, 0.2, 0.2])}
-    (checkout / "run" / "metrics.json").write_text(json.dumps({"lessons": other}))
+    (checkout / "run" / "metrics.json").write_text(metrics_json(other))
     outcome = earlier(checkout, "--update")
     assert "0.7 ± 0.02 higher" in outcome.output
     assert "0.2 ± 0.02 higher" in outcome.output
@@ -169,7 +168,7 @@ def test_noise_is_green_and_a_broken_kernel_is_red(tmp_path: Path, monkeypatch: 
     for name, seeds in (("second", [3, 4, 5]), ("third", [6, 7, 8])):
         outcome = run(name, "--check", seeds=seeds)
         assert outcome.exit_code == 0, outcome.output
-        values = regression.read_run(tmp_path / name)["00_kernel"]["metrics"]["accuracy"]["values"]
+        values = runs.read_run(tmp_path / name)["00_kernel"]["metrics"]["accuracy"]["values"]
         assert len(set(values)) > 1  # there is noise
         assert "Regression check passed: 1 of 2 numbers as expected, 1 not compared." in outcome.output
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histolab_lite.notebooks import parameters, regression
+from histolab_lite.notebooks import parameters, regression, runs
 from histolab_lite.notebooks.__main__ import LESSONS
 from histolab_lite.notebooks.findings import as_junit, show
 from histolab_lite.notebooks.recording import gather
@@ -97,7 +97,7 @@ def test_tolerance(values: list[float], expected: float) -> None:
 def test_means_of_new_seeds_lie_within_the_tolerance_as_often_as_stated(n: int) -> None:
     then, now = np.random.default_rng(n).normal(100, 10, (2, 4000, n))  # far above the floor
     inside = [abs(b.mean() - a.mean()) <= tolerance(a.tolist()) for a, b in zip(then, now, strict=True)]
-    assert np.mean(inside) == pytest.approx(regression.CONFIDENCE, abs=0.012)
+    assert np.mean(inside) == pytest.approx(runs.CONFIDENCE, abs=0.012)
 
 
 # A run
@@ -282,10 +282,10 @@ def test_a_baseline_that_a_person_has_spoilt_is_refused(tmp_path: Path, line: An
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     for name, read in (
         ("expected.json", regression.read_baseline),
-        ("metrics.json", lambda p: regression.read_run(tmp_path)),
+        ("metrics.json", lambda p: runs.read_run(tmp_path)),
     ):
         (tmp_path / name).write_text(text)
-        with pytest.raises(BaselineError, match=name):
+        with pytest.raises((BaselineError, runs.RunError), match=name):
             read(tmp_path / name)
 
 

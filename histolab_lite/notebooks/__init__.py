@@ -4,8 +4,13 @@
     parameters.py  what a lesson's `parameters` cell declares, and what a parameter file may set
     runner.py      papermill, one lesson after another, with a progress bar
     report.py      metrics.json and index.html
+    runs.py        an earlier run, read again
     regression.py  a run's numbers beside those of notebooks/expected.json, and proposals for it
     findings.py    what that found: a table for people, JUnit XML for CI
+    claims.py      what the papers say, judged by what lessons record
+    evidence.py    the committed numbers that the judgement rests on
+    ledger.py      both, and README's block, kept together
+    claims_report.py, claims_page.py, claims_picture.py    the verdicts in words, in index.html, as a forest plot
     stamping.py    executed outputs that are committed: tidied, stamped, held fresh
 
 A lesson imports `record` from here, so this module stays light: papermill is imported by the command only.

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from histolab_lite.notebooks.regression import Baseline, Run
+    from histolab_lite.notebooks.claims import Claim
+    from histolab_lite.notebooks.regression import Baseline
     from histolab_lite.notebooks.runner import Lesson
+    from histolab_lite.notebooks.runs import Run
 
 LESSONS = Path(__file__).resolve().parents[2] / "notebooks"
 
@@ -49,9 +51,13 @@ def main(
         bool,
         typer.Option("--update", help="Propose the numbers as a new expected.json, in the folder of the results."),
     ] = False,
+    claims: Annotated[
+        bool,
+        typer.Option("--claims", help="Take the numbers into evidence.json; rewrite README's verdicts on the papers."),
+    ] = False,
     earlier: Annotated[
         Path | None,
-        typer.Option(help="Run nothing: --check or --update the results in the folder of an earlier run."),
+        typer.Option(help="Run nothing: --check, --update or --claims the results in the folder of an earlier run."),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds a cell may take; 0: no limit.")] = 3600,
     lessons: Annotated[Path, typer.Option(help="Folder of the lessons.")] = LESSONS,
@@ -62,15 +68,16 @@ def main(
     The results are executed copies (.ipynb and .html), metrics.json and index.html, in a folder of their
     own; the lessons stay as they are. A lesson that fails does not stop the others, and makes the exit
     status 1, as does a number that --check finds worse than expected, or missing; a wrong option makes it 2,
-    before anything runs.
+    before anything runs. A claim that does not hold is a result, and no failure.
     """
     # papermill is slow to import, and --help should not wait for it
-    from histolab_lite.notebooks import regression, report, runner
+    from histolab_lite.notebooks import evidence, regression, report, runner, runs
+    from histolab_lite.notebooks.ledger import Ledger
 
-    if in_place and (data or params or out or check or update or earlier):
+    if in_place and (data or params or out or check or update or claims or earlier):
         raise typer.BadParameter("--in-place runs the defaults, into the lessons; it goes with --only and --timeout.")
-    if earlier and (data or params or out or not (check or update)):
-        raise typer.BadParameter("--earlier takes a run as it was: with --check or --update, and perhaps --only.")
+    if earlier and (data or params or out or not (check or update or claims)):
+        raise typer.BadParameter("--earlier takes a run as it was: with --check, --update or --claims, perhaps --only.")
     committed = lessons / report.BASELINE
     with _errors_told():
         names = [name.strip() for item in only or [] for name in item.split(",")]
@@ -81,21 +88,27 @@ def main(
         if check and earlier is None:
             planned = {x.stem: {"defaults": x.declared, "parameters": x.chosen} for x in chosen}
             regression.refuse_other_experiments(planned, baseline)
+        ledger = Ledger.read(lessons, to_write=claims)
+        if claims and earlier is None:
+            evidence.refuse_few_seeds({x.stem: x.declared | x.chosen for x in chosen}, ledger.claims)
         if earlier is None and not in_place:
             out = out or Path("runs") / f"{datetime.now():%Y-%m-%d_%H%M%S}-{data or 'phantom'}"
             if out.resolve() == lessons.resolve():
                 raise ValueError(f"{out} holds other files, the lessons. Name a new folder for the results.")
             report.open_folder(out)
 
-    passed = earlier is not None or _run(chosen, out, timeout or None)
+    passed = earlier is not None or _run(chosen, out, timeout or None, ledger.claims)
     results = earlier or out
-    if results is not None and (check or update):
+    if results is not None and (check or update or claims):
         with _errors_told():
-            run = regression.read_run(results, wanted)
+            run = runs.read_run(results, wanted)
             if check:
                 passed &= _check(run, baseline, wanted, results)
             if update:
                 _propose(run, baseline, results, committed)
+            if claims:
+                ledger.take(results, wanted)
+                typer.echo(f"Written: {ledger.readme}, and what it rests on in {lessons}.")
     raise typer.Exit(0 if passed else 1)
 
 
@@ -108,7 +121,7 @@ def _errors_told() -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
-def _run(chosen: list[Lesson], out: Path | None, limit: float | None) -> bool:
+def _run(chosen: list[Lesson], out: Path | None, limit: float | None, claims: list[Claim]) -> bool:
     """Run lessons, into the folder `out` or, without one, in place; whether all ran to their end."""
     from histolab_lite.notebooks import report, runner
 
@@ -118,7 +131,7 @@ def _run(chosen: list[Lesson], out: Path | None, limit: float | None) -> bool:
             results.append(runner.run_in_place(lesson, limit))
         else:
             results.append(runner.run_lesson(lesson, out / lesson.path.name, out, limit))
-            report.write(out, results)
+            report.write(out, results, claims)
     failed = [result for result in results if result.error]
     for result in failed:
         typer.echo(f"\n{result.stem} failed at {result.error}", err=True)

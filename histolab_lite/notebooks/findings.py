@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from histolab_lite.notebooks.regression import Finding, Run
+from histolab_lite.notebooks.regression import Finding
+from histolab_lite.notebooks.runs import Run
 
 COLOURS = {"as expected": "green", "improved": "green", "new": "cyan", "not compared": "yellow"}
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -34,14 +35,14 @@ def show(findings: Sequence[Finding]) -> None:
     del lessons["as expected"]
     counted += [f"{n} lesson{'s' * (n != 1)} {verdict}" for verdict, n in lessons.items()]
     word, colour = ("failed", "red") if any(finding.red for finding in findings) else ("passed", "green")
-    _console().print(Text.assemble(("Regression check " + word, f"bold {colour}"), f": {', '.join(counted)}."))
+    console().print(Text.assemble(("Regression check " + word, f"bold {colour}"), f": {', '.join(counted)}."))
 
 
 def show_changes(changes: Sequence[Finding]) -> None:
     """Print what a proposal would change."""
     _print_table(changes, ("lesson", "metric", "committed", "proposed", "", "parameters"))
     if not changes:
-        _console().print("\nThe proposal is what is committed.")
+        console().print("\nThe proposal is what is committed.")
 
 
 def _print_table(findings: Sequence[Finding], columns: Sequence[str]) -> None:
@@ -55,15 +56,16 @@ def _print_table(findings: Sequence[Finding], columns: Sequence[str]) -> None:
             table.add_row(
                 *map(Text, (shown, f.metric or "", f.expected, f.found)), verdict, Text(_first_and_last(f.note))
             )
-    console = _console()
-    console.print()
-    console.print(table)
-    console.print()
+    output = console()
+    output.print()
+    output.print(table)
+    output.print()
 
 
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=LOG_WIDTH)
+def console() -> Console:
+    """A terminal's own width, and a wider one in a log."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=LOG_WIDTH)
 
 
 def _first_and_last(note: str) -> str:

@@ -9,9 +9,10 @@ direction: "higher" or "lower" is better, and a move beyond the tolerance to the
 "equal": either side is refused. A new entry is "higher" where a word of its name is one of SCORES and none is "minus",
 else "equal". `propose` keeps the direction that stands in the file.
 
-tolerance: half the prediction interval for the mean of n new seeds, t(n - 1) · sd · √(2 / n), at CONFIDENCE; at least
-FLOOR, and 1 for counts, which move in whole steps. A metric recorded once has no spread, and gets SINGLE. A tolerance
-with a reason beside it ("why": "…") is a person's, and `propose` keeps both.
+tolerance: half the prediction interval for the mean of n new seeds, t(n - 1) · sd · √(2 / n), at 95 %; at least FLOOR,
+and 1 for counts, which move in whole steps. With other seeds one number in twenty so lies outside, by chance; with the
+same ones hardly any. A metric recorded once has no spread, and gets SINGLE. A tolerance with a reason beside it
+("why": "…") is a person's, and `propose` keeps both.
 
 Other seeds, as many, are the same experiment. There a metric is not compared if it was recorded once, or all seeds gave
 the same: nothing says how far others move it.
@@ -24,14 +25,12 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
-from scipy import stats
-
 from histolab_lite.notebooks.parameters import Parameters
+from histolab_lite.notebooks.runs import Run, as_lines, parameters_of, spread
 
-CONFIDENCE = 0.95  # so with other seeds one number in twenty lies outside, by chance; with the same ones hardly any
 FLOOR = 0.02  # of a score from 0 to 1, or of a larger value: the spread usual here, as three seeds may agree by luck
 SINGLE = 0.1  # likewise; trained from another seed, this repository's scores move by as much
 SCORES = {"accuracy", "auc", "dice", "f1", "iou", "miou"}
@@ -39,7 +38,6 @@ DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "equal":
 RED = {"worse", "changed", "missing", "failed"}
 
 Baseline = dict[str, Any]  # lesson -> profile -> {"parameters", "metrics"}
-Run = dict[str, Any]  # lesson -> its part of metrics.json
 
 
 class BaselineError(ValueError):
@@ -87,28 +85,6 @@ def _check_entry(where: str, entry: Mapping[str, Any]) -> None:
             raise BaselineError(f"{where}: the {key} is a number, not {number!r}.")
     if entry["tolerance"] < 0:
         raise BaselineError(f"{where}: a tolerance is not negative, as {entry['tolerance']} is.")
-
-
-def read_run(folder: Path, wanted: Collection[str] | None = None) -> Run:
-    """The lessons of a run's metrics.json, all or those `wanted`.
-
-    Raises FileNotFoundError, or BaselineError for a file that this version has not written.
-    """
-    path = folder / "metrics.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no metrics.json. Name the folder of an earlier run.")
-    try:
-        lessons = json.loads(path.read_text(encoding="utf-8"))["lessons"]
-        for lesson in lessons.values():
-            parameters_of(lesson)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise BaselineError(f"{path} is not as this version writes it. Run the lessons again.") from error
-    return {stem: lesson for stem, lesson in lessons.items() if wanted is None or stem in wanted}
-
-
-def parameters_of(lesson: Mapping[str, Any]) -> Parameters:
-    """All parameters that a lesson ran with: its defaults, and what was set."""
-    return lesson["defaults"] | lesson["parameters"]
 
 
 def _experiment(parameters: Parameters) -> Parameters:
@@ -205,7 +181,7 @@ def tolerance(values: Sequence[float]) -> float:
         return SINGLE * scale
     is_count = max(map(abs, values)) > 1 and all(float(value).is_integer() for value in values)
     floor = max(FLOOR * scale, 1.0 if is_count else 0.0)
-    return max(floor, float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * stdev(values) * math.sqrt(2 / n))
+    return max(floor, spread(values) * math.sqrt(2 / n))
 
 
 def propose(run: Run, baseline: Baseline) -> Baseline:
@@ -268,11 +244,4 @@ def _number(x: float) -> str:
 def as_text(baseline: Baseline) -> str:
     """expected.json, with one line a metric, so that a change of one is a change of one line."""
 
-    def write(value: Any, depth: int, key: str = "") -> str:
-        if not isinstance(value, dict) or not value or depth > 4 or key == "parameters":
-            return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
-        indent = "\n" + "  " * depth
-        lines = [f"{indent}  {json.dumps(k, ensure_ascii=False)}: {write(v, depth + 1, k)}" for k, v in value.items()]
-        return "{" + ",".join(lines) + indent + "}"
-
-    return write({"lessons": baseline}, 0) + "\n"
+    return as_lines({"lessons": baseline}, depth=5)

@@ -17,6 +17,9 @@ from nbconvert.exporters import HTMLExporter
 from PIL import Image
 
 from histolab_lite.doctor import environment
+from histolab_lite.notebooks import claims_page
+from histolab_lite.notebooks.claims import Claim
+from histolab_lite.notebooks.evidence import of_run
 from histolab_lite.notebooks.recording import format_metric
 from histolab_lite.notebooks.runner import HEADING, Result
 
@@ -54,7 +57,7 @@ pre {{ background: var(--badbg); color: var(--bad); padding: .75rem; border-radi
   font-size: .8125rem; white-space: pre-wrap; overflow-wrap: anywhere; margin: .75rem 0 0; }}
 footer.soft {{ margin-top: 2rem; }}
 @media (max-width: 42rem) {{ article {{ grid-template-columns: 1fr; }} }}
-</style>
+{style}</style>
 </head>
 <body>
 <header>
@@ -63,6 +66,7 @@ footer.soft {{ margin-top: 2rem; }}
 </header>
 <main>
 {lessons}
+{claims}
 </main>
 <footer class="soft">{environment} · <a href="metrics.json">metrics.json</a></footer>
 </body>
@@ -91,15 +95,19 @@ def open_folder(out: Path) -> None:
         (out / verdict).unlink(missing_ok=True)
 
 
-def write(out: Path, results: Sequence[Result]) -> None:
-    """Write metrics.json and index.html for the lessons run so far, and a page for the latest of them."""
+def write(out: Path, results: Sequence[Result], claims: Sequence[Claim] = ()) -> None:
+    """Write metrics.json and index.html for the lessons run so far, and a page for the latest of them.
+
+    claims: those that index.html judges where the run's numbers allow it.
+    """
     latest = results[-1]
     page, _ = HTMLExporter(require_js_url="").from_filename(str(latest.executed))
     write_text(latest.executed.with_suffix(".html"), page)
     machine = environment()
     content = as_json(results, machine)
     write_text(out / "metrics.json", json.dumps(content, indent=2, allow_nan=False, default=str) + "\n")
-    write_text(out / "index.html", index_page(results, machine))
+    ledger = claims_page.as_section(claims, of_run(content["lessons"], machine))
+    write_text(out / "index.html", index_page(results, machine, ledger))
 
 
 def as_json(results: Sequence[Result], machine: dict[str, Any]) -> dict[str, Any]:
@@ -118,8 +126,8 @@ def as_json(results: Sequence[Result], machine: dict[str, Any]) -> dict[str, Any
     return {"lessons": lessons, "environment": machine}
 
 
-def index_page(results: Sequence[Result], machine: dict[str, Any]) -> str:
-    """One self-contained page: a card a lesson with its picture, links, cost and figures."""
+def index_page(results: Sequence[Result], machine: dict[str, Any], claims: str = "") -> str:
+    """One self-contained page: a card a lesson with its picture, links, cost and figures; then a section of claims."""
     failed = sum(result.error is not None for result in results)
     minutes = sum(result.runtime_s for result in results) / 60
     summary = [
@@ -136,9 +144,11 @@ def index_page(results: Sequence[Result], machine: dict[str, Any]) -> str:
     ]
     return PAGE.format(
         title=f"lessons of {datetime.now():%Y-%m-%d}",
-        summary=html.escape(" · ".join(summary)),
+        summary=html.escape(" · ".join(summary)) + (' · <a href="#claims">what the papers claim</a>' if claims else ""),
         environment=html.escape(" · ".join(where)),
         lessons="\n".join(_card(result) for result in results),
+        claims=claims,
+        style=claims_page.STYLE if claims else "",
     )
 
 
