@@ -405,7 +405,8 @@ def test_a_callers_number_of_threads_stays(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     for stem in ("00_a", "01_b"):
         lesson(tmp_path / "nb", stem, "import os\nrecord(threads=int(os.environ['OMP_NUM_THREADS']))")
-    assert command("--lessons", tmp_path / "nb", "--out", tmp_path / "out", "--jobs", 2).exit_code == 0
+    outcome = command("--lessons", tmp_path / "nb", "--out", tmp_path / "out", "--jobs", 2)
+    assert outcome.exit_code == 0, outcome.output
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["lessons"]
     assert [x["metrics"]["threads"]["mean"] for x in found.values()] == [3, 3]
 

@@ -11,7 +11,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,33 +156,32 @@ def run_lessons(
         return list(results.values())
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context = multiprocessing.get_context("spawn")  # a process each: signals and event loops want a main thread
-    with Bars() as bars, context.Manager() as manager, ProcessPoolExecutor(jobs, context) as pool:
-        news = manager.Queue()
-        waiting = {
-            pool.submit(run_lesson, lesson, out / lesson.path.name, out, timeout, _Teller(news), threads)
-            for lesson in lessons
-        }
-        try:
-            while waiting:
-                finished, waiting = wait(waiting, timeout=0.2)
-                while not news.empty():
-                    bars(*news.get())
-                for future in finished:
-                    keep(future.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    news: Any = context.Queue()
+    ahead = list(lessons)
+    running: set[Future[Result]] = set()
+    with Bars() as bars, ProcessPoolExecutor(jobs, context, _listen_to, (news,)) as pool:
+        while ahead or running:
+            while ahead and len(running) < jobs:  # no more than run: what waits in the pool cannot be called back
+                lesson = ahead.pop(0)
+                running.add(pool.submit(_run_in_worker, lesson, out / lesson.path.name, out, timeout, threads))
+            finished, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+            while not news.empty():
+                bars(*news.get())
+            for future in finished:
+                keep(future.result())
     return [results[lesson.stem] for lesson in lessons]
 
 
-@dataclass
-class _Teller:
-    """`Tell`, by a queue between processes."""
+_news: Any = None  # a worker's way to tell where its lesson is
 
-    news: Any
 
-    def __call__(self, *step: Any) -> None:
-        self.news.put(step)
+def _listen_to(news: Any) -> None:
+    global _news
+    _news = news
+
+
+def _run_in_worker(lesson: Lesson, executed: Path, workdir: Path, timeout: float | None, threads: int) -> Result:
+    return run_lesson(lesson, executed, workdir, timeout, lambda *step: _news.put(step), threads)
 
 
 def run_lesson(
