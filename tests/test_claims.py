@@ -115,7 +115,7 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_the_side_of_its_bound_on_which_an_interval_lies(fields: dict[str, Any], expected: str) -> None:
-    assert verdict(BETTER, WORSE, **fields) == expected  # the interval is 0.071 to 0.129
+    assert verdict(BETTER, WORSE, **fields) == expected  # the interval is 0.075 to 0.125
 
 
 def test_a_metric_without_rivals_is_judged_itself() -> None:

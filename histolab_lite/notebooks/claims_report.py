@@ -40,7 +40,7 @@ def counted(judgements: Sequence[Judgement]) -> str:
 def summary(claims: Sequence[Claim], judgements: Sequence[Judgement], evidence: Evidence, sizes: str) -> str:
     """What the counts are and what they mean. `sizes`: where the reader finds the parameters."""
     pending = len(claims) - len(judgements)
-    rest = f" These numbers do not allow to judge {pending} more." if pending else ""
+    rest = f" {pending} more cannot be judged by these numbers." if pending else ""
     lessons = {judgement.claim.lesson for judgement in judgements}
     data = sorted({evidence[lesson]["parameters"].get("data", "phantom") for lesson in lessons})
     tissue = " and ".join("phantom slides" if name == "phantom" else name for name in data)
