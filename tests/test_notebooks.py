@@ -17,6 +17,7 @@ from histolab_lite.notebooks.stamping import staleness
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+PARAMETER_FILES = sorted(path for path in NOTEBOOKS.glob("*.yaml") if path.name != "claims.yaml")
 LARGEST = 1.5 * 2**20
 INSTALLS = re.compile(r"^\s*[%!].*\b(pip|conda|mamba|uv)\b", re.MULTILINE)
 MACHINE_PATH = re.compile(r"(?:/home/|/root/|/Users/|/tmp/|[A-Z]:\\)\S*")
@@ -99,6 +100,13 @@ def test_committed_outputs_are_fresh_small_and_name_no_machine(path: Path) -> No
 def test_committed_outputs_record_numbers(path: Path) -> None:
     metrics, _ = gather(read(path))
     assert metrics, "the lesson never calls record(...)"
+
+
+@pytest.mark.parametrize("path", PARAMETER_FILES, ids=lambda path: path.stem)
+def test_parameter_files_set_what_the_lessons_declare(path: Path) -> None:
+    chosen = runner.find_lessons(NOTEBOOKS, [])
+    runner.choose_parameters(NOTEBOOKS, chosen, path, data=None)
+    assert any(one.chosen for one in chosen)
 
 
 @lesson

@@ -134,6 +134,22 @@ class TileSet:
         train, test = next(splitter.split(groups, groups=groups))
         return train, test
 
+    def splits(
+        self, seeds: Sequence[int], test_share: float = 1 / 3, apart: bool = False
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """`split` by each of the seeds. `apart`: the groups are dealt out first, so that no two seeds share one and
+        their scores are independent.
+
+        Raises
+        ------
+        TileError : as `split` and, with `apart`, as `group_folds`.
+        """
+        shares = [np.arange(len(self))] * len(seeds)
+        if apart and len(seeds) > 1:
+            shares = [share for _, share in group_folds(self.groups, len(seeds))]
+        parts = [self.subset(share).split(test_share, seed) for share, seed in zip(shares, seeds, strict=True)]
+        return [(share[train], share[test]) for share, (train, test) in zip(shares, parts, strict=True)]
+
     def read(self, mpp: float | None = None) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """All images, uint8 (H, W, 3), and masks, uint8 (H, W), brought to `mpp`; None leaves their size.
 

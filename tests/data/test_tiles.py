@@ -196,6 +196,27 @@ def test_split_keeps_patients_apart_and_follows_the_seed(tmp_path: Path) -> None
         made.subset([0, 1]).split()
 
 
+def test_splits_are_those_of_their_seeds_and_share_nothing_when_apart(tmp_path: Path) -> None:
+    made = numbered_set(tmp_path)
+    twelve = tiles.TileSet("toy", made.tiles * 2, made.class_names, made.palette, made.mpp)
+    for (train, test), seed in zip(twelve.splits([3, 5]), (3, 5), strict=True):
+        assert [side.tolist() for side in (train, test)] == [side.tolist() for side in twelve.split(1 / 3, seed)]
+
+    renamed = [Tile(f"{i}", tile.image_path, tile.mask_path, f"p{i // 2}", 2) for i, tile in enumerate(twelve)]
+    six_patients = tiles.TileSet("toy", tuple(renamed), made.class_names, made.palette, made.mpp)
+    sides = [side for split in six_patients.splits([3, 5], apart=True) for side in split]
+    assert sorted(np.concatenate(sides)) == list(range(12))
+    groups = [set(six_patients.groups[side]) for side in sides]
+    assert all(groups)
+    assert sum(map(len, groups)) == 6  # no patient twice
+    (alone,) = six_patients.splits([4], apart=True)
+    assert [side.tolist() for side in alone] == [side.tolist() for side in six_patients.split(seed=4)]
+    with pytest.raises(TileError, match="at most the number of groups, 6"):
+        six_patients.splits(range(7), apart=True)
+    with pytest.raises(TileError, match="a split needs two"):
+        six_patients.splits(range(4), apart=True)
+
+
 @pytest.mark.parametrize(("mpp", "shape"), [(None, (10, 20)), (0.5, (10, 20)), (1.0, (5, 10)), (0.25, (20, 40))])
 def test_reading_at_another_scale(tmp_path: Path, mpp: float | None, shape: tuple[int, int]) -> None:
     images, masks = numbered_set(tmp_path).read(mpp)
