@@ -97,7 +97,7 @@ def test_the_first_proposal_needs_no_baseline(checkout: Path) -> None:
     ("options", "complaint"),
     [
         (["--check", "--in-place"], "--in-place runs the defaults"),
-        (["--earlier", "run"], "with --check or --update"),
+        (["--earlier", "run"], "with --check, --update or --claims"),
         (["--earlier", "run", "--check", "--data", "glas"], "as it was"),
         (["--earlier", "nowhere", "--check"], "nowhere holds no metrics.json"),
         (["--earlier", "run", "--check", "--only", "07"], "No lesson starts with '07'"),
