@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torchmetrics.functional.classification import (
     binary_accuracy,
     binary_auroc,
@@ -139,3 +142,18 @@ def knn_accuracy(
     classifier = KNeighborsClassifier(min(k, len(train)), metric="cosine")
     classifier.fit(np.asarray(train), np.asarray(train_labels))
     return float(balanced_accuracy_score(test_labels, classifier.predict(np.asarray(test))))
+
+
+def linear_probe_accuracy(
+    train: torch.Tensor | np.ndarray,
+    train_labels: np.ndarray,
+    test: torch.Tensor | np.ndarray,
+    test_labels: np.ndarray,
+) -> float:
+    """Balanced accuracy of a logistic regression of standardised embeddings, classes weighed alike.
+
+    train: (N, D), test: (M, D); labels (N,), (M,).
+    """
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000, class_weight="balanced"))
+    probe.fit(np.asarray(train), np.asarray(train_labels))
+    return float(balanced_accuracy_score(test_labels, probe.predict(np.asarray(test))))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from histolab_lite.metrics import binary_scores, confusion, knn_accuracy, segmentation_scores
+from histolab_lite.metrics import binary_scores, confusion, knn_accuracy, linear_probe_accuracy, segmentation_scores
 
 
 @settings(max_examples=40, deadline=None)
@@ -165,3 +165,17 @@ def test_knn_votes_by_angle_and_weighs_classes_alike():
     assert knn_accuracy(train, labels, test, truth, k=1) == pytest.approx((3 / 3 + 1 / 2) / 2)
     assert knn_accuracy(torch.tensor(train), labels, torch.tensor(test[:4]), truth[:4], k=2) == 1
     assert knn_accuracy(train, labels, test, truth, k=20) >= 0.5  # no more neighbours than there are
+
+
+def test_linear_probe_finds_a_plane_that_neighbours_miss() -> None:
+    """Two classes apart along one faint direction among strong noise, one three times as frequent."""
+    random = np.random.default_rng(0)
+    y = random.random(1200) < 0.25
+    x = random.normal(0, 1, (1200, 20)) * np.array([0.1] + [5] * 19)
+    x[:, 0] += 0.3 * y
+    halves = x[:600], y[:600], x[600:], y[600:]
+    linear, neighbours = linear_probe_accuracy(*halves), knn_accuracy(*halves)
+    assert linear > 0.88
+    assert neighbours < 0.65
+    shuffled = random.permutation(y[:600])
+    assert abs(linear_probe_accuracy(x[:600], shuffled, x[600:], y[600:]) - 0.5) < 0.12

@@ -26,7 +26,7 @@ def learn(pictures: Sequence[Picture], masks: Sequence[np.ndarray], seed: int = 
     chosen = np.random.default_rng(seed).permutation(known)[:CELLS]
     if len(np.unique(y[chosen])) < 2:
         return None
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200)).fit(x[chosen], y[chosen])
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000)).fit(x[chosen], y[chosen])
 
 
 def read(reader: Pipeline, picture: Picture) -> np.ndarray:
