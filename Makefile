@@ -18,7 +18,7 @@ help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo
 	@echo "  ONLY=02 DATA=glas PARAMS=notebooks/full.yaml OUT=dir narrow or change 'make tutorial'"
-	@echo "  JOBS=1 runs one lesson at a time, in place of two"
+	@echo "  JOBS=2 runs two lessons at a time, which share the cores"
 	@echo "  EARLIER=runs/… makes 'make check' and 'make claims' take that run instead of running"
 	@echo "  UPDATE=1 makes 'make check' propose new numbers"
 	@echo "  PYTHON=python3.12 VENV=dir choose the interpreter and the environment"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from histolab_lite.notebooks.runs import Run
 
 LESSONS = Path(__file__).resolve().parents[2] / "notebooks"
-JOBS = min(2, os.cpu_count() or 1)  # two, with two gigabytes each: what uses one core leaves the others waiting
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
@@ -64,7 +62,7 @@ def main(
         typer.Option(help="Run nothing: --check, --update or --claims the results in the folder of an earlier run."),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds a cell may take; 0: no limit.")] = 3600,
-    jobs: Annotated[int, typer.Option(min=1, help="Lessons that run at a time and share the cores.")] = JOBS,
+    jobs: Annotated[int, typer.Option(min=1, help="Lessons that run at a time and share the cores.")] = 1,
     lessons: Annotated[Path, typer.Option(help="Folder of the lessons.")] = LESSONS,
 ) -> None:
     """Run the lessons in reading order and gather what they record.
