@@ -370,51 +370,16 @@ def test_a_run_that_is_stopped_keeps_what_it_had(tmp_path: Path, monkeypatch: py
         return real(chosen, *rest)
 
     monkeypatch.setattr(runner, "run_lesson", stop_at_second)
-    assert command("--lessons", tmp_path / "nb", "--out", tmp_path / "out", "--jobs", 1).exit_code != 0
+    assert command("--lessons", tmp_path / "nb", "--out", tmp_path / "out").exit_code != 0
     kept = json.loads((tmp_path / "out" / "metrics.json").read_text())["lessons"]
     assert kept["00_a"]["metrics"]["x"]["mean"] == 1
     assert 'href="00_a.html"' in (tmp_path / "out" / "index.html").read_text()
 
 
-WAIT = """
-import os, time
-from pathlib import Path
-Path("{own}").touch()
-until = time.monotonic() + 60
-while not Path("{other}").exists():
-    assert time.monotonic() < until, "nobody else is running"
-    time.sleep(0.05)
-record(threads=int(os.environ["OMP_NUM_THREADS"]))
-"""
-
-
-def test_two_lessons_run_at_a_time_and_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each waits for the other: one after another, both would fail."""
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    lesson(tmp_path / "nb", "00_a", WAIT.format(own="a", other="b"))
-    lesson(tmp_path / "nb", "01_b", WAIT.format(own="b", other="a"))
-    lesson(tmp_path / "nb", "02_c", "record(x=1)")
-    outcome = command("--lessons", tmp_path / "nb", "--out", tmp_path / "out", "--jobs", 2)
-    assert outcome.exit_code == 0, outcome.output
-    found = json.loads((tmp_path / "out" / "metrics.json").read_text())["lessons"]
-    assert list(found) == ["00_a", "01_b", "02_c"]
-    assert found["00_a"]["metrics"]["threads"]["mean"] == max(1, (os.cpu_count() or 1) // 2)
-
-
-def test_a_callers_number_of_threads_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    for stem in ("00_a", "01_b"):
-        lesson(tmp_path / "nb", stem, "import os\nrecord(threads=int(os.environ['OMP_NUM_THREADS']))")
-    outcome = command("--lessons", tmp_path / "nb", "--out", tmp_path / "out", "--jobs", 2)
-    assert outcome.exit_code == 0, outcome.output
-    found = json.loads((tmp_path / "out" / "metrics.json").read_text())["lessons"]
-    assert [x["metrics"]["threads"]["mean"] for x in found.values()] == [3, 3]
-
-
 def test_a_cell_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     lesson(tmp_path, "00_slow", "while True: pass")
     (slow,) = runner.find_lessons(tmp_path)
-    result = runner.run_lesson(slow, tmp_path / "out.ipynb", tmp_path, timeout=2, tell=lambda *_: None)
+    result = runner.run_lesson(slow, tmp_path / "out.ipynb", tmp_path, timeout=2)
     assert result.error is not None
     assert result.error.startswith("cell 5 of 5, under 'The experiment': took longer than 2 s.")
 

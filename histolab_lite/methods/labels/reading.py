@@ -19,7 +19,7 @@ CELLS = 8000  # that are learnt from, at most
 
 
 def learn(pictures: Sequence[Picture], masks: Sequence[np.ndarray], seed: int = 0) -> Pipeline | None:
-    """From masks, uint8 (H, W) a picture, 255 where nothing is known; None if they hold fewer than two classes."""
+    """A reader taught by masks, uint8 (H, W), 255 where nothing is known; None for fewer than two classes in them."""
     x = np.concatenate([p.grid.flatten(1).T.numpy() for p in pictures])
     y = np.concatenate([mask[np.ix_(*p.centres)].ravel() for p, mask in zip(pictures, masks, strict=True)])
     known = np.flatnonzero(y != IGNORE)
