@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tests.browsing import LAPTOP, PATIENCE, PHONE, expect, serve
 from tests.browsing import Visitor as BaseVisitor
 
 pytestmark = pytest.mark.browser
+TILE = re.compile(r"/slides/[\w-]{32}/(\d+)/\d+_\d+\.jpeg$")
 TUMOUR, BESIDE_TUMOUR, STROMA, GLAND = (
     (0.33, 0.80),
     (0.36, 0.78),
@@ -72,9 +74,15 @@ class Visitor(BaseVisitor):
     def picture(self) -> str:
         return self.page.evaluate("document.querySelector('#seed-stage .sheet').toDataURL()")
 
-    @property
-    def looked_at(self) -> list[str]:
-        return [url for url in self.asked if re.search(r"/slides/[\w-]{32}/\d+/\d+_\d+\.jpeg$", url)]
+    def tiles(self) -> list[re.Match]:
+        """The slide's tiles the page has asked for; waits for the first, and until half a second brings no more."""
+        until, before, asked = time.monotonic() + PATIENCE / 1000, -1, []
+        while not asked or len(asked) > before:
+            assert time.monotonic() < until, "the page never stops asking" if asked else "the page asks for no tile"
+            before = len(asked)
+            self.page.wait_for_timeout(500)
+            asked = [tile for url in self.asked if (tile := TILE.search(url))]
+        return asked
 
 
 def small_slide(folder: Path) -> Path:
@@ -84,7 +92,7 @@ def small_slide(folder: Path) -> Path:
 
 def test_by_mouse_from_seeds_to_files(meet, tmp_path):
     visitor = meet()
-    assert visitor.looked_at
+    assert visitor.tiles()
     visitor.result("Click on the slide")
     assert visitor.ink() == 0
     visitor.click_slide(*TUMOUR)
@@ -186,7 +194,7 @@ def test_a_click_on_the_map_drops_a_seed_on_the_slide(meet):
 
 def test_zoom_asks_for_finer_tiles(meet):
     visitor = meet()
-    finest = max(int(url.split("/")[-2]) for url in visitor.looked_at)
+    finest = max(int(tile[1]) for tile in visitor.tiles())
     zoom = visitor.page.get_by_role("button", name="Zoom in")
     with visitor.page.expect_response(lambda answer: f"/{finest + 1}/" in answer.url):
         for _ in range(4):
@@ -224,7 +232,7 @@ def test_an_own_slide_and_one_that_is_none(meet, address, tmp_path):
     visitor.choose(2)
     visitor.click_slide(0.8, 0.8)
     visitor.seeds("1", "2")
-    tile = visitor.looked_at[-1]
+    tile = visitor.tiles()[-1].string
     visitor.page.reload()
     visitor.see("#seed-problem [role=alert]", text="Upload the same file again")
     visitor.bring(path)
@@ -234,7 +242,7 @@ def test_an_own_slide_and_one_that_is_none(meet, address, tmp_path):
     visitor.page.get_by_role("option", name="Phantom slide").click()
     visitor.see("#seed-stage[data-ready=phantom]")
     visitor.seeds()
-    assert visitor.looked_at[-1] != tile
+    assert visitor.tiles()[-1].string != tile
 
 
 def test_two_visitors_never_mix(meet):
