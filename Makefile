@@ -7,7 +7,7 @@ DEMO ?= app
 BIN := $(VENV)/bin
 
 LESSONS = $(strip $(BIN)/python -m histolab_lite.notebooks $(if $(ONLY),--only "$(ONLY)") $(if $(DATA),--data "$(DATA)") \
-	$(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)"))
+	$(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)") $(if $(JOBS),--jobs $(JOBS)))
 
 .DEFAULT_GOAL := help
 .PHONY: help tutorial check claims demo test notebooks bench doctor
@@ -18,6 +18,7 @@ help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo
 	@echo "  ONLY=02 DATA=glas PARAMS=notebooks/full.yaml OUT=dir narrow or change 'make tutorial'"
+	@echo "  JOBS=1 runs one lesson at a time, in place of two"
 	@echo "  EARLIER=runs/… makes 'make check' and 'make claims' take that run instead of running"
 	@echo "  UPDATE=1 makes 'make check' propose new numbers"
 	@echo "  PYTHON=python3.12 VENV=dir choose the interpreter and the environment"

@@ -113,7 +113,7 @@ def test_parameter_files_set_what_the_lessons_declare(path: Path) -> None:
 def test_runs_at_smoke_size(path: Path, tmp_path: Path) -> None:
     (chosen,) = runner.find_lessons(NOTEBOOKS, [path.stem])
     runner.choose_parameters(NOTEBOOKS, [chosen], NOTEBOOKS / "smoke.yaml", data=None)
-    result = runner.run_lesson(chosen, tmp_path / path.name, tmp_path, timeout=120)
+    result = runner.run_lesson(chosen, tmp_path / path.name, tmp_path, timeout=120, tell=lambda *_: None)
     assert result.error is None, result.error
     assert result.metrics
 
@@ -127,5 +127,5 @@ def test_lessons_read_a_real_slide(number: str, slide: str, data_root: Path, tmp
     chosen.chosen |= {"slide": slide, "slide_mpp": 0.5}
     if number == "10":
         chosen.chosen |= {"mpp": 4.0, "seeds": [0]}
-    result = runner.run_lesson(chosen, tmp_path / "lesson.ipynb", tmp_path, timeout=120)
+    result = runner.run_lesson(chosen, tmp_path / "lesson.ipynb", tmp_path, timeout=120, tell=lambda *_: None)
     assert result.error is None, result.error

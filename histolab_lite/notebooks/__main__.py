@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from histolab_lite.notebooks.runs import Run
 
 LESSONS = Path(__file__).resolve().parents[2] / "notebooks"
+JOBS = min(2, os.cpu_count() or 1)  # two, with two gigabytes each: what uses one core leaves the others waiting
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
@@ -60,6 +64,7 @@ def main(
         typer.Option(help="Run nothing: --check, --update or --claims the results in the folder of an earlier run."),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds a cell may take; 0: no limit.")] = 3600,
+    jobs: Annotated[int, typer.Option(min=1, help="Lessons that run at a time and share the cores.")] = JOBS,
     lessons: Annotated[Path, typer.Option(help="Folder of the lessons.")] = LESSONS,
 ) -> None:
     """Run the lessons in reading order and gather what they record.
@@ -97,7 +102,7 @@ def main(
                 raise ValueError(f"{out} holds other files, the lessons. Name a new folder for the results.")
             report.open_folder(out)
 
-    passed = earlier is not None or _run(chosen, out, timeout or None, ledger.claims)
+    passed = earlier is not None or _run(chosen, out, timeout or None, jobs, ledger.claims)
     results = earlier or out
     if results is not None and (check or update or claims):
         with _errors_told():
@@ -121,23 +126,24 @@ def _errors_told() -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
-def _run(chosen: list[Lesson], out: Path | None, limit: float | None, claims: list[Claim]) -> bool:
+def _run(chosen: list[Lesson], out: Path | None, limit: float | None, jobs: int, claims: list[Claim]) -> bool:
     """Run lessons, into the folder `out` or, without one, in place; whether all ran to their end."""
     from histolab_lite.notebooks import report, runner
+    from histolab_lite.notebooks.progress import Bars
 
-    results: list[runner.Result] = []
-    for lesson in chosen:
-        if out is None:
-            results.append(runner.run_in_place(lesson, limit))
-        else:
-            results.append(runner.run_lesson(lesson, out / lesson.path.name, out, limit))
-            report.write(out, results, claims)
+    started = time.monotonic()
+    if out is None:
+        with Bars() as bars:
+            results = [runner.run_in_place(lesson, limit, bars) for lesson in chosen]
+    else:
+        write = partial(report.write, out, claims=claims)
+        results = runner.run_lessons(chosen, out, limit, jobs, write)
     failed = [result for result in results if result.error]
     for result in failed:
         typer.echo(f"\n{result.stem} failed at {result.error}", err=True)
-    seconds = sum(result.runtime_s for result in results)
+    minutes = (time.monotonic() - started) / 60
     passed = len(results) - len(failed)
-    typer.echo(f"\n{passed} of {len(results)} lessons ran to their end, in {seconds / 60:.1f} min.")
+    typer.echo(f"\n{passed} of {len(results)} lessons ran to their end, in {minutes:.1f} min.")
     if out is not None:
         typer.echo(f"Read {out / 'index.html'}; the numbers are in {out / 'metrics.json'}.")
     return not failed

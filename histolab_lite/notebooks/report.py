@@ -20,8 +20,9 @@ from histolab_lite.doctor import environment
 from histolab_lite.notebooks import claims_page
 from histolab_lite.notebooks.claims import Claim
 from histolab_lite.notebooks.evidence import of_run
+from histolab_lite.notebooks.progress import HEADING
 from histolab_lite.notebooks.recording import format_metric
-from histolab_lite.notebooks.runner import HEADING, Result
+from histolab_lite.notebooks.runner import Result
 
 THUMBNAIL_PX = (640, 400)
 FIGURES_SHOWN = 8
@@ -95,12 +96,11 @@ def open_folder(out: Path) -> None:
         (out / verdict).unlink(missing_ok=True)
 
 
-def write(out: Path, results: Sequence[Result], claims: Sequence[Claim] = ()) -> None:
+def write(out: Path, latest: Result, results: Sequence[Result], claims: Sequence[Claim] = ()) -> None:
     """Write metrics.json and index.html for the lessons run so far, and a page for the latest of them.
 
-    claims: those that index.html judges where the run's numbers allow it.
+    results: in reading order. claims: those that index.html judges where the run's numbers allow it.
     """
-    latest = results[-1]
     page, _ = HTMLExporter(require_js_url="").from_filename(str(latest.executed))
     write_text(latest.executed.with_suffix(".html"), page)
     machine = environment()
@@ -132,7 +132,7 @@ def index_page(results: Sequence[Result], machine: dict[str, Any], claims: str =
     minutes = sum(result.runtime_s for result in results) / 60
     summary = [
         f"{datetime.now():%d %B %Y, %H:%M}",
-        f"{len(results)} lesson{'s' * (len(results) != 1)} in {minutes:.1f} min",
+        f"{len(results)} lesson{'s' * (len(results) != 1)}, {minutes:.1f} min",
         *([f"{failed} failed"] if failed else []),
     ]
     versions = machine["versions"]

@@ -1,14 +1,17 @@
-"""Lessons through papermill, one after another: a progress bar each, numbers gathered, errors told plainly.
+"""Lessons through papermill, a few at a time: numbers gathered, errors told plainly.
 
 https://papermill.readthedocs.io  ·  https://nbclient.readthedocs.io
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,15 +23,14 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from histolab_lite.notebooks import parameters as params
 from histolab_lite.notebooks.parameters import LessonError, Parameters
+from histolab_lite.notebooks.progress import Bars, Place, Tell
 from histolab_lite.notebooks.recording import gather
 from histolab_lite.notebooks.stamping import tidy_and_stamp
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-HEADING = re.compile(r"^#{1,3} +(.+)$", re.MULTILINE)
 
 
 @dataclass
@@ -99,10 +101,11 @@ def choose_parameters(folder: Path, lessons: list[Lesson], file: Path | None, da
             lesson.chosen["data"] = data
 
 
-def this_interpreter() -> type[AsyncKernelManager]:
+def this_interpreter(threads: int | None = None) -> type[AsyncKernelManager]:
     """Kernels of the interpreter that runs the runner, whatever kernel specifications are installed.
 
     Another environment's `python3` kernel, registered in the home folder, would else be taken instead.
+    `threads`: how many a kernel computes with, unless the caller's environment says; None leaves it to them.
     """
     spec = get_kernel_dict()
     env = {
@@ -113,6 +116,9 @@ def this_interpreter() -> type[AsyncKernelManager]:
     }
     if os.environ.get("HISTOLAB_DATA"):  # the kernel works in another folder than the caller's
         env["HISTOLAB_DATA"] = str(Path(os.environ["HISTOLAB_DATA"]).expanduser().resolve())
+
+    if threads is not None:
+        env["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(threads))
 
     class ThisInterpreter(AsyncKernelManager):
         kernel_spec = KernelSpec(
@@ -126,36 +132,91 @@ def this_interpreter() -> type[AsyncKernelManager]:
     return ThisInterpreter
 
 
-def run_lesson(lesson: Lesson, executed: Path, workdir: Path, timeout: float | None) -> Result:
+def run_lessons(
+    lessons: Sequence[Lesson],
+    out: Path,
+    timeout: float | None,
+    jobs: int,
+    done: Callable[[Result, list[Result]], None],
+) -> list[Result]:
+    """Execute lessons into the folder `out`, `jobs` at a time, which share the cores of the machine.
+
+    `done` is called whenever one has come to its end, with its result and all there are, in reading order.
+    """
+    results: dict[str, Result] = {}
+
+    def keep(result: Result) -> None:
+        results[result.stem] = result
+        done(result, [results[lesson.stem] for lesson in lessons if lesson.stem in results])
+
+    if min(jobs, len(lessons)) < 2:
+        with Bars() as bars:
+            for lesson in lessons:
+                keep(run_lesson(lesson, out / lesson.path.name, out, timeout, bars))
+        return list(results.values())
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    context = multiprocessing.get_context("spawn")  # a process each: signals and event loops want a main thread
+    news: Any = context.Queue()
+    ahead = list(lessons)
+    running: set[Future[Result]] = set()
+    with Bars() as bars, ProcessPoolExecutor(jobs, context, _listen_to, (news,)) as pool:
+        while ahead or running:
+            while ahead and len(running) < jobs:  # no more than run: what waits in the pool cannot be called back
+                lesson = ahead.pop(0)
+                running.add(pool.submit(_run_in_worker, lesson, out / lesson.path.name, out, timeout, threads))
+            finished, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+            while not news.empty():
+                bars(*news.get())
+            for future in finished:
+                keep(future.result())
+    return [results[lesson.stem] for lesson in lessons]
+
+
+_news: Any = None  # a worker's way to tell where its lesson is
+
+
+def _listen_to(news: Any) -> None:
+    global _news
+    _news = news
+
+
+def _run_in_worker(lesson: Lesson, executed: Path, workdir: Path, timeout: float | None, threads: int) -> Result:
+    return run_lesson(lesson, executed, workdir, timeout, lambda *step: _news.put(step), threads)
+
+
+def run_lesson(
+    lesson: Lesson, executed: Path, workdir: Path, timeout: float | None, tell: Tell, threads: int | None = None
+) -> Result:
     """Execute a lesson into the file `executed`, in the folder `workdir`.
 
-    `timeout`: seconds a cell may take, None for no limit. An error in a cell is no exception here: it comes
-    back in `Result.error`, and the executed copy shows it.
+    `timeout`: seconds a cell may take, None for no limit. `tell` hears where it is. `threads`: as of
+    `this_interpreter`. An error in a cell is no exception here: it comes back in `Result.error`, and the executed
+    copy shows it.
     """
     notebook = nbformat.read(lesson.path, as_version=4)
     started = time.monotonic()
     error: str | None = None
-    with CellProgress(lesson.stem, notebook) as progress:
-        try:
-            papermill.execute_notebook(
-                notebook,
-                str(executed.resolve()).replace("{", "{{").replace("}", "}}"),  # papermill formats its paths
-                parameters=lesson.chosen,
-                kernel_name="python3",
-                language="python",
-                kernel_manager_class=this_interpreter(),
-                cwd=workdir,
-                progress_bar=False,
-                execution_timeout=timeout,
-                on_cell_start=progress.enter,
-            )
-            progress.finish()
-        except PapermillExecutionError as failure:
-            error = f"{progress.where}: {_last_lines(failure.traceback, failure.ename, failure.evalue)}"
-        except CellTimeoutError:
-            error = f"{progress.where}: took longer than {timeout:g} s. Give it more with --timeout."
-        except DeadKernelError:
-            error = f"{progress.where}: its Python process died, most often for want of memory."
+    place = Place(lesson.stem, notebook, tell)
+    try:
+        papermill.execute_notebook(
+            notebook,
+            str(executed.resolve()).replace("{", "{{").replace("}", "}}"),  # papermill formats its paths
+            parameters=lesson.chosen,
+            kernel_name="python3",
+            language="python",
+            kernel_manager_class=this_interpreter(threads),
+            cwd=workdir,
+            progress_bar=False,
+            execution_timeout=timeout,
+            on_cell_start=place.enter,
+        )
+        place.finish()
+    except PapermillExecutionError as failure:
+        error = f"{place}: {_last_lines(failure.traceback, failure.ename, failure.evalue)}"
+    except CellTimeoutError:
+        error = f"{place}: took longer than {timeout:g} s. Give it more with --timeout."
+    except DeadKernelError:
+        error = f"{place}: its Python process died, most often for want of memory."
     runtime = time.monotonic() - started
     metrics: dict[str, dict[str, Any]] = {}
     peak = None
@@ -166,13 +227,13 @@ def run_lesson(lesson: Lesson, executed: Path, workdir: Path, timeout: float | N
     return Result(lesson.stem, executed, lesson.chosen, lesson.declared, runtime, metrics, peak, error)
 
 
-def run_in_place(lesson: Lesson, timeout: float | None) -> Result:
+def run_in_place(lesson: Lesson, timeout: float | None, tell: Tell) -> Result:
     """Execute a lesson at its defaults and put tidied, stamped outputs into the lesson's own file.
 
     A lesson that fails is left as it was.
     """
     with tempfile.TemporaryDirectory() as workdir:
-        result = run_lesson(lesson, Path(workdir) / lesson.path.name, Path(workdir), timeout)
+        result = run_lesson(lesson, Path(workdir) / lesson.path.name, Path(workdir), timeout, tell)
         if result.error is None:
             notebook = nbformat.read(result.executed, as_version=4)
             tidy_and_stamp(notebook, root=lesson.path.resolve().parent.parent)
@@ -182,45 +243,6 @@ def run_in_place(lesson: Lesson, timeout: float | None) -> Result:
             os.replace(partial, lesson.path)
     result.executed = lesson.path
     return result
-
-
-class CellProgress:
-    """A bar over the cells of one notebook, naming the section that the current cell is in."""
-
-    def __init__(self, stem: str, notebook: Any) -> None:
-        self.section, self.number, self.total = "starting", 0, len(notebook["cells"])
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            TextColumn("cell {task.fields[number]} of {task.total:.0f}"),
-            BarColumn(20),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[section]}", markup=False),
-        )
-        self.task = self.bar.add_task(stem, total=self.total, number=0, section=self.section)
-
-    def __enter__(self) -> CellProgress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    @property
-    def where(self) -> str:
-        return f"cell {self.number} of {self.total}, under '{self.section}'"
-
-    def enter(self, cell: Any, cell_index: int) -> None:
-        """papermill has come to this cell."""
-        if cell["cell_type"] == "markdown" and (heading := HEADING.search(cell["source"])):
-            self.section = heading.group(1).strip()
-        if "injected-parameters" not in cell["metadata"].get("tags", []):
-            self.number += 1
-        done = self.number - 1  # it has only begun
-        self.bar.update(self.task, completed=done, number=self.number, section=self.section[:48])
-
-    def finish(self) -> None:
-        """The last cell has run."""
-        self.bar.update(self.task, completed=self.total, section="done")
 
 
 def _last_lines(traceback: list[str], name: str, message: str) -> str:

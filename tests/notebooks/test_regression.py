@@ -19,7 +19,7 @@ from histolab_lite.notebooks.__main__ import LESSONS
 from histolab_lite.notebooks.findings import as_junit, show
 from histolab_lite.notebooks.recording import gather
 from histolab_lite.notebooks.regression import BaselineError, Finding, compare, judge, propose, tolerance
-from tests.made_up_lessons import BEFORE, lesson
+from tests.notebooks.made_up_lessons import BEFORE, lesson
 
 NAMES = st.text("abc_", min_size=1, max_size=6)
 SCORES = st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=5)

@@ -13,10 +13,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from histolab_lite.notebooks.__main__ import LESSONS
 from histolab_lite.notebooks.claims import FAILS, HOLDS, OPEN, Claim, ClaimError, judge, judge_all, read_claims
-from tests.made_up_lessons import claim, evidence
+from tests.notebooks.made_up_lessons import claim, evidence
 
-FILE = Path(__file__).resolve().parents[1] / "notebooks" / "claims.yaml"
+FILE = LESSONS / "claims.yaml"
 ENTRY = {
     "id": "a_above_b",
     "paper": "CVM",

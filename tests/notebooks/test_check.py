@@ -8,34 +8,16 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import nbformat
 import pytest
 import yaml
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from typer.testing import CliRunner
 
 import histolab_lite
 from histolab_lite.notebooks import regression, report, runs
-from histolab_lite.notebooks.__main__ import app
 from histolab_lite.notebooks.regression import propose
-from tests.made_up_lessons import BEFORE, lesson, metrics_json
+from tests.notebooks.made_up_lessons import BEFORE, lesson, metrics_json
+from tests.notebooks.tiny_lessons import command, notebook
 
 BASELINE = propose(BEFORE, {})
-
-
-def command(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-
-
-def notebook(folder: Path, name: str, body: str, defaults: str = "seeds = [0, 1, 2]\nepochs = 8") -> None:
-    folder.mkdir(exist_ok=True)
-    cells = [
-        new_markdown_cell("# A lesson"),
-        new_code_cell("import torch\nfrom histolab_lite.notebooks import record"),
-        new_code_cell(defaults, metadata={"tags": ["parameters"]}),
-        new_code_cell(body),
-    ]
-    nbformat.write(new_notebook(cells=cells), folder / f"{name}.ipynb")
 
 
 @pytest.fixture
@@ -126,6 +108,7 @@ def test_verdicts_of_an_earlier_run_are_not_left_in_its_folder(checkout: Path) -
 # Noise and a planted fault, by the real runner on a kernel of this repository
 
 LESSON = """
+import torch
 from histolab_lite.kernels.nearest_prototype import nearest_prototype
 
 def named_right(seed):
@@ -155,7 +138,7 @@ def with_a_fault(folder: Path) -> Path:
 @pytest.mark.slow
 def test_noise_is_green_and_a_broken_kernel_is_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lessons = tmp_path / "nb"
-    notebook(lessons, "00_kernel", LESSON)
+    notebook(lessons, "00_kernel", LESSON, "seeds = [0, 1, 2]")
 
     def run(name: str, *options: str, seeds: list[int]) -> Any:
         (tmp_path / "seeds.yaml").write_text(yaml.safe_dump({"all": {"seeds": seeds}}))

@@ -46,3 +46,15 @@ def evidence(*seeds: int, **metrics: list[float]) -> dict[str, Any]:
     parameters = {"data": "phantom"} | ({"seeds": list(seeds)} if seeds else {})
     recorded = {name: {"values": values} for name, values in metrics.items()}
     return {"00_a": {"parameters": parameters, "date": "2026-02-03", "versions": {}, "metrics": recorded}}
+
+
+FIVE = {"seeds": [0, 1, 2, 3, 4]}
+BETTER, WORSE = [0.81, 0.79, 0.83, 0.8, 0.77], [0.72, 0.68, 0.7, 0.71, 0.69]
+CLAIMS = [
+    claim(beats=("dice_b",)),
+    claim(id="below_c", paper="SIC", beats=("dice_b", "dice_c"), within=True, bound=0.05, note="C is ours."),
+    claim(id="other", paper="MLPS", lesson="01_b", metric="f1"),
+]
+RUN = {"00_a": lesson(chosen=FIVE, dice_a=BETTER, dice_b=WORSE, dice_c=[0.8] * 5), "02_c": lesson(dice=0.5)}
+NUMBERS = evidence(0, 1, 2, 3, 4, dice_a=BETTER, dice_b=WORSE, dice_c=[0.8] * 5)
+ENVIRONMENT = json.loads(metrics_json({}))["environment"]
