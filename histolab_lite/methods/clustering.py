@@ -4,6 +4,7 @@ Pan et al., IPMI 2023, Table 3. Spectral clustering and DBSCAN (Ester et al., KD
 (Sarfraz et al., CVPR 2019) is written out below, its definition being three lines long.
 """
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -47,7 +48,9 @@ def dbscan(x: np.ndarray, neighbours: int = 10) -> np.ndarray:
 
 
 def _spectral(x: np.ndarray, k: int, seed: int) -> np.ndarray:
-    return SpectralClustering(k, affinity="nearest_neighbors", random_state=seed).fit_predict(x)
+    with warnings.catch_warnings():  # islands among the neighbours are what it looks for
+        warnings.filterwarnings("ignore", "Graph is not fully connected")
+        return SpectralClustering(k, affinity="nearest_neighbors", random_state=seed).fit_predict(x)
 
 
 def _kmeans(init: str) -> Callable[[np.ndarray, int, int], np.ndarray]:

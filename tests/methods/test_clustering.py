@@ -16,7 +16,7 @@ def directions(n: int, k: int, d: int = 8, seed: int = 0) -> tuple[np.ndarray, n
     return x.astype(np.float32), truth
 
 
-@pytest.mark.filterwarnings("ignore:Graph is not fully connected")
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_algorithm_finds_separate_bundles(algorithm):
     x, truth = directions(160, 4)
@@ -35,7 +35,7 @@ def test_every_algorithm_finds_separate_bundles(algorithm):
         torch.testing.assert_close(center, torch.from_numpy(x[labels == found].mean(0)), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore:Graph is not fully connected")
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_seed_decides(algorithm):
     x = torch.from_numpy(directions(80, 3, seed=1)[0])
