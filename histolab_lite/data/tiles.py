@@ -8,23 +8,19 @@ alike, and a score across them says how well the patient, not the tissue, was le
 from __future__ import annotations
 
 import csv
-import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pooch
-from joblib import Parallel, delayed
 from PIL import Image, UnidentifiedImageError
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
 from histolab_lite.data import phantom
 from histolab_lite.data.manifests import Manifest, TileFolder, load_manifest
 from histolab_lite.data.patches import IGNORE
+from histolab_lite.data.phantom_cache import phantom_files
 
 
 class TileError(ValueError):
@@ -279,43 +275,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 def _phantom_tiles(n_slides: int, size: int, seed: int, mpp: float) -> TileSet:
     if not 1 <= n_slides <= 1000:
         raise TileError(f"n_slides is between 1 and 1000, not {n_slides}.")
-    folder = _phantom_folder() / f"{size}px-{mpp:g}mpp"
-    folder.mkdir(parents=True, exist_ok=True)
-    tiles = []
-    for slide_seed in range(seed * 1000, seed * 1000 + n_slides):
-        name = f"phantom_{slide_seed:06d}"
-        paths = folder / f"{name}.png", folder / f"{name}_mask.png"
-        tiles.append((slide_seed, Tile(name, *paths, name, len(phantom.CLASS_NAMES))))
-    missing = [(s, t) for s, t in tiles if not (t.image_path.exists() and t.mask_path and t.mask_path.exists())]
-    Parallel(n_jobs=min(os.cpu_count() or 1, max(len(missing), 1)))(
-        delayed(_make_phantom)(slide_seed, size, mpp, tile) for slide_seed, tile in missing
-    )
+    kept = phantom_files(range(seed * 1000, seed * 1000 + n_slides), size, mpp)
+    tiles = tuple(Tile(name, image, mask, name, len(phantom.CLASS_NAMES)) for name, (image, mask) in kept.items())
     palette = np.array(phantom.PALETTE, dtype=np.uint8)
-    return TileSet("phantom", tuple(tile for _, tile in tiles), tuple(phantom.CLASS_NAMES), palette, mpp)
-
-
-def _make_phantom(seed: int, size: int, mpp: float, tile: Tile) -> None:
-    slide = phantom.phantom_slide(seed, size=size, mpp=mpp)
-    assert tile.mask_path is not None
-    _save_png(slide.image, tile.image_path)
-    _save_png(slide.mask, tile.mask_path)
-
-
-def _phantom_folder() -> Path:
-    """In the user cache, under a digest of the generator's source: a changed generator makes new slides."""
-    digest = hashlib.sha256()
-    for source in sorted(Path(phantom.__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    return Path(pooch.os_cache("histolab-lite")) / "phantom" / digest.hexdigest()[:12]
-
-
-def _save_png(array: np.ndarray, path: Path) -> None:
-    """Two lessons may make one slide at once: each writes a file of its own, the last replaces the first."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            Image.fromarray(array).save(file, format="PNG", compress_level=3)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    return TileSet("phantom", tiles, tuple(phantom.CLASS_NAMES), palette, mpp)

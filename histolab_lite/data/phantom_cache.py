@@ -1,0 +1,61 @@
+"""Phantom slides kept in the user's cache: drawn once, read by every lesson."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pooch
+from joblib import Parallel, delayed
+from PIL import Image
+
+from histolab_lite.data import phantom
+
+
+def phantom_files(seeds: Iterable[int], size: int, mpp: float) -> dict[str, tuple[Path, Path]]:
+    """The image and the mask of `phantom_slide` by each seed, as PNGs, by the slide's name.
+
+    Those that are not kept yet are drawn, a process a core. Raises ValueError as `phantom_slide` does.
+    """
+    folder = _folder() / f"{size}px-{mpp:g}mpp"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {seed: (folder / f"{_name(seed)}.png", folder / f"{_name(seed)}_mask.png") for seed in seeds}
+    missing = {seed: pair for seed, pair in files.items() if not all(path.exists() for path in pair)}
+    Parallel(n_jobs=min(os.cpu_count() or 1, max(len(missing), 1)))(
+        delayed(_draw)(seed, size, mpp, *pair) for seed, pair in missing.items()
+    )
+    return {_name(seed): pair for seed, pair in files.items()}
+
+
+def _name(seed: int) -> str:
+    return f"phantom_{seed:06d}"
+
+
+def _draw(seed: int, size: int, mpp: float, image: Path, mask: Path) -> None:
+    slide = phantom.phantom_slide(seed, size=size, mpp=mpp)
+    save_png(slide.image, image)
+    save_png(slide.mask, mask)
+
+
+def _folder() -> Path:
+    """Under a digest of the generator's source: a changed generator makes new slides."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(phantom.__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return Path(pooch.os_cache("histolab-lite")) / "phantom" / digest.hexdigest()[:12]
+
+
+def save_png(array: np.ndarray, path: Path) -> None:
+    """Two lessons may draw one slide at once: each writes a file of its own, the last replaces the first."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            Image.fromarray(array).save(file, format="PNG", compress_level=3)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
