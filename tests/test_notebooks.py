@@ -118,6 +118,15 @@ def test_runs_at_smoke_size(path: Path, tmp_path: Path) -> None:
     assert result.metrics
 
 
+def test_an_encoder_kept_by_lesson_01_serves_the_others(tmp_path: Path) -> None:
+    for number, setting in (("01", {"weights": "mine.safetensors"}), ("02", {"encoder": "mine.safetensors"})):
+        (chosen,) = runner.find_lessons(NOTEBOOKS, [number])
+        runner.choose_parameters(NOTEBOOKS, [chosen], NOTEBOOKS / "smoke.yaml", data=None)
+        chosen.chosen |= setting
+        result = runner.run_lesson(chosen, tmp_path / f"{number}.ipynb", tmp_path, timeout=120, tell=lambda *_: None)
+        assert result.error is None, result.error
+
+
 @pytest.mark.real_data
 @pytest.mark.parametrize("number", ["00", "10"])
 @pytest.mark.parametrize("slide", ["cmu-1-small-region", "tcga-cr-7395"])

@@ -1,11 +1,11 @@
-"""How the encoder that ships with the package was made: lesson 01's recipe, on more patches and for longer.
+"""How the encoder that ships with the package was made: lesson 01's recipe, on more and real patches, and for longer.
 
     python -m histolab_lite.methods.default_encoder train weights.safetensors
     python -m histolab_lite.methods.default_encoder evaluate default random --data glas
 
 Patches come from phantom slides and from the openly licensed real tissue whose manifests are OCDC, OSCC,
 CMU-1-Small-Region and tcga-cr-7395; GlaS is left out, since the lessons test on it. Each source is read at several
-scales, so that the encoder is not tied to one.
+scales, and its views are resized, so that the encoder is tied to none.
 """
 
 from collections.abc import Iterator
@@ -58,13 +58,13 @@ app = typer.Typer(help="The encoder that ships with the package.", add_completio
 @app.command()
 def train(
     out: Annotated[Path, typer.Argument(help="Where the weights go (.safetensors).")],
-    epochs: Annotated[int, typer.Option(help="Passes over all patches.")] = 6,
+    epochs: Annotated[int, typer.Option(help="Passes over all patches.")] = 30,
     width: Annotated[float, typer.Option(help="Factor on ResNet18's channels.")] = 0.5,
     n_slides: Annotated[int, typer.Option(help="Phantom slides.")] = 12,
     batch_size: Annotated[int, typer.Option(help="Patches a step.")] = 256,
-    stain_strength: Annotated[float, typer.Option(help="How far views differ in stain.")] = 0.4,
-    grey: Annotated[float, typer.Option(help="Share of views without colour.")] = 0.1,
-    smallest: Annotated[float | None, typer.Option(help="Resize views of this share of a patch and up.")] = None,
+    stain_strength: Annotated[float, typer.Option(help="How far views differ in stain.")] = 0.6,
+    grey: Annotated[float, typer.Option(help="Share of views without colour.")] = 0.2,
+    smallest: Annotated[float, typer.Option(help="Views show this share of a patch or more, resized.")] = 0.4,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
 ) -> None:
     """Train the encoder and save it as fp16 safetensors; a killed run goes on where it stopped."""
@@ -81,7 +81,7 @@ def train(
         lr=2e-3,
         stain_strength=stain_strength,
         grey=grey,
-        zoom=None if smallest is None else (smallest, 1.0),
+        zoom=(smallest, 1.0),
         seed=seed,
         checkpoint=Checkpoint(out.with_suffix(".ckpt"), every=50),
         after_epoch=lambda epoch, loss: typer.echo(f"epoch {epoch + 1}: loss {loss:.3f}"),
