@@ -9,13 +9,14 @@ from histolab_lite.methods.mlps import Classifier
 CLASSES = 3
 
 
-def classifier() -> Classifier:
+def classifier(classes: int = CLASSES, width: float = 1 / 64) -> Classifier:
     """Untrained."""
     torch.manual_seed(0)
-    model = Classifier(CLASSES, 1 / 64).eval()
+    model = Classifier(classes, width).eval()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):  # so that maps differ from place to place, and in sign
             module.running_mean.normal_(0, 0.1)
+            module.weight.data.uniform_(0.5, 1.5)
             module.bias.data.normal_(0, 0.3)
     return model
 

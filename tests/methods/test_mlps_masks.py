@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from histolab_lite.methods.mlps import Classifier, activation_maps, pseudo_masks
 from histolab_lite.methods.mlps.activation import LAYERS
+from tests.methods.small_classifier import classifier
 
 CLASSES = 4
 TAGS = torch.tensor([[1, 0, 1, 1], [0, 0, 0, 1], [1, 1, 1, 1]])
@@ -16,14 +17,7 @@ TAGS = torch.tensor([[1, 0, 1, 1], [0, 0, 0, 1], [1, 1, 1, 1]])
 
 @pytest.fixture(scope="module")
 def model() -> Classifier:
-    torch.manual_seed(0)
-    model = Classifier(CLASSES, 2 / 64).eval()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):  # so that maps differ from place to place, and in sign
-            module.running_mean.normal_(0, 0.1)
-            module.weight.data.uniform_(0.5, 1.5)
-            module.bias.data.normal_(0, 0.3)
-    return model
+    return classifier(CLASSES, 2 / 64)
 
 
 def pictures(height: int = 40, width: int = 56, n: int = 3, seed: int = 0) -> torch.Tensor:
