@@ -117,8 +117,11 @@ def this_interpreter(threads: int | None = None) -> type[AsyncKernelManager]:
     if os.environ.get("HISTOLAB_DATA"):  # the kernel works in another folder than the caller's
         env["HISTOLAB_DATA"] = str(Path(os.environ["HISTOLAB_DATA"]).expanduser().resolve())
 
-    if threads is not None:
-        env["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(threads))
+    wanted = os.environ.get("OMP_NUM_THREADS", threads)
+    if wanted is not None:
+        env["OMP_NUM_THREADS"] = str(wanted)
+        # Its first parallel loop sets OpenMP's number to this, torch's with it: by default every core there is.
+        env["NUMBA_NUM_THREADS"] = os.environ.get("NUMBA_NUM_THREADS", str(wanted))
 
     class ThisInterpreter(AsyncKernelManager):
         kernel_spec = KernelSpec(

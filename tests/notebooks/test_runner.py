@@ -158,6 +158,34 @@ def test_a_callers_number_of_threads_stays(tmp_path: Path, monkeypatch: pytest.M
     assert [x["metrics"]["threads"]["mean"] for x in found.values()] == [3, 3]
 
 
+PARALLEL = """
+import torch
+from numba import njit, prange
+
+@njit(parallel=True)
+def total(n):
+    found = 0
+    for i in prange(n):
+        found += i
+    return found
+
+total(9)
+record(threads=torch.get_num_threads())
+"""
+
+
+def test_a_parallel_loop_of_numba_does_not_raise_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """UMAP has one, and threads that wait for a core by spinning took lesson 08 from one minute to seven."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    for stem in ("00_a", "01_b"):
+        notebook(tmp_path / "nb", stem, PARALLEL)
+    outcome = command("--lessons", tmp_path / "nb", "--out", tmp_path / "out", "--jobs", 2)
+    assert outcome.exit_code == 0, outcome.output
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())["lessons"]
+    assert [x["metrics"]["threads"]["mean"] for x in found.values()] == [1, 1]
+
+
 def test_a_cell_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     notebook(tmp_path, "00_slow", "while True: pass")
     (slow,) = runner.find_lessons(tmp_path)
