@@ -2,9 +2,7 @@
 
 import io
 import os
-import stat
 import struct
-import zipfile
 import zlib
 from pathlib import Path
 
@@ -18,7 +16,6 @@ from histolab_lite.formats.masks import mask_png
 from histolab_lite.methods.wsss4luad import (
     PALETTE,
     Problem,
-    SubmissionError,
     challenge_scores,
     check_submission,
     pack,
@@ -27,26 +24,9 @@ from histolab_lite.methods.wsss4luad import (
     score_submission,
 )
 from tests.methods.wsss4luad.challenge_folder import SIZES, raw_png, save, write_dataset
+from tests.methods.wsss4luad.submissions import GOOD, MASK, NAME, SIZE, assert_problems, zipped
 
-NAME, SIZE = "01.png", SIZES["01"]
-MASK = np.random.default_rng(2).integers(0, 4, SIZE, dtype=np.uint8)
 RGB = np.array(PALETTE, np.uint8)[MASK]
-
-
-@pytest.fixture(scope="module")
-def truth(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("challenge")) / "3.testing"
-
-
-@pytest.fixture
-def folder(tmp_path):
-    where = tmp_path / "predictions"
-    where.mkdir()
-    random = np.random.default_rng(1)
-    for name, size in SIZES.items():
-        content = mask_png(random.integers(0, 4, size, dtype=np.uint8), PALETTE)
-        (where / f"{name}.png").write_bytes(content)
-    return where
 
 
 def png(image: Image.Image, **options: object) -> bytes:
@@ -68,7 +48,6 @@ def interlaced(mask: np.ndarray, rows_lacking: int = 0) -> bytes:
     return raw_png(SIZE, b"".join(rows[: len(rows) - rows_lacking]), 8, 0, interlaced=True)
 
 
-GOOD = mask_png(MASK, PALETTE)
 GREY = Image.fromarray(MASK)
 CONTENTS = {
     "zero bytes": (b"", "the file is empty"),
@@ -144,29 +123,6 @@ ENTRIES = {
 }
 
 
-def assert_problems(submission: Path, truth: Path, expected: dict[str, str]) -> None:
-    problems = check_submission(submission, truth)
-    assert {problem.path for problem in problems} == set(expected), problems
-    assert len(problems) == len(expected)
-    for problem in problems:
-        assert expected[problem.path] in problem.reason, problem
-    out = submission.parent / "out.zip"
-    for use in (lambda: score_submission(submission, truth), lambda: pack(submission, truth, out)):
-        with pytest.raises(SubmissionError) as caught:
-            use()
-        assert caught.value.problems == problems
-        assert all(str(problem) in str(caught.value) for problem in problems)
-    assert not out.exists()
-
-
-def zipped(folder: Path, names: list[str] | None = None) -> Path:
-    path = folder.parent / "sent.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in names or sorted(os.listdir(folder)):
-            archive.write(folder / name, name)
-    return path
-
-
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
 @pytest.mark.parametrize("kind", CONTENTS)
 def test_a_bad_file_is_named_with_its_reason(truth, folder, kind, packed):
@@ -180,72 +136,6 @@ def test_a_bad_entry_is_named_with_its_reason(truth, folder, kind):
     spoil, expected = ENTRIES[kind]
     spoil(folder)
     assert_problems(folder, truth, expected)
-
-
-def member(name: str, **fields: int) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)
-    for key, value in fields.items():
-        setattr(info, key, value)
-    return info
-
-
-LINK = (stat.S_IFLNK | 0o777) << 16
-MEMBERS = {
-    "in a folder": ([member("masks/01.png")], {"masks/01.png": "is in a folder", NAME: "is missing"}),
-    "out of the archive": ([member("../01.png")], {"../01.png": "leads out", NAME: "is missing"}),
-    "at the root": ([member("/01.png")], {"/01.png": "leads out", NAME: "is missing"}),
-    "twice": ([member(NAME), member(NAME)], {NAME: "is 2 times in the archive"}),
-    "a link": ([member(NAME, external_attr=LINK)], {NAME: "is a link"}),
-    "a folder": ([member("empty/"), member(NAME)], {"empty/": "is in a folder"}),
-}
-
-
-@pytest.mark.parametrize("kind", MEMBERS)
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_bad_member_of_an_archive_is_named_with_its_reason(truth, folder, kind):
-    members, expected = MEMBERS[kind]
-    path = zipped(folder, ["00.png", "10.png"])
-    with zipfile.ZipFile(path, "a") as archive:
-        for info in members:
-            archive.writestr(info, b"" if info.is_dir() else GOOD)
-    assert_problems(path, truth, expected)
-
-
-def test_an_encrypted_member_is_named(truth, folder):
-    path = zipped(folder)
-    content = bytearray(path.read_bytes())
-    for signature, offset in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
-        place = content.index(signature, content.index(signature) + 1)  # of the second member
-        content[place + offset] |= 1
-    path.write_bytes(content)
-    assert_problems(path, truth, {NAME: "is encrypted"})
-
-
-def test_a_member_that_unpacks_to_too_much_is_not_unpacked(truth, folder, monkeypatch):
-    path = zipped(folder)
-    monkeypatch.setattr("histolab_lite.methods.wsss4luad.submission.MOST_BYTES", (folder / NAME).stat().st_size - 1)
-    assert "unpacks to more than" in {p.path: p.reason for p in check_submission(path, truth)}[NAME]
-
-
-def test_a_damaged_member_is_named(truth, folder):
-    path = zipped(folder)
-    content = bytearray(path.read_bytes())
-    content[content.index(GOOD[:8], content.index(GOOD[:8]) + 1) + 500] ^= 0xFF  # its checksum no longer fits
-    path.write_bytes(content)
-    assert_problems(path, truth, {NAME: "cannot be unpacked"})
-
-
-@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\3\4" + bytes(40), b"PK\5\6" + b"\xff" * 18])
-def test_what_is_neither_a_folder_nor_an_archive_is_named(truth, tmp_path, content):
-    path = tmp_path / "sent.zip"
-    path.write_bytes(content)
-    assert_problems(path, truth, {"sent.zip": "neither a folder nor a zip archive"})
-
-
-def test_a_cut_off_archive_is_named(truth, folder):
-    path = zipped(folder)
-    path.write_bytes(path.read_bytes()[:-30])
-    assert_problems(path, truth, {"sent.zip": "neither a folder nor a zip archive"})
 
 
 @settings(max_examples=60, deadline=None)
@@ -309,24 +199,6 @@ def test_background_masks_count_besides_the_masks(tmp_path, folder):
         [picture.mask() for picture in read_evaluation(truth.parent, "testing")],
     )
     assert score_submission(folder, truth) == expected != before
-
-
-def test_an_archive_is_the_same_whenever_and_from_wherever_it_is_packed(truth, folder, tmp_path):
-    first = pack(folder, truth / "img", tmp_path / "first.zip")
-    for path in folder.iterdir():
-        os.utime(path, (10**9, 10**9))
-    second = pack(first, truth, tmp_path / "new" / "second.zip")
-    assert first.read_bytes() == second.read_bytes()
-    assert check_submission(second, truth) == []
-    with zipfile.ZipFile(second) as archive:
-        assert archive.namelist() == ["00.png", "01.png", "10.png"]
-        assert archive.read(NAME) == (folder / NAME).read_bytes()
-        assert archive.testzip() is None
-    (folder / NAME).unlink()
-    with pytest.raises(SubmissionError):
-        pack(folder, truth, second)
-    assert first.read_bytes() == second.read_bytes()  # what was there stays
-    assert sorted(path.name for path in second.parent.iterdir()) == ["second.zip"]
 
 
 def test_a_link_within_the_submission_is_followed(truth, folder):
