@@ -15,7 +15,7 @@ same ones hardly any. A metric recorded once has no spread, and gets SINGLE. A t
 ("why": "…") is a person's, and `propose` keeps both.
 
 Other seeds, as many, are the same experiment. There a metric is not compared if it was recorded once, or all seeds gave
-the same: nothing says how far others move it.
+the same: nothing says how far others move it. A person's tolerance without a spread is for the same seeds, too.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _compare_lesson(stem: str, lesson: Any, profiles: Any) -> Iterator[Finding]:
 
 def _compare_metric(stem: str, name: str, entry: Mapping[str, Any], found: float, same_seeds: bool) -> Finding:
     said = (stem, name)
-    if not same_seeds and not entry.get("sd", True) and "why" not in entry:
+    if not same_seeds and not entry.get("sd", True):
         note = "the baseline shows no spread: how far other seeds move it is not known"
         return Finding(*said, "not compared", _expected(entry), _number(found), note)
     return Finding(*said, judge(entry, found), _expected(entry), _number(found), DIRECTIONS[entry["direction"]])
