@@ -159,7 +159,7 @@ def _compare_lesson(stem: str, lesson: Any, profiles: Any) -> Iterator[Finding]:
 def _compare_metric(stem: str, name: str, entry: Mapping[str, Any], found: float, same_seeds: bool) -> Finding:
     said = (stem, name)
     if not same_seeds and not entry.get("sd", True):
-        note = "the baseline shows no spread: how far other seeds move it is not known"
+        note = "how far seeds move it is not known"
         return Finding(*said, "not compared", _expected(entry), _number(found), note)
     return Finding(*said, judge(entry, found), _expected(entry), _number(found), DIRECTIONS[entry["direction"]])
 
