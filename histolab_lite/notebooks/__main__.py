@@ -55,6 +55,10 @@ def main(
         bool,
         typer.Option("--update", help="Propose the numbers as a new expected.json, in the folder of the results."),
     ] = False,
+    other_seeds: Annotated[
+        list[Path] | None,
+        typer.Option(help="Earlier run with other seeds, whose spread --update takes in. May be repeated."),
+    ] = None,
     claims: Annotated[
         bool,
         typer.Option("--claims", help="Take the numbers into evidence.json; rewrite README's verdicts on the papers."),
@@ -83,6 +87,8 @@ def main(
         raise typer.BadParameter("--in-place runs the defaults, into the lessons; it goes with --only and --timeout.")
     if earlier and (data or params or out or not (check or update or claims)):
         raise typer.BadParameter("--earlier takes a run as it was: with --check, --update or --claims, perhaps --only.")
+    if other_seeds and not update:
+        raise typer.BadParameter("--other-seeds is for --update: they widen or narrow what it proposes.")
     committed = lessons / report.BASELINE
     with _errors_told():
         names = [name.strip() for item in only or [] for name in item.split(",")]
@@ -110,7 +116,7 @@ def main(
             if check:
                 passed &= _check(run, baseline, wanted, results)
             if update:
-                _propose(run, baseline, results, committed)
+                _propose(run, baseline, [runs.read_run(x) for x in other_seeds or []], results, committed)
             if claims:
                 ledger.take(results, wanted)
                 typer.echo(f"Written: {ledger.readme}, and what it rests on in {lessons}.")
@@ -160,11 +166,11 @@ def _check(run: Run, baseline: Baseline, wanted: set[str] | None, results: Path)
     return not any(finding.red for finding in found)
 
 
-def _propose(run: Run, baseline: Baseline, results: Path, committed: Path) -> None:
+def _propose(run: Run, baseline: Baseline, others: list[Run], results: Path, committed: Path) -> None:
     """Write the proposal beside the results, and say what it would change."""
     from histolab_lite.notebooks import findings, regression, report
 
-    proposed = regression.propose(run, baseline)
+    proposed = regression.propose(run, baseline, others)
     report.write_text(results / report.BASELINE, regression.as_text(proposed))
     findings.show_changes(regression.changes(baseline, proposed))
     for stem in (stem for stem, lesson in run.items() if lesson["error"]):

@@ -30,7 +30,7 @@ from typing import Any
 
 import yaml
 
-from histolab_lite.notebooks.runs import spread
+from histolab_lite.notebooks.runs import students_t
 
 CLAIMS = "claims.yaml"
 SEEDS = 5  # fewer say too little about the spread
@@ -197,7 +197,8 @@ def _minus(values: Sequence[float], others: Sequence[float]) -> list[float]:
 
 
 def _judge(claim: Claim, effects: Sequence[float], rival: str | None) -> Judgement:
-    n, effect, margin = len(effects), fmean(effects), spread(effects) / math.sqrt(len(effects))
+    n, effect = len(effects), fmean(effects)
+    margin = students_t(n) * stdev(effects) / math.sqrt(n)
     low, high = effect - margin, effect + margin
     above, below = (FAILS, HOLDS) if claim.within else (HOLDS, FAILS)
     verdict = above if low > claim.bound else below if high < claim.bound else OPEN

@@ -9,13 +9,13 @@ direction: "higher" or "lower" is better, and a move beyond the tolerance to the
 "equal": either side is refused. A new entry is "higher" where a word of its name is one of SCORES and none is "minus",
 else "equal". `propose` keeps the direction that stands in the file.
 
-tolerance: half the prediction interval for the mean of n new seeds, t(n - 1) · sd · √(2 / n), at 95 %; at least FLOOR,
-and 1 for counts, which move in whole steps. With other seeds one number in twenty so lies outside, by chance; with the
-same ones hardly any. A metric recorded once has no spread, and gets SINGLE. A tolerance with a reason beside it
-("why": "…") is a person's, and `propose` keeps both.
+tolerance: how far the mean of m new seeds may lie from that of the m old ones, t(n - 1) · sd · √(2 / m), where n seeds
+gave the sd; at least FLOOR, and 1 for counts, which move in whole steps. A metric recorded once has no spread, and
+gets SINGLE. A tolerance with a reason beside it ("why": "…") is a person's, and `propose` keeps both.
 
-Other seeds, as many, are the same experiment. There a metric is not compared if it was recorded once, or all seeds gave
-the same: nothing says how far others move it. A person's tolerance without a spread is for the same seeds, too.
+Other seeds, as many, are the same experiment. They are compared where ENOUGH seeds gave the sd, which takes the runs of
+other seeds besides: three agree by luck to a tenth of their spread. Its t is at SURE, so that of a hundred numbers none
+lies outside in nine runs of ten; of fewer seeds it is at 95 %, enough for the same ones.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from histolab_lite.notebooks.parameters import Parameters
-from histolab_lite.notebooks.runs import Run, as_lines, parameters_of, spread
+from histolab_lite.notebooks.runs import CONFIDENCE, Run, as_lines, parameters_of, students_t
 
+ENOUGH = 6  # seeds
+SURE = 0.999
 FLOOR = 0.02  # of a score from 0 to 1, or of a larger value: the spread usual here, as three seeds may agree by luck
 SINGLE = 0.1  # likewise; trained from another seed, this repository's scores move by as much
 SCORES = {"accuracy", "auc", "dice", "f1", "iou", "miou"}
@@ -158,7 +160,7 @@ def _compare_lesson(stem: str, lesson: Any, profiles: Any) -> Iterator[Finding]:
 
 def _compare_metric(stem: str, name: str, entry: Mapping[str, Any], found: float, same_seeds: bool) -> Finding:
     said = (stem, name)
-    if not same_seeds and not entry.get("sd", True):
+    if not same_seeds and entry.get("n", ENOUGH) < ENOUGH:
         note = "how far seeds move it is not known"
         return Finding(*said, "not compared", _expected(entry), _number(found), note)
     return Finding(*said, judge(entry, found), _expected(entry), _number(found), DIRECTIONS[entry["direction"]])
@@ -174,18 +176,25 @@ def judge(entry: Mapping[str, Any], found: float) -> str:
     return "improved" if (gain > 0 if entry["direction"] == "higher" else gain < 0) else "worse"
 
 
-def tolerance(values: Sequence[float]) -> float:
-    """How far the mean of as many new seeds may lie from the mean of these, one value a seed."""
-    n, scale = len(values), max(1.0, abs(fmean(values)))
-    if n == 1:
+def tolerance(values: Sequence[float], sd: float | None, n: int) -> float:
+    """How far the mean of as many new seeds may lie from the mean of these values, one a seed.
+
+    sd, n: the standard deviation, and how many seeds gave it: these, or more; None and 1 where there is none.
+    """
+    scale = max(1.0, abs(fmean(values)))
+    if sd is None:
         return SINGLE * scale
     is_count = max(map(abs, values)) > 1 and all(float(value).is_integer() for value in values)
     floor = max(FLOOR * scale, 1.0 if is_count else 0.0)
-    return max(floor, spread(values) * math.sqrt(2 / n))
+    return max(floor, students_t(n, SURE if n >= ENOUGH else CONFIDENCE) * sd * math.sqrt(2 / len(values)))
 
 
-def propose(run: Run, baseline: Baseline) -> Baseline:
-    """The baseline with the numbers of a run in place of its own; a lesson that failed keeps what it had."""
+def propose(run: Run, baseline: Baseline, others: Sequence[Run] = ()) -> Baseline:
+    """The baseline with the numbers of a run in place of its own; a lesson that failed keeps what it had.
+
+    others: runs of the same experiments with other seeds, for the spread. Without them a spread from more seeds than
+    the run's stays. Raises BaselineError for others that are another experiment, or have seeds in common.
+    """
     proposed = {stem: dict(profiles) for stem, profiles in baseline.items()}
     for stem, lesson in run.items():
         if lesson["error"]:
@@ -193,20 +202,45 @@ def propose(run: Run, baseline: Baseline) -> Baseline:
         profiles, profile = proposed.setdefault(stem, {}), profile_name(lesson)
         own = profiles.get(profile, {"metrics": {}})["metrics"]
         cousins = {name: entry for other in profiles.values() for name, entry in other["metrics"].items()}
-        metrics = {name: _entry(name, s, own.get(name, {}), cousins) for name, s in lesson["metrics"].items()}
+        more = _values_of_other_seeds(stem, lesson, [x[stem] for x in others if stem in x and not x[stem]["error"]])
+        metrics = {
+            name: _entry(name, s, more.get(name, []), own.get(name, {}), cousins)
+            for name, s in lesson["metrics"].items()
+        }
         profiles[profile] = {"parameters": parameters_of(lesson), "metrics": metrics}
     return dict(sorted(proposed.items()))
 
 
-def _entry(name: str, summary: Mapping[str, Any], own: Mapping[str, Any], cousins: Mapping[str, Any]) -> dict[str, Any]:
+def _values_of_other_seeds(stem: str, lesson: Any, others: Sequence[Any]) -> dict[str, list[float]]:
+    used, values = set(parameters_of(lesson).get("seeds", [])), dict[str, list[float]]()
+    for other in others:
+        seeds = set(parameters_of(other).get("seeds", []))
+        if _experiment(parameters_of(other)) != _experiment(parameters_of(lesson)):
+            raise BaselineError(f"{stem}: seeds {sorted(seeds)} are of another experiment, {profile_name(other)}.")
+        if used & seeds:
+            raise BaselineError(f"{stem}: two runs share the seeds {sorted(used & seeds)}, which would count twice.")
+        used |= seeds
+        for name, summary in other["metrics"].items():
+            values.setdefault(name, []).extend(summary["values"])
+    return values
+
+
+def _entry(
+    name: str, summary: Mapping[str, Any], more: list[float], own: Mapping[str, Any], cousins: Mapping[str, Any]
+) -> dict[str, Any]:
     words = set(name.split("_"))
+    values, sd, n = summary["values"], summary["sd"], summary["n"]
+    if more and len(values) + len(more) >= ENOUGH:
+        sd, n = stdev([*values, *more]), len(values) + len(more)
+    elif own.get("n", 0) >= max(ENOUGH, n):
+        sd, n = own["sd"], own["n"]
     by_name = "higher" if words & SCORES and "minus" not in words else "equal"
     entry = {
         "value": float(f"{summary['mean']:.9g}"),
-        "tolerance": float(f"{tolerance(summary['values']):.3g}"),
+        "tolerance": float(f"{tolerance(values, sd, n):.3g}"),
         "direction": own.get("direction") or cousins.get(name, {}).get("direction") or by_name,
-        "sd": summary["sd"] and float(f"{round(summary['sd'], 9):.3g}"),  # of equal values it is not quite 0
-        "n": summary["n"],
+        "sd": sd and float(f"{round(sd, 9):.3g}"),  # of equal values it is not quite 0
+        "n": n,
     }
     return entry | {key: own[key] for key in ("tolerance", "why") if "why" in own}
 

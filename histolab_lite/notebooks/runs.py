@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from statistics import stdev
 from typing import Any
 
 from scipy import stats
@@ -62,10 +61,10 @@ def as_lines(content: Mapping[str, Any], depth: int) -> str:
     return write(dict(content), 0) + "\n"
 
 
-def spread(values: Sequence[float]) -> float:
-    """Student's t, both sides of CONFIDENCE, times the standard deviation of n >= 2 values, one a seed.
+def students_t(n: int, confidence: float = CONFIDENCE) -> float:
+    """Student's t for n >= 2 values, both sides.
 
-    Times √(1 / n) it is half the confidence interval of their mean, times √(2 / n) half the prediction interval for
-    the mean of n new seeds.
+    Times their standard deviation and √(1 / n) it is half the confidence interval of their mean, with √(2 / m) in place
+    of √(1 / n) half the interval for the difference of the means of two times m values like them.
     """
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * stdev(values)
+    return float(stats.t.ppf((1 + confidence) / 2, n - 1))

@@ -140,15 +140,16 @@ def test_noise_is_green_and_a_broken_kernel_is_red(tmp_path: Path, monkeypatch: 
     lessons = tmp_path / "nb"
     notebook(lessons, "00_kernel", LESSON, "seeds = [0, 1, 2]")
 
-    def run(name: str, *options: str, seeds: list[int]) -> Any:
+    def run(name: str, *options: str | Path, seeds: list[int]) -> Any:
         (tmp_path / "seeds.yaml").write_text(yaml.safe_dump({"all": {"seeds": seeds}}))
         chosen = ["--params", tmp_path / "seeds.yaml", "--out", tmp_path / name]
         return command("--lessons", lessons, *chosen, *options)
 
-    assert run("first", "--update", seeds=[0, 1, 2]).exit_code == 0
+    assert run("others", seeds=[3, 4, 5]).exit_code == 0
+    assert run("first", "--update", "--other-seeds", tmp_path / "others", seeds=[0, 1, 2]).exit_code == 0
     shutil.copy(tmp_path / "first" / "expected.json", lessons)
 
-    for name, seeds in (("second", [3, 4, 5]), ("third", [6, 7, 8])):
+    for name, seeds in (("second", [6, 7, 8]), ("third", [9, 10, 11])):
         outcome = run(name, "--check", seeds=seeds)
         assert outcome.exit_code == 0, outcome.output
         values = runs.read_run(tmp_path / name)["00_kernel"]["metrics"]["accuracy"]["values"]

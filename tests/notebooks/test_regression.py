@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 from xml.etree import ElementTree
 
@@ -31,6 +32,10 @@ def entry(value: float, tolerance: float, direction: str) -> dict[str, Any]:
 
 def verdicts(findings: list[Finding]) -> dict[tuple[str, str | None], str]:
     return {(f.lesson, f.metric): f.verdict for f in findings if f.verdict != "as expected"}
+
+
+def spread(values: list[float]) -> tuple[float | None, int]:
+    return (stdev(values) if len(values) > 1 else None), len(values)
 
 
 def is_red(findings: list[Finding]) -> bool:
@@ -90,13 +95,13 @@ def test_what_passes_still_passes_when_it_gets_better(value: float, slack: float
     ],
 )
 def test_tolerance(values: list[float], expected: float) -> None:
-    assert tolerance(values) == pytest.approx(expected)
+    assert tolerance(values, *spread(values)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_means_of_new_seeds_lie_within_the_tolerance_as_often_as_stated(n: int) -> None:
     then, now = np.random.default_rng(n).normal(100, 10, (2, 4000, n))  # far above the floor
-    inside = [abs(b.mean() - a.mean()) <= tolerance(a.tolist()) for a, b in zip(then, now, strict=True)]
+    inside = [abs(b.mean() - a.mean()) <= tolerance(a, a.std(ddof=1), n) for a, b in zip(then, now, strict=True)]
     assert np.mean(inside) == pytest.approx(runs.CONFIDENCE, abs=0.012)
 
 
@@ -170,16 +175,6 @@ def test_changed_defaults_are_refused() -> None:
 def test_a_parameter_set_to_its_default_changes_nothing() -> None:
     run = {"01_b": lesson(chosen={"epochs": 8}, dice=[0.7, 0.7, 0.7])}
     assert not verdicts(compare(run, BASELINE, {"01_b"}))
-
-
-def test_other_seeds_are_compared_by_numbers_whose_spread_is_known() -> None:
-    run = {"00_a": lesson(chosen={"seeds": [7, 8, 9]}, dice=[0.5, 0.5, 0.5], loss=[1.5, 1.5, 1.5], best=0.2)}
-    assert verdicts(compare(run, BASELINE, {"00_a"})) == {("00_a", "dice"): "worse", ("00_a", "best"): "not compared"}
-    same_for_all = {"01_b": lesson(chosen={"seeds": [7, 8, 9]}, dice=[0.2, 0.2, 0.2])}
-    assert verdicts(compare(same_for_all, BASELINE, {"01_b"})) == {("01_b", "dice"): "not compared"}
-    baseline = json.loads(json.dumps(BASELINE))
-    baseline["00_a"]["defaults"]["metrics"]["best"]["why"] = "the spread over draws, on the same slides"
-    assert verdicts(compare(run, baseline, {"00_a"}))[("00_a", "best")] == "not compared"
 
 
 # A proposal
@@ -319,7 +314,7 @@ def test_junit_counts_and_names_what_is_red() -> None:
 def test_junit_skips_what_is_not_compared() -> None:
     run = {"00_a": lesson(chosen={"seeds": [7, 8, 9]}, dice=[0.8] * 3, loss=[1.5] * 3, best=0.2)}
     suite = ElementTree.fromstring(as_junit(compare(run, BASELINE, {"00_a"}), run))[0]
-    assert (suite.get("tests"), suite.get("skipped"), suite.get("failures")) == ("4", "1", "0")
+    assert (suite.get("tests"), suite.get("skipped"), suite.get("failures")) == ("4", "3", "0")
 
 
 def test_terminal_shows_what_matters_and_counts_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
