@@ -192,8 +192,8 @@ def tolerance(values: Sequence[float], sd: float | None, n: int) -> float:
 def propose(run: Run, baseline: Baseline, others: Sequence[Run] = ()) -> Baseline:
     """The baseline with the numbers of a run in place of its own; a lesson that failed keeps what it had.
 
-    others: runs of the same experiments with other seeds, for the spread. Without them a spread from more seeds than
-    the run's stays. Raises BaselineError for others that are another experiment, or have seeds in common.
+    others: runs of the same experiments with other seeds, as many or not, for the spread. Without them a spread that
+    ENOUGH seeds gave stays. Raises BaselineError for others that are another experiment, or have seeds in common.
     """
     proposed = {stem: dict(profiles) for stem, profiles in baseline.items()}
     for stem, lesson in run.items():
@@ -215,7 +215,7 @@ def _values_of_other_seeds(stem: str, lesson: Any, others: Sequence[Any]) -> dic
     used, values = set(parameters_of(lesson).get("seeds", [])), dict[str, list[float]]()
     for other in others:
         seeds = set(parameters_of(other).get("seeds", []))
-        if _experiment(parameters_of(other)) != _experiment(parameters_of(lesson)):
+        if _experiment(parameters_of(other) | {"seeds": None}) != _experiment(parameters_of(lesson) | {"seeds": None}):
             raise BaselineError(f"{stem}: seeds {sorted(seeds)} are of another experiment, {profile_name(other)}.")
         if used & seeds:
             raise BaselineError(f"{stem}: two runs share the seeds {sorted(used & seeds)}, which would count twice.")

@@ -86,6 +86,14 @@ def test_runs_that_say_nothing_of_the_spread_are_refused(chosen: dict[str, Any],
         propose(FIRST, {}, [{"00_a": lesson(chosen=chosen, dice=[0.7, 0.9, 0.75])}])
 
 
+def test_other_seeds_need_not_be_as_many() -> None:
+    five = {"00_a": lesson(chosen={"seeds": [3, 4, 5, 6, 7]}, dice=[0.7, 0.9, 0.75, 0.8, 0.8], once=0.7)}
+    one = lesson(dice=0.8) | {"defaults": {"data": "phantom", "seeds": [0], "epochs": 8}}
+    line = expected(propose({"00_a": one}, {}, [five]), "dice")
+    assert line["n"] == 6
+    assert line["tolerance"] == pytest.approx(stats.t.ppf((1 + SURE) / 2, 5) * line["sd"] * math.sqrt(2), rel=1e-2)
+
+
 def test_a_lesson_that_failed_elsewhere_adds_nothing() -> None:
     failed = {"00_a": lesson("cell 3: KeyError", chosen={"seeds": [3, 4, 5]}, dice=[0.7, 0.9, 0.75])}
     assert propose(FIRST, {}, [failed]) == propose(FIRST, {})
