@@ -31,8 +31,8 @@ from typing import Any
 from histolab_lite.notebooks.parameters import Parameters
 from histolab_lite.notebooks.runs import CONFIDENCE, Run, as_lines, parameters_of, students_t
 
-ENOUGH = 6  # seeds
-SURE = 0.999
+ENOUGH = 6  # seeds, for their spread to say how far others move a number
+SURE = 0.999  # the confidence then
 FLOOR = 0.02  # of a score from 0 to 1, or of a larger value: the spread usual here, as three seeds may agree by luck
 SINGLE = 0.1  # likewise; trained from another seed, this repository's scores move by as much
 SCORES = {"accuracy", "auc", "dice", "f1", "iou", "miou"}
@@ -232,7 +232,7 @@ def _entry(
     values, sd, n = summary["values"], summary["sd"], summary["n"]
     if more and len(values) + len(more) >= ENOUGH:
         sd, n = stdev([*values, *more]), len(values) + len(more)
-    elif own.get("n", 0) >= max(ENOUGH, n):
+    elif own.get("n", 0) >= ENOUGH and own["n"] > n:
         sd, n = own["sd"], own["n"]
     by_name = "higher" if words & SCORES and "minus" not in words else "equal"
     entry = {
