@@ -80,13 +80,13 @@ def scatter(
     pick = rng.integers(0, len(rows), n)
     points = (np.stack([rows[pick], cols[pick]], 1) + rng.random((n, 2))) * pixel
     pairs = cKDTree(points).query_pairs(spacing, output_type="ndarray")
-    pairs = pairs[
-        np.lexsort((pairs[:, 0], pairs[:, 1]))
-    ]  # by the later dart: it yields to an earlier one that stands
     keep = np.ones(n, bool)
-    for first, later in pairs.tolist():
-        if keep[first]:
-            keep[later] = False
+    while len(pairs):  # of two darts the later yields, to one that stands because no earlier one is left beside it
+        earlier, later = pairs.T
+        waits = np.zeros(n, bool)
+        waits[later] = True
+        keep[later[~waits[earlier]]] = False
+        pairs = pairs[keep[earlier] & keep[later]]
     return points[keep]
 
 
