@@ -9,13 +9,14 @@ direction: "higher" or "lower" is better, and a move beyond the tolerance to the
 "equal": either side is refused. A new entry is "higher" where a word of its name is one of SCORES and none is "minus",
 else "equal". `propose` keeps the direction that stands in the file.
 
-tolerance: how far the mean of m new seeds may lie from that of the m old ones, t(n - 1) · sd · √(2 / m), where n seeds
-gave the sd; at least FLOOR, and 1 for counts, which move in whole steps. A metric recorded once has no spread, and
-gets SINGLE. A tolerance with a reason beside it ("why": "…") is a person's, and `propose` keeps both.
+tolerance: how far the mean of m seeds may lie from that of the m old ones, t(n - 1) · sd · √(2 / m), where n seeds gave
+the sd, and t is at 95 %, enough for the same seeds, of which only another machine makes others; at least FLOOR, and 1
+for counts, which move in whole steps. A metric recorded once has no spread, and gets SINGLE. A tolerance with a reason
+beside it ("why": "…") is a person's, and `propose` keeps both.
 
 Other seeds, as many, are the same experiment. They are compared where ENOUGH seeds gave the sd, which takes the runs of
-other seeds besides: three agree by luck to a tenth of their spread. Its t is at SURE, so that of a hundred numbers none
-lies outside in nine runs of ten; of fewer seeds it is at 95 %, enough for the same ones.
+other seeds besides: three agree by luck to a tenth of their spread. Their t is at SURE, so that in one run of a hundred
+one of its hundred numbers lies outside.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from histolab_lite.notebooks.parameters import Parameters
 from histolab_lite.notebooks.runs import CONFIDENCE, Run, as_lines, parameters_of, students_t
 
 ENOUGH = 6  # seeds, for their spread to say how far others move a number
-SURE = 0.999  # the confidence then
+SURE = 0.9999  # of the tolerance for other seeds
 FLOOR = 0.02  # of a score from 0 to 1, or of a larger value: the spread usual here, as three seeds may agree by luck
 SINGLE = 0.1  # likewise; trained from another seed, this repository's scores move by as much
 SCORES = {"accuracy", "auc", "dice", "f1", "iou", "miou"}
@@ -155,15 +156,21 @@ def _compare_lesson(stem: str, lesson: Any, profiles: Any) -> Iterator[Finding]:
                 note = "the baseline does not know it: add it with --update"
                 yield Finding(stem, name, "new", found=_number(found[name]["mean"]), note=note)
             else:
-                yield _compare_metric(stem, name, expected[name], found[name]["mean"], same_seeds)
+                yield _compare_metric(stem, name, expected[name], found[name], same_seeds)
 
 
-def _compare_metric(stem: str, name: str, entry: Mapping[str, Any], found: float, same_seeds: bool) -> Finding:
-    said = (stem, name)
-    if not same_seeds and entry.get("n", ENOUGH) < ENOUGH:
-        note = "how far seeds move it is not known"
-        return Finding(*said, "not compared", _expected(entry), _number(found), note)
-    return Finding(*said, judge(entry, found), _expected(entry), _number(found), DIRECTIONS[entry["direction"]])
+def _compare_metric(
+    stem: str, name: str, entry: Mapping[str, Any], found: Mapping[str, Any], same_seeds: bool
+) -> Finding:
+    said, mean = (stem, name), found["mean"]
+    if not same_seeds:
+        if entry.get("n", ENOUGH) < ENOUGH:
+            note = "how far seeds move it is not known"
+            return Finding(*said, "not compared", _expected(entry), _number(mean), note)
+        if entry.get("sd") is not None:
+            wider = tolerance(found["values"], entry["sd"], entry["n"], SURE)
+            entry = {**entry, "tolerance": max(entry["tolerance"], wider)}
+    return Finding(*said, judge(entry, mean), _expected(entry), _number(mean), DIRECTIONS[entry["direction"]])
 
 
 def judge(entry: Mapping[str, Any], found: float) -> str:
@@ -176,8 +183,8 @@ def judge(entry: Mapping[str, Any], found: float) -> str:
     return "improved" if (gain > 0 if entry["direction"] == "higher" else gain < 0) else "worse"
 
 
-def tolerance(values: Sequence[float], sd: float | None, n: int) -> float:
-    """How far the mean of as many new seeds may lie from the mean of these values, one a seed.
+def tolerance(values: Sequence[float], sd: float | None, n: int, confidence: float = CONFIDENCE) -> float:
+    """How far the mean of other values may lie from that of these, as many, one a seed.
 
     sd, n: the standard deviation, and how many seeds gave it: these, or more; None and 1 where there is none.
     """
@@ -186,7 +193,7 @@ def tolerance(values: Sequence[float], sd: float | None, n: int) -> float:
         return SINGLE * scale
     is_count = max(map(abs, values)) > 1 and all(float(value).is_integer() for value in values)
     floor = max(FLOOR * scale, 1.0 if is_count else 0.0)
-    return max(floor, students_t(n, SURE if n >= ENOUGH else CONFIDENCE) * sd * math.sqrt(2 / len(values)))
+    return max(floor, students_t(n, confidence) * sd * math.sqrt(2 / len(values)))
 
 
 def propose(run: Run, baseline: Baseline, others: Sequence[Run] = ()) -> Baseline:
