@@ -82,7 +82,8 @@ def read_baseline(path: Path) -> Baseline:
 def _check_entry(where: str, entry: Mapping[str, Any]) -> None:
     if entry["direction"] not in DIRECTIONS:
         raise BaselineError(f"{where}: the direction is {' or '.join(DIRECTIONS)}, not {entry['direction']!r}.")
-    for key in ("value", "tolerance"):
+    given = ("value", "tolerance", *(key for key in ("sd", "n") if entry.get(key) is not None))
+    for key in given:
         number = entry[key]
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
             raise BaselineError(f"{where}: the {key} is a number, not {number!r}.")
@@ -164,11 +165,12 @@ def _compare_metric(
 ) -> Finding:
     said, mean = (stem, name), found["mean"]
     if not same_seeds:
-        if entry.get("n", ENOUGH) < ENOUGH:
+        n = entry.get("n", ENOUGH)
+        if n < ENOUGH:
             note = "how far seeds move it is not known"
             return Finding(*said, "not compared", _expected(entry), _number(mean), note)
         if entry.get("sd") is not None:
-            wider = tolerance(found["values"], entry["sd"], entry["n"], SURE)
+            wider = tolerance(found["values"], entry["sd"], n, SURE)
             entry = {**entry, "tolerance": max(entry["tolerance"], wider)}
     return Finding(*said, judge(entry, mean), _expected(entry), _number(mean), DIRECTIONS[entry["direction"]])
 

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from histolab_lite.notebooks.regression import FLOOR, SURE, BaselineError, compare, propose, tolerance
+from histolab_lite.notebooks.regression import FLOOR, SURE, BaselineError, Finding, compare, propose, tolerance
 from tests.notebooks.made_up_lessons import lesson, metrics_json
 from tests.notebooks.tiny_lessons import command, notebook
 
 FIRST = {"00_a": lesson(dice=[0.8, 0.81, 0.79], same=[0.5, 0.5, 0.5], once=0.9)}
 THREE_MORE = {"00_a": lesson(chosen={"seeds": [3, 4, 5]}, dice=[0.7, 0.9, 0.75], same=[0.5, 0.5, 0.5], once=0.8)}
+OTHERS = {"seeds": [7, 8, 9]}
 SEEDS = [0.8, 0.81, 0.79, 0.7, 0.9, 0.75]
 
 
@@ -24,10 +25,14 @@ def expected(baseline: dict[str, Any], metric: str) -> dict[str, Any]:
     return baseline["00_a"]["defaults"]["metrics"][metric]
 
 
+def finding(baseline: dict[str, Any], metric: str, chosen: dict[str, Any] | None = None, **metrics: Any) -> Finding:
+    run = {"00_a": lesson(chosen=chosen, **metrics)}
+    return next(f for f in compare(run, baseline) if f.metric == metric)
+
+
 def verdict(baseline: dict[str, Any], metric: str, **metrics: Any) -> str:
     """What is said of a metric of a run with seeds of its own."""
-    run = {"00_a": lesson(chosen={"seeds": [7, 8, 9]}, **metrics)}
-    return next(f.verdict for f in compare(run, baseline) if f.metric == metric)
+    return finding(baseline, metric, OTHERS, **metrics).verdict
 
 
 def test_too_few_seeds_say_nothing_of_others() -> None:
@@ -58,15 +63,14 @@ def test_with_enough_seeds_others_are_compared() -> None:
 def test_the_tolerance_is_wider_for_other_seeds_and_says_so() -> None:
     baseline = propose(FIRST, {}, [THREE_MORE])
     moved = [0.8 - 2 * expected(baseline, "dice")["tolerance"]] * 3
-    (same,) = (f for f in compare({"00_a": lesson(dice=moved)}, baseline) if f.metric == "dice")
-    run = {"00_a": lesson(chosen={"seeds": [7, 8, 9]}, dice=moved)}
-    (other,) = (f for f in compare(run, baseline) if f.metric == "dice")
-    assert (same.verdict, other.verdict) == ("worse", "as expected")
+    other = finding(baseline, "dice", OTHERS, dice=moved)
+    assert (finding(baseline, "dice", dice=moved).verdict, other.verdict) == ("worse", "as expected")
     wide = stats.t.ppf((1 + SURE) / 2, 5) * expected(baseline, "dice")["sd"] * math.sqrt(2 / 3)
     assert float(other.expected.split()[2]) == pytest.approx(wide, rel=1e-2)
+    del expected(baseline, "dice")["n"]  # a person's line: taken to know enough
+    assert verdict(baseline, "dice", dice=moved) == "as expected"
     expected(baseline, "dice").update(tolerance=9, why="a person said so")
-    (other,) = (f for f in compare(run, baseline) if f.metric == "dice")
-    assert float(other.expected.split()[2]) == 9
+    assert float(finding(baseline, "dice", OTHERS, dice=moved).expected.split()[2]) == 9
 
 
 def test_a_spread_of_many_seeds_outlives_a_proposal_of_few() -> None:

@@ -262,6 +262,8 @@ def test_expected_json_has_one_line_a_metric(tmp_path: Path) -> None:
         ({"tolerance": "0.1"}, "00_a, dice: the tolerance is a number, not '0.1'"),
         ({"value": None}, "00_a, dice: the value is a number, not None"),
         ({"value": math.nan}, "00_a, dice: the value is a number, not nan"),
+        ({"sd": "0.1"}, "00_a, dice: the sd is a number, not '0.1'"),
+        ({"n": True}, "00_a, dice: the n is a number, not True"),
     ],
 )
 def test_a_baseline_that_a_person_has_spoilt_is_refused(tmp_path: Path, line: Any, complaint: str) -> None:

@@ -187,7 +187,7 @@ class _Source:
         try:
             with self._archive.open(self._members[name]) as file:
                 content = file.read(MOST_BYTES + 1)  # whatever the archive says of its size
-        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
             raise PictureError(f"cannot be unpacked ({error}).") from error
         if len(content) > MOST_BYTES:
             raise PictureError(f"the file is larger than {MOST_BYTES:,} bytes.")
