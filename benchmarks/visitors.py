@@ -24,6 +24,8 @@ class Visitor:
         self.errors: list[str] = []
 
     async def arrive(self) -> None:
+        page = (await self.client.get(f"/{self.page}/", headers={"cookie": ""})).raise_for_status()
+        self.cookie = {"cookie": page.headers["set-cookie"].partition(";")[0]}  # of this visitor, not of the client
         config = (await self.client.get(f"/{self.page}/config")).raise_for_status().json()
         self.events = {event["id"]: event for event in config["dependencies"]}
         self.ids = {part["props"].get("elem_id"): part["id"] for part in config["components"]}
@@ -45,7 +47,8 @@ class Visitor:
 
     async def upload(self, button: str, name: str, content: bytes) -> None:
         """A file; httpx.HTTPStatusError where the server takes none such, RuntimeError where the page does not."""
-        sent = await self.client.post(f"/{self.page}/gradio_api/upload", files={"files": (name, content)})
+        form = {"files": (name, content)}
+        sent = await self.client.post(f"/{self.page}/gradio_api/upload", files=form, headers=self.cookie)
         path = sent.raise_for_status().json()[0]
         self.values[self.ids[button]] = {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
         await self.act(button, "upload")
@@ -72,8 +75,9 @@ class Visitor:
     async def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         """RuntimeError where the server failed to give one."""
         api = f"/{self.page}/gradio_api/queue"
-        joined = (await self.client.post(f"{api}/join", json=body)).raise_for_status().json()
-        async with self.client.stream("GET", f"{api}/data", params={"session_hash": self.session}) as stream:
+        joined = (await self.client.post(f"{api}/join", json=body, headers=self.cookie)).raise_for_status().json()
+        listening = {"params": {"session_hash": self.session}, "headers": self.cookie}
+        async with self.client.stream("GET", f"{api}/data", **listening) as stream:
             async for line in stream.aiter_lines():
                 if not line.startswith("data:"):
                     continue

@@ -7,17 +7,20 @@ Whoever hosts the pages sets these variables of the environment; each has a defa
     HISTOLAB_DEMO_VISITORS    visitors that a page remembers, 200; then the one longest away is forgotten
     HISTOLAB_DEMO_UPLOAD_MB   size of an upload, 20 and no more
     HISTOLAB_DEMO_SLIDE_MB    the same of a whole slide, 200 and no more
+    HISTOLAB_DEMO_ROOM_MB     room on the disk for all uploads that no page has read yet, 2000
+    HISTOLAB_DEMO_FRAMES      sites that may show a page in a frame, with spaces between; by default none
+
+What stands between the network and the pages is in ``doors``. Behind a proxy, uvicorn's FORWARDED_ALLOW_IPS names the
+proxy, so that visitors are told apart by their own addresses.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import ctypes
 import ipaddress
 import os
-import secrets
+import re
 import signal
 import socket
 import threading
@@ -25,15 +28,18 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import gradio as gr
 import typer
 import uvicorn
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import RedirectResponse, Response
 
+from demos.doors.connections import PromptProtocol, allow_many
+from demos.doors.folder import own_folder
+from demos.doors.gate import Gate
+from demos.doors.receiving import Uploads
 from demos.style import CSS, theme
 from demos.uploads import LARGEST_FILE, LARGEST_SLIDE
 
@@ -43,6 +49,7 @@ Port = Annotated[int | None, typer.Option(help="By default the first free one fr
 
 FIRST_PORT, PORTS = 7860, 100
 MB = 10**6
+SITE = re.compile(r"https?://[a-z0-9*.-]+(:\d+)?", re.IGNORECASE | re.ASCII)
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#f3d9e6"/>'
     '<circle cx="8" cy="8" r="4.5" fill="#4b2e83"/></svg>'
@@ -65,13 +72,15 @@ SERVED = {
 
 @dataclass(frozen=True)
 class Limits:
-    """auth: name and password. upload, slide: bytes."""
+    """auth: name and password. upload, slide, room: bytes. frames: see ``doors.headers``."""
 
     auth: tuple[str, str] | None = None
     queue: int = 100
     visitors: int = 200
     upload: int = LARGEST_FILE
     slide: int = LARGEST_SLIDE
+    room: int = 2000 * MB
+    frames: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Limits:
@@ -80,12 +89,17 @@ class Limits:
         name, colon, password = auth.partition(":")
         if auth and not (name and colon and password):
             raise ValueError("HISTOLAB_DEMO_AUTH must be a name and a password with a colon between.")
+        frames = environment.get("HISTOLAB_DEMO_FRAMES", "").split()
+        if not all(SITE.fullmatch(site) for site in frames):
+            raise ValueError("HISTOLAB_DEMO_FRAMES must be sites such as https://huggingface.co, with spaces between.")
         return cls(
             auth=(name, password) if auth else None,
             queue=_number(environment, "HISTOLAB_DEMO_QUEUE", cls.queue, 10_000),
             visitors=_number(environment, "HISTOLAB_DEMO_VISITORS", cls.visitors, 10_000),
             upload=MB * _number(environment, "HISTOLAB_DEMO_UPLOAD_MB", cls.upload // MB, cls.upload // MB),
             slide=MB * _number(environment, "HISTOLAB_DEMO_SLIDE_MB", cls.slide // MB, cls.slide // MB),
+            room=MB * _number(environment, "HISTOLAB_DEMO_ROOM_MB", cls.room // MB, 10**6),
+            frames=" ".join(frames),
         )
 
 
@@ -97,10 +111,15 @@ def _number(environment: Mapping[str, str], name: str, default: int, most: int) 
 
 
 def application(
-    pages: Mapping[str, gr.Blocks], limits: Limits, routers: Sequence[APIRouter] = (), slides: Collection[str] = ()
-) -> FastAPI:
-    """pages: by name; "click-points" is served at /click-points/, and / leads to the first. routers: what is served
-    beside them, behind the same password. slides: pages to which whole slides may be uploaded."""
+    pages: Mapping[str, gr.Blocks],
+    limits: Limits,
+    uploads: Path,
+    routers: Sequence[APIRouter] = (),
+    slides: Collection[str] = (),
+) -> Gate:
+    """pages: by name; "click-points" is served at /click-points/, and / leads to the first. uploads: where they lie,
+    Gradio's GRADIO_TEMP_DIR. routers: what is served beside them, behind the same gate, and is only read. slides:
+    pages to which whole slides may be uploaded."""
     app = FastAPI(openapi_url=None)  # nor the pages that describe it
     first = next(iter(pages))
 
@@ -117,32 +136,16 @@ def application(
     def start() -> RedirectResponse:
         return RedirectResponse(f"{first}/")  # relative, for a server that stands behind a path of another
 
-    guard = _guard(*limits.auth) if limits.auth else None
     for router in routers:
-        app.include_router(router, dependencies=[Depends(guard)] if guard else None)
+        app.include_router(router)
+    largest = {name: limits.slide if name in slides else limits.upload for name in pages}
     for name, page in pages.items():
         page.queue(max_size=limits.queue, default_concurrency_limit=2, api_open=False)
         page.state_session_capacity = limits.visitors
-        largest = limits.slide if name in slides else limits.upload
-        gr.mount_gradio_app(app, page, f"/{name}", max_file_size=largest, auth_dependency=guard, **SERVED)
-    return app
-
-
-def _guard(name: str, password: str) -> Callable[[Request], str]:
-    """HTTP's basic authentication, which browsers ask for once and then send along."""
-    expected = f"{name}:{password}".encode()
-
-    def visitor(request: Request) -> str:
-        scheme, _, sent = request.headers.get("authorization", "").partition(" ")
-        try:
-            given = base64.b64decode(sent, validate=True) if scheme.lower() == "basic" else b""
-        except (binascii.Error, ValueError):
-            given = b""
-        if not secrets.compare_digest(given, expected):
-            raise HTTPException(401, "A name and a password are needed.", {"WWW-Authenticate": 'Basic realm="demos"'})
-        return name
-
-    return visitor
+        gr.mount_gradio_app(app, page, f"/{name}", max_file_size=largest[name], **SERVED)
+        page.has_launched = True  # a mounted page has not, for Gradio, and then takes any file of the disk for its own
+    beside = {router.prefix.strip("/") for router in routers}
+    return Gate(app, largest, beside, limits.auth, Uploads(uploads, limits.room), limits.frames)
 
 
 def serve(
@@ -163,18 +166,21 @@ def serve(
         raise SystemExit(f"Error: {error}") from None
     _give_back()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
-    with TemporaryDirectory(prefix="demos-", dir=os.environ.get("GRADIO_TEMP_DIR")) as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        app = application(build(), limits, routers, slides)
+    allow_many()
+    with own_folder() as uploads:
+        app = application(build(), limits, uploads, routers, slides)
         port = port or free_port(host)
         print(f"Open http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}", flush=True)
-        server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))
+        config = uvicorn.Config(
+            app, host=host, port=port, log_level="warning", http=PromptProtocol, server_header=False, ws="none"
+        )
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)  # open pages, which wait for events, hold nobody up
         thread.start()
         try:
             while thread.is_alive():
                 thread.join(SWEEP)
-                forget(Path(folder), OLDEST)
+                forget(uploads, OLDEST)
         except KeyboardInterrupt:
             server.should_exit = True
             thread.join(GRACE)
@@ -192,9 +198,9 @@ def _give_back() -> None:
 def forget(folder: Path, oldest: float) -> None:
     """Delete the files that have lain there for more than so many seconds, such as the rest of a broken upload."""
     for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # Gradio deletes too
-            if path.is_file() and time.time() - path.stat().st_mtime > oldest:
-                path.unlink()
+        with contextlib.suppress(OSError):  # Gradio deletes too; a folder that still holds a file stays
+            if time.time() - path.stat().st_mtime > oldest:
+                path.rmdir() if path.is_dir() else path.unlink()
 
 
 def free_port(host: str) -> int:

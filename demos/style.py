@@ -31,5 +31,5 @@ def theme() -> gr.themes.Base:
 
 
 def blocks(title: str) -> gr.Blocks:
-    """An empty page. It reports to nobody, and every ten minutes it deletes what visitors uploaded 40 minutes ago."""
-    return gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 2400))
+    """An empty page. It reports to nobody."""
+    return gr.Blocks(title=title, analytics_enabled=False)

@@ -39,22 +39,33 @@ class Upload:
     note: str
 
 
-def read_pixels(path: str | Path, forget: bool = False) -> Upload:
-    """The picture in a file, whatever the file is called. forget: delete it.
+def read_file(path: str | Path, largest: int = LARGEST_FILE, forget: bool = False) -> bytes:
+    """An upload's content, of at most so many bytes. forget: delete the file.
 
-    UploadError says why there is no picture.
+    UploadError for one that is larger, or is no file that is there.
     """
     path = Path(path)
     try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise UploadError(f"This file has {size / 1e6:.0f} MB; at most {LARGEST_FILE / 1e6:.0f} MB can be read.")
-        content = path.read_bytes()
+        if not path.is_file():  # nor a device, which might never end
+            raise UploadError("The file did not arrive. Upload it again.")
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
     except OSError:
         raise UploadError("The file did not arrive. Upload it again.") from None
     finally:
         if forget:
             path.unlink(missing_ok=True)
+    if len(content) > largest:
+        raise UploadError(f"This file has more than {largest / 1e6:.0f} MB, the most that can be read here.")
+    return content
+
+
+def read_pixels(path: str | Path, forget: bool = False) -> Upload:
+    """The picture in a file, whatever the file is called. forget: delete it.
+
+    UploadError says why there is no picture.
+    """
+    content = read_file(path, forget=forget)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of pictures that are refused below, and of odd metadata
         picture = _open(content)

@@ -68,7 +68,7 @@ def free_port() -> int:
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5):
+        with urllib.request.urlopen(f"{url}/health", timeout=5):
             return True
     except (urllib.error.URLError, TimeoutError):
         return False

@@ -9,6 +9,7 @@ import torch
 
 from demos.class_names import LONGEST_NAME, MOST_CLASSES
 from demos.naming.samples import Clusters
+from demos.uploads import UploadError, read_file
 from histolab_lite.methods.proto2seg import PrototypeDictionary
 
 LARGEST_FILE = 4 * 10**6  # bytes
@@ -27,27 +28,23 @@ def to_bytes(dictionary: PrototypeDictionary) -> bytes:
 
 def read_dictionary(path: str | Path, dimensions: int) -> PrototypeDictionary:
     """A visitor's file, which is deleted then. DictionaryError says why it cannot be queried with."""
-    path = Path(path)
+    named = Path(path).suffix.lower() == ".safetensors"
     try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise DictionaryError(
-                f"This file has {size / 1e6:.0f} MB; a dictionary has at most {LARGEST_FILE / 1e6:.0f} MB."
-            )
-        if path.suffix.lower() != ".safetensors":
+        content = read_file(path, LARGEST_FILE, forget=True)
+        if not named:
             raise DictionaryError(NOT_ONE)
         with tempfile.TemporaryDirectory() as folder:  # under a name of ours, whatever the visitor's is
             copy = Path(folder) / "dictionary.safetensors"
-            copy.write_bytes(path.read_bytes())
+            copy.write_bytes(content)
             dictionary = PrototypeDictionary.load(copy)
+    except UploadError as error:
+        raise DictionaryError(str(error)) from None
     except OSError:
-        raise DictionaryError("The file did not arrive. Load it again.") from None
+        raise DictionaryError("The server has no room for this file just now. Load it again later.") from None
     except DictionaryError:
         raise
     except Exception:  # a file made to break its reader may raise anything
         raise DictionaryError(NOT_ONE) from None
-    finally:
-        path.unlink(missing_ok=True)
     _check(dictionary, dimensions)
     return PrototypeDictionary(dictionary.embeddings.float(), dictionary.labels.long(), dictionary.class_names)
 

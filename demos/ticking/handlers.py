@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -24,7 +23,7 @@ from demos.ticking.log import Log, LogError, from_lines, to_lines, to_table
 from demos.ticking.patch_sets import SIZES, PatchSet, cut
 from demos.ticking.results import Answers, answer, compare
 from demos.ticking.session import Session, from_memory, to_memory
-from demos.uploads import UploadError, read_pixels
+from demos.uploads import UploadError, read_file, read_pixels
 from histolab_lite.methods.default_mlps import Networks, load_mlps
 
 LARGEST_LOG = 2 * 10**6  # bytes
@@ -189,12 +188,7 @@ class TagPatches:
 
 def _read_log(path: str) -> tuple[Log, bool]:
     """A visitor's file, which is deleted then."""
-    file = Path(path)
     try:
-        if file.stat().st_size > LARGEST_LOG:
-            raise LogError(f"This file has more than {LARGEST_LOG / 1e6:.0f} MB, which no log of ticks has.")
-        return from_lines(file.read_bytes())
-    except OSError:
-        raise LogError("The file did not arrive. Bring it again.") from None
-    finally:
-        file.unlink(missing_ok=True)
+        return from_lines(read_file(path, LARGEST_LOG, forget=True))
+    except UploadError as error:
+        raise LogError(str(error)) from None

@@ -1,0 +1,28 @@
+"""HTTP's basic authentication, RFC 7617, which browsers ask for once and then send along."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+
+from demos.doors.refusal import Refusal
+
+
+class Password:
+    """auth: name and password; None lets everybody in."""
+
+    def __init__(self, auth: tuple[str, str] | None) -> None:
+        self._expected = None if auth is None else ":".join(auth).encode()
+
+    def check(self, header: str) -> None:
+        """header: of the request, "Authorization". Raises Refusal."""
+        if self._expected is None:
+            return
+        scheme, _, sent = header.partition(" ")
+        try:
+            given = base64.b64decode(sent, validate=True) if scheme.lower() == "basic" else b""
+        except (binascii.Error, ValueError):
+            given = b""
+        if not secrets.compare_digest(given, self._expected):
+            raise Refusal(401, "A name and a password are needed.", {"WWW-Authenticate": 'Basic realm="demos"'})
