@@ -10,7 +10,7 @@ LESSONS = $(strip $(BIN)/python -m histolab_lite.notebooks $(if $(ONLY),--only "
 	$(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)") $(if $(JOBS),--jobs $(JOBS)))
 
 .DEFAULT_GOAL := help
-.PHONY: help tutorial check claims demo test notebooks bench doctor
+.PHONY: help tutorial check claims demo test audit notebooks bench doctor
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -39,6 +39,9 @@ test: $(VENV)/.installed-dev ## lint, check types, run every test and every less
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+audit: $(VENV)/.installed-dev ## look for known vulnerabilities of what is installed
+	$(BIN)/python .ci/audit.py
 
 notebooks: $(VENV)/.installed ## re-execute the committed lessons in place, at tutorial size
 	$(LESSONS) --in-place

@@ -20,7 +20,11 @@ APP = '''"""Serves the demos; see demos/serving.py for what the Space's variable
 
 import os
 
-from demos.app import main
+# A Space is shown in a frame, and reached through one proxy alone.
+os.environ.setdefault("HISTOLAB_DEMO_FRAMES", "https://huggingface.co")
+os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
+
+from demos.app import main  # noqa: E402
 
 main(host="0.0.0.0", port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
 '''

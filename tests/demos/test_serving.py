@@ -10,7 +10,7 @@ gr = pytest.importorskip("gradio", reason="the demos need gradio: pip install 'h
 
 from fastapi.testclient import TestClient  # noqa: E402
 
-from demos import app, lessons, serving, style  # noqa: E402
+from demos import app, lessons, serving  # noqa: E402
 from demos.markup import bar  # noqa: E402
 from demos.serving import Limits, application, free_port  # noqa: E402
 from demos.uploads import LARGEST_FILE, LARGEST_SLIDE  # noqa: E402
@@ -23,15 +23,16 @@ def page(text: str) -> gr.Blocks:
 
 
 @pytest.fixture
-def client():
-    with TestClient(application({"one": page("First"), "two": page("Second")}, Limits(), [lessons.router()])) as client:
+def client(tmp_path):
+    pages = {"one": page("First"), "two": page("Second")}
+    with TestClient(application(pages, Limits(), tmp_path, [lessons.router()])) as client:
         yield client
 
 
 @pytest.fixture
-def guarded():
+def guarded(tmp_path):
     limits = Limits(auth=("anna", "s:cret ü"))
-    with TestClient(application({"one": page("First")}, limits, [lessons.router()])) as client:
+    with TestClient(application({"one": page("First")}, limits, tmp_path, [lessons.router()])) as client:
         yield client
 
 
@@ -68,14 +69,14 @@ def test_what_is_not_there_is_refused_without_a_word_of_the_server(client, addre
     assert "site-packages" not in answer.text
 
 
-def test_a_page_keeps_the_limits():
+def test_a_page_keeps_the_limits(tmp_path):
     blocks = page("First")
-    application({"one": blocks}, Limits(queue=7, visitors=9, upload=12_345))
+    application({"one": blocks}, Limits(queue=7, visitors=9, upload=12_345), tmp_path)
     assert blocks.max_file_size == 12_345
     assert blocks.state_session_capacity == 9
     assert blocks._queue.max_size == 7
     assert not blocks.show_error
-    application({"one": blocks}, Limits(upload=12_345, slide=67_890), slides=["one"])
+    application({"one": blocks}, Limits(upload=12_345, slide=67_890), tmp_path, slides=["one"])
     assert blocks.max_file_size == 67_890
 
 
@@ -100,20 +101,14 @@ def test_no_route_of_a_page_goes_round_the_password(guarded, method, route):
     assert guarded.request(method, f"/one/gradio_api/{route}").status_code == 401
 
 
-def test_what_a_visitor_uploaded_is_gone_within_the_hour(monkeypatch, tmp_path):
-    blocks = style.blocks("A page")
-    assert sum(blocks.delete_cache) < 3600
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    blocks.delete_cache = (1, 1)  # seconds
-    with TestClient(application({"one": blocks}, Limits())) as client:
-        client.post("/one/gradio_api/upload", files={"files": ("a.txt", b"private")})
-        assert uploaded(tmp_path)
-        until = time.monotonic() + 30
-        while uploaded(tmp_path):
-            assert time.monotonic() < until
-            time.sleep(0.1)
-        client.post("/one/gradio_api/upload", files={"files": ("a.txt", b"private")})
-    assert not uploaded(tmp_path), "left behind when the server ended"
+def test_an_upload_is_kept_under_a_name_that_tells_nothing_of_the_server(client, tmp_path):
+    form = {"files": ("a.txt", b"private")}
+    assert client.post("/one/gradio_api/upload", files=form).status_code == 403, "without a cookie"
+    client.get("/one/")
+    (name,) = client.post("/one/gradio_api/upload", files=form).json()
+    assert str(tmp_path) not in name
+    (path,) = uploaded(tmp_path)
+    assert path.read_bytes() == b"private"
 
 
 def test_the_rest_of_a_broken_upload_is_deleted_once_it_is_old(tmp_path):
@@ -146,9 +141,12 @@ def test_limits_come_from_the_environment():
             "HISTOLAB_DEMO_VISITORS": " 30 ",
             "HISTOLAB_DEMO_UPLOAD_MB": "2",
             "HISTOLAB_DEMO_SLIDE_MB": "150",
+            "HISTOLAB_DEMO_ROOM_MB": "3000",
+            "HISTOLAB_DEMO_FRAMES": "https://a.org  https://*.b.org:8443",
         }
     )
-    assert read == Limits(("anna", "a:b"), 5, 30, 2 * 10**6, 150 * 10**6)
+    frames = "https://a.org https://*.b.org:8443"
+    assert read == Limits(("anna", "a:b"), 5, 30, 2 * 10**6, 150 * 10**6, 3000 * 10**6, frames)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +160,9 @@ def test_limits_come_from_the_environment():
         ("HISTOLAB_DEMO_QUEUE", "many"),
         ("HISTOLAB_DEMO_VISITORS", "1e3"),
         ("HISTOLAB_DEMO_VISITORS", "²"),
+        ("HISTOLAB_DEMO_ROOM_MB", "all"),
+        ("HISTOLAB_DEMO_FRAMES", "a.org"),
+        ("HISTOLAB_DEMO_FRAMES", "https://a.org; script-src *"),
         ("HISTOLAB_DEMO_UPLOAD_MB", str(LARGEST_FILE // 10**6 + 1)),
         ("HISTOLAB_DEMO_SLIDE_MB", str(LARGEST_SLIDE // 10**6 + 1)),
     ],

@@ -1,0 +1,159 @@
+"""Requests are refused in the gate, whatever stands behind it; and behind it Gradio's own door is shut as well."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+gr = pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
+
+from fastapi.testclient import TestClient  # noqa: E402
+
+from demos.doors import gate as gates  # noqa: E402
+from demos.doors.gate import Gate  # noqa: E402
+from demos.doors.joining import FILE  # noqa: E402
+from demos.doors.receiving import Uploads  # noqa: E402
+from demos.serving import Limits, application  # noqa: E402
+
+
+class Inside:
+    """Answers 200, and remembers what got through."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, str, bytes]] = []
+
+    async def __call__(self, scope, receive, send):
+        message = await receive()
+        query = scope["query_string"].decode()
+        self.asked.append((scope["method"], scope["path"], query, message.get("body", b"")))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"inside"})
+
+
+@pytest.fixture
+def inside():
+    return Inside()
+
+
+@pytest.fixture
+def client(inside, tmp_path):
+    return TestClient(Gate(inside, {"one": 1000, "two": 1000}, ["slides"], None, Uploads(tmp_path, 10**6)))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/health", "/favicon.ico", "/one", "/one/", "/two/config", "/one/theme.css", "/one/assets/a/b-c.js"]
+    + ["/one/static/fonts/a.woff2", "/one/gradio_api/app_id", "/slides/a/1/0_0.jpeg"],
+)
+def test_what_pages_ask_for_gets_through(client, inside, path):
+    assert client.get(f"{path}?deep_link=../a&view=b").text == "inside"
+    assert inside.asked == [("GET", path, "", b"")]
+    assert client.post(path, json={}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/three/", "/one/gradio_api/file=/etc/passwd", "/one/gradio_api/proxy=http://a", "/one/gradio_api/info", "/docs"]
+    + ["/one/assets/../../a", "/one/assets/", "/one/assets//a", "/one/monitoring", "/one/login", "/one/gradio_api/"]
+    + ["/one/gradio_api/stream/a/b/1/playlist-file", "/one/config/", "/ONE/", "/one/theme.css\n", "/slides2/a"],
+)
+def test_nothing_else_does(client, inside, path):
+    for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
+        scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
+        said = []
+
+        async def send(message, said=said):
+            said.append(message)
+
+        asyncio.run(client.app(scope, None, send))
+        assert said[0]["status"] == 404
+        assert json.loads(said[1]["body"])["detail"]
+    assert not inside.asked
+
+
+def test_a_body_where_none_belongs_is_refused_unread(client, inside):
+    assert client.request("GET", "/one/", content=b"abc").status_code == 400
+    assert client.request("GET", "/one/", content=iter([b"abc"])).status_code == 400
+    assert not inside.asked
+
+
+def test_a_session_is_bound_to_its_visitor_on_every_route(client, inside):
+    sessions = set()
+    for _ in range(2):
+        client.cookies.clear()
+        assert client.get("/one/gradio_api/queue/data?session_hash=x").status_code == 403
+        client.get("/one/")
+        client.get("/one/gradio_api/queue/data?session_hash=x&session_hash=y")
+        client.get("/one/gradio_api/heartbeat/x")
+        client.post("/one/gradio_api/queue/join", json={"data": [], "session_hash": "x"})
+        listened, beat, joined = inside.asked[-3:]
+        session = listened[2].removeprefix("session_hash=")
+        assert beat[1] == f"/one/gradio_api/heartbeat/{session}"
+        assert json.loads(joined[3])["session_hash"] == session
+        sessions.add(session)
+    assert len(sessions) == 2
+    assert "x" not in sessions
+
+
+def test_a_visitor_keeps_the_cookie_of_a_page(client):
+    assert "set-cookie" in client.get("/one/").headers
+    assert "set-cookie" not in client.get("/one/").headers
+    assert "set-cookie" not in client.get("/health").headers
+
+
+def test_too_much_at_a_time_is_refused(client, inside, monkeypatch):
+    monkeypatch.setattr(gates, "MOST_REQUESTS", (0, 10))
+    assert client.get("/one/").status_code == 429
+    monkeypatch.setattr(gates, "MOST_REQUESTS", (10, 10))
+    client.get("/one/")
+    monkeypatch.setattr(gates, "MOST_BODIES", (10, 0))
+    assert client.post("/one/gradio_api/queue/join", json={}).status_code == 429
+    monkeypatch.setattr(gates, "MOST_BODIES", (1, 1))
+    for _ in range(3):  # each gives its place back
+        assert client.post("/one/gradio_api/queue/join", json={}).status_code == 400
+
+
+def test_a_web_socket_is_closed(client):
+    from starlette.websockets import WebSocketDisconnect
+
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/one/"):
+        pass
+
+
+@pytest.mark.parametrize("path", ["/health", "/one/", "/nothing", "/one/gradio_api/queue/data"])
+def test_every_answer_has_its_headers(client, path):
+    said = client.get(path).headers
+    assert said["x-content-type-options"] == "nosniff"
+    assert said["referrer-policy"] == "same-origin"
+    assert "frame-ancestors 'self'" in said["content-security-policy"]
+
+
+def test_sites_may_be_allowed_to_show_a_page(inside, tmp_path):
+    gate = Gate(inside, {"one": 1}, [], None, Uploads(tmp_path, 1), "https://a.org")
+    assert "frame-ancestors 'self' https://a.org" in TestClient(gate).get("/one/").headers["content-security-policy"]
+
+
+def test_gradios_own_door_is_shut_behind_the_gate(monkeypatch, tmp_path):
+    """Fails where a new version of Gradio takes files of the disk again from a page that is mounted."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    (tmp_path / "uploads").mkdir()
+    secret = tmp_path / "secret.png"
+    secret.write_text("a secret")
+    with gr.Blocks(analytics_enabled=False) as page:
+        button, memory, text = gr.UploadButton(file_types=[".png"]), gr.BrowserState(None), gr.Textbox()
+        button.upload(lambda path: open(path).read(), button, text, api_name="read")
+        button.click(lambda value: json.dumps(value), memory, text, api_name="echo")
+    gate = application({"one": page}, Limits(), tmp_path / "uploads")
+    page.api_open = True
+    with TestClient(gate._app) as client:  # past the gate
+        for name in ("read", "echo"):
+            for path in (str(secret), "/proc/self/environ", f"{tmp_path}/uploads/../secret.png", f"file://{secret}"):
+                sent = {"data": [{"path": path, "meta": FILE}], "session_hash": "x"}
+                answer = client.post(f"/one/gradio_api/run/{name}", json=sent)
+                assert answer.status_code == 500, answer.text
+                assert "a secret" not in answer.text
+                cached = [file for file in (tmp_path / "uploads").rglob("*") if file.is_file()]
+                assert not any(b"a secret" in file.read_bytes() for file in cached)
+        assert client.get(f"/one/gradio_api/file={secret}").status_code == 403
