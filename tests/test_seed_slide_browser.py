@@ -275,9 +275,9 @@ def test_an_upload_does_not_outlive_the_server(browser, tmp_path, monkeypatch):
         visitor = Visitor(browser, url)
         visitor.bring(small_slide(tmp_path))
         visitor.see("#seed-caption", text="Your slide: 768 × 768 pixels")
-        assert len(list(tmp_path.glob("histolab-seed-*/*"))) == 1
+        assert len(list(tmp_path.glob("histolab-demos-*/histolab-seed-*/*"))) == 1
         visitor.context.close()
-    assert not list(tmp_path.glob("histolab-seed-*"))
+    assert not list(tmp_path.glob("histolab-*"))
 
 
 def test_a_tile_of_nobody_is_refused(address):
