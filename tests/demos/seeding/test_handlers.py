@@ -45,6 +45,9 @@ def upload(small, tmp_path):
     return lambda: str(shutil.copyfile(small, tmp_path / "upload.tif"))
 
 
+ME = gr.Request(session_hash="mine", client={"host": "192.0.2.1", "port": 1})
+
+
 def message(value) -> gr.SelectData:
     return gr.SelectData(None, {"index": 0, "value": value})
 
@@ -117,7 +120,7 @@ def test_wrong_class_names_are_explained_and_the_old_ones_stay(app):
 
 
 def test_an_upload_is_shown_and_leaves_with_its_visitor(app, upload):
-    arrived, problem, texts = last(app.read(upload(), None))
+    arrived, problem, texts = last(app.read(upload(), None, ME))
     assert problem == ""
     assert any("Embedding" in text for text in texts)
     session = app.show(arrived, app.restore(None)[4])[4]
@@ -129,31 +132,31 @@ def test_an_upload_is_shown_and_leaves_with_its_visitor(app, upload):
 
 
 def test_the_same_upload_is_not_prepared_twice_and_not_shared(app, upload):
-    one, _, _ = last(app.read(upload(), None))
-    two, _, texts = last(app.read(upload(), None))
+    one, _, _ = last(app.read(upload(), None, ME))
+    two, _, texts = last(app.read(upload(), None, ME))
     assert texts == [""]
     assert one.slide is two.slide
     assert one.token != two.token
 
 
 def test_showing_another_slide_deletes_the_upload(app, upload):
-    arrived, _, _ = last(app.read(upload(), None))
+    arrived, _, _ = last(app.read(upload(), None, ME))
     session = app.show(arrived, app.restore(None)[4])[4]
-    phantom, _, _ = last(app.choose("phantom"))
+    phantom, _, _ = last(app.choose("phantom", ME))
     assert app.show(phantom, session)[4].slide.key == "phantom"
     with pytest.raises(KeyError):
         app.tiles.layout(session.token)
 
 
 def test_own_seeds_wait_for_the_same_file(app, upload):
-    arrived, _, _ = last(app.read(upload(), None))
+    arrived, _, _ = last(app.read(upload(), None, ME))
     session = app.show(arrived, app.restore(None)[4])[4]
     _, memory, _, _ = act(app, session, 1, ["seed", 7, 1])
     back = app.restore(memory)
     assert "Upload the same file again" in back[6]
     assert back[4].slide.key == "phantom"
     assert back[5]["slide"] == session.slide.key
-    arrived, _, _ = last(app.read(upload(), None))
+    arrived, _, _ = last(app.read(upload(), None, ME))
     assert told(app.show(arrived, back[4])[7])["seeds"] == [[7, 1]]
 
 
@@ -161,7 +164,7 @@ def test_own_seeds_wait_for_the_same_file(app, upload):
 def test_a_bad_upload_is_explained_and_deleted(app, tmp_path, mpp):
     path = tmp_path / "secret.svs"
     path.write_bytes(b"II*\0 not a slide")
-    arrived, problem, _ = last(app.read(str(path), mpp))
+    arrived, problem, _ = last(app.read(str(path), mpp, ME))
     assert arrived is None
     assert 'role="alert"' in problem
     assert str(tmp_path) not in problem
@@ -176,7 +179,7 @@ def test_what_nobody_foresaw_is_a_sentence_too(app, upload, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(slides, "lay_grid", fail)
-    work = app.read(upload(), None)
+    work = app.read(upload(), None, ME)
     assert "Looking for tissue" in next(work)[1]
     assert "could not be prepared" in next(work)[1]
     with pytest.raises(MemoryError):
@@ -189,7 +192,7 @@ def test_an_upload_that_has_gone_is_explained(app):
 
 
 def test_an_unknown_sample_changes_nothing(app):
-    assert list(app.choose("../etc")) == [(None, "")]
+    assert list(app.choose("../etc", ME)) == [(None, "")]
 
 
 def test_nothing_to_save_is_said(app):
