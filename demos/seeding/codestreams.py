@@ -12,30 +12,35 @@ import re
 import struct
 from collections.abc import Iterator
 
-HEAD = 4096  # bytes that hold a tile's header; scanners write some hundred
+HEAD, MOST_SEGMENTS = 4096, 20  # bytes that hold a tile's header, and its segments: scanners write 800 and ten
+SMALLEST_PRECINCT = 5  # 2**5 pixels per side; encoders write 64 and more
 _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 
-_FRAMES = [code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xCC)]  # between them, two kinds of tables
-_SEQUENTIAL = (0xC0, 0xC1)
-_SCAN = 0xDA
-_SIZE, _CODING, _CODING_OF_COMPONENT, _ORDER, _TILE_PART, _DATA = 0x51, 0x52, 0x53, 0x5F, 0x90, 0x93
+# Only these may stand before the data: within a segment of another kind, which has no length or is passed over, a
+# decoder looks for the next marker.
+_SEQUENTIAL, _SCAN = (0xC0, 0xC1), 0xDA
+_TABLES_AND_NOTES = {0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}
+_SIZE, _CODING, _TILE_PART, _DATA = 0x51, 0x52, 0x90, 0x93
+_STEPS_AND_NOTES = {0x55, 0x57, 0x58, 0x5C, 0x5D, 0x63, 0x64}
 
 
 def is_plain_jpeg(head: bytes, width: int, height: int) -> bool:
     """Sequential, of this size, and all of its components in its first scan, after which a decoder reads no other."""
     components = None
     for marker, body in _segments(head, b"\xff\xd8"):
-        if marker in _FRAMES:
+        if marker in _SEQUENTIAL:
             _, rows, columns, components = struct.unpack(">BHHB", body[:6])
-            if marker not in _SEQUENTIAL or (columns, rows) != (width, height):
+            if (columns, rows) != (width, height):
                 return False
-        if marker == _SCAN:
+        elif marker == _SCAN:
             return body[0] == components
+        elif marker not in _TABLES_AND_NOTES:
+            return False
     return False
 
 
 def is_plain_jpeg2000(head: bytes, width: int, height: int) -> bool:
-    """Of this size and three components, as one tile of one part, without precincts."""
+    """Of this size and three components, as one tile of one part, without small precincts."""
     known = False
     for marker, body in _segments(head, b"\xff\x4f"):
         if marker == _SIZE:
@@ -43,19 +48,27 @@ def is_plain_jpeg2000(head: bytes, width: int, height: int) -> bool:
             known = (x1, y1, components) == (width, height, 3) and across >= x1 and down >= y1
             if not known or any((x0, y0, left, top)):
                 return False
-        if marker in (_CODING_OF_COMPONENT, _ORDER) or (marker == _CODING and body[0] & 1):
-            return False
-        if marker == _TILE_PART and body[7] > 1:
-            return False
-        if marker == _DATA:
+        elif marker == _CODING:
+            sizes = body[10 : 11 + body[5]] if body[0] & 1 else b""  # two exponents per resolution
+            if any(min(size >> 4, size & 15) < SMALLEST_PRECINCT for size in sizes):
+                return False
+        elif marker == _TILE_PART:
+            if body[7] > 1:
+                return False
+        elif marker == _DATA:
             return known
+        elif marker not in _STEPS_AND_NOTES:
+            return False
     return False
 
 
 def _segments(head: bytes, start: bytes) -> Iterator[tuple[int, bytes]]:
     """(marker, what follows its length), as far as they go; none where it starts otherwise."""
     at = len(start) if head.startswith(start) else len(head)
-    while found := _MARKER.match(head, at):
+    for _ in range(MOST_SEGMENTS):
+        found = _MARKER.match(head, at)
+        if found is None:
+            return
         (length,) = struct.unpack_from(">H", head.ljust(found.end() + 2, b"\0"), found.end())
         yield found[1][0], head[found.end() + 2 : found.end() + length].ljust(36, b"\0")
         at = found.end() + length

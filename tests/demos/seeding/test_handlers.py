@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shutil
 
@@ -18,6 +19,7 @@ from demos.seeding.handlers import Arrived, SeedSlides  # noqa: E402
 from demos.seeding.samples import SLIDE  # noqa: E402
 from demos.seeding.session import Session  # noqa: E402
 from demos.seeding.tiles import Tiles  # noqa: E402
+from demos.seeding.turns import Turns  # noqa: E402
 from histolab_lite.data.phantom.pyramid import write_pyramid  # noqa: E402
 from histolab_lite.data.slides import Slide  # noqa: E402
 from tests.demos.seeding.planted import blobs  # noqa: E402
@@ -189,6 +191,72 @@ def test_what_nobody_foresaw_is_a_sentence_too(app, upload, monkeypatch):
 def test_an_upload_that_has_gone_is_explained(app):
     session = app.restore(None)[4]
     assert "not kept any longer" in app.show(Arrived(blobs(), "gone"), session)[6]
+
+
+def test_a_full_disk_is_a_sentence_and_nothing_is_left(app, upload, monkeypatch):
+    path, copied = upload(), []
+
+    def half(source, target):
+        copied.append(target)
+        target.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device", str(target))
+
+    monkeypatch.setattr(shutil, "move", half)
+    arrived, problem, _ = last(app.read(path, None, ME))
+    assert arrived is None
+    assert "no room for this slide just now" in problem
+    assert str(copied[0].parent) not in problem
+    assert list(copied[0].parent.iterdir()) == []
+    assert not os.path.exists(path)
+
+
+def test_what_a_visitor_asks_for_last_is_what_comes(app, upload):
+    path = upload()
+    first = app.read(path, None, ME)
+    assert "Looking" in next(first)[1]
+    arrived, problem, _ = last(app.choose("phantom", ME))
+    assert (arrived.slide.key, problem) == ("phantom", "")
+    assert list(first) == []
+    assert not os.path.exists(path)
+    assert len(app.turns) == 0
+
+
+def test_another_visitor_ends_nothing(app, upload):
+    first = app.read(upload(), None, ME)
+    next(first)
+    last(app.choose("phantom", gr.Request(session_hash="mine", client={"host": "192.0.2.2", "port": 1})))
+    assert last(first)[0].slide.title == "Your slide"
+
+
+def test_where_many_slides_are_prepared_one_more_waits_outside(app, upload):
+    app.turns = Turns(places=1)
+    first = app.read(upload(), None, ME)
+    next(first)
+    other = gr.Request(session_hash="other", client={"host": "192.0.2.2", "port": 1})
+    arrived, problem, _ = last(app.read(upload(), 0.51, other))
+    assert arrived is None
+    assert "Come back in some minutes" in problem
+    first.close()
+    assert len(app.turns) == 0
+
+
+def test_who_waits_for_a_turn_is_told(app, upload):
+    app.turns = Turns(patience=0.01)
+    work = app.read(upload(), None, ME)
+    next(work)
+    app.turns._working = True
+    assert "Looking for tissue, in turns with 0 other slides" in next(work)[1]
+    app.turns._working = False
+    assert last(work)[0].slide.title == "Your slide"
+
+
+def test_a_slide_that_another_visitor_had_prepared_meanwhile_is_taken(app, upload, monkeypatch):
+    key = []
+    monkeypatch.setattr(app.cache, "get", lambda asked: key.append(asked) if len(key) < 3 else blobs())
+    arrived, _, texts = last(app.read(upload(), None, ME))
+    assert arrived.slide is blobs()
+    assert len(texts) == 4
+    assert len(app.turns) == 0
 
 
 def test_an_unknown_sample_changes_nothing(app):
