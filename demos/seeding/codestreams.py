@@ -53,7 +53,7 @@ def is_plain_jpeg2000(head: bytes, width: int, height: int) -> bool:
             if any(min(size >> 4, size & 15) < SMALLEST_PRECINCT for size in sizes):
                 return False
         elif marker == _TILE_PART:
-            if body[7] > 1:
+            if body[7] != 1:
                 return False
         elif marker == _DATA:
             return known

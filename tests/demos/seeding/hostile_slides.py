@@ -126,11 +126,16 @@ def jpeg_of_many_scans(side: int, progressive: bool) -> bytes:
 
 
 def jpeg2000_stream(
-    side: int, tile: tuple[int, int] | None = None, components: int = 3, precincts: bool = False, more: bytes = b""
+    side: int,
+    tile: tuple[int, int] | None = None,
+    components: int = 3,
+    precincts: bool = False,
+    more: bytes = b"",
+    parts: int = 1,
 ) -> bytes:
-    """An empty picture. tile: (width, height) of the parts in which it is coded."""
+    """An empty picture. tile: (width, height) of the tiles in which it is coded. parts: of such a tile."""
     size = struct.pack(">H8IH", 0, side, side, 0, 0, *(tile or (side, side)), 0, 0, components)
     out = b"\xff\x4f" + segment(0x51, size + b"\7\1\1" * components)
     out += segment(0x52, bytes([precincts, 0, 0, 1, 0, 5, 2, 2, 0, 1]) + (b"\x11" * 6 if precincts else b""))
     out += segment(0x5C, bytes([0x40, *[0x48] * 16])) + more
-    return out + segment(0x90, struct.pack(">HIBB", 0, 114, 0, 1)) + b"\xff\x93" + b"\0" * 100 + b"\xff\xd9"
+    return out + segment(0x90, struct.pack(">HIBB", 0, 114, 0, parts)) + b"\xff\x93" + b"\0" * 100 + b"\xff\xd9"

@@ -76,6 +76,12 @@ def missing(side: int = 16384) -> bytes:
     return bigtiff([level(side, 256, DEFLATE, len(deflated(256))), *smaller], deflated(256))
 
 
+def strips_for_tiles() -> bytes:
+    """Which libtiff reads as tiles."""
+    tags = small(t322=(4, [4096]), t323=(4, [4096]), t273=(16, [START]), t279=(16, [100]))
+    return bigtiff([{tag: value for tag, value in tags.items() if tag not in (324, 325)}], deflated(256))
+
+
 def tiled(compression: int, content: bytes, side: int = 256) -> bytes:
     return slide(4 * side, side, compression, content)
 
@@ -105,8 +111,8 @@ HOSTILE = {
     "a shared description": (shared_description, BUILT_OTHERWISE),
     "a profile of 10 MB": (lambda: one(t34675=(7, b"x" * 10**7)), BUILT_OTHERWISE),
     "an unknown tag of 2^40": (lambda: one(t50000=(16, Far(2**40, START))), BUILT_OTHERWISE),
-    "strips for tiles": (lambda: one(t273=(16, [START])), BROKEN),
-    "tiles without offsets": (lambda: bigtiff([{k: v for k, v in small().items() if k != 324}], b""), BROKEN),
+    "strips beside tiles": (lambda: one(t273=(16, [START] * 16), t279=(16, [100] * 16)), BROKEN),
+    "strips for tiles": (strips_for_tiles, BROKEN),
     "another compression": (lambda: one(t259=(3, [ZSTD])), "compressed in a way"),
     "two compressions": (lambda: one(t259=(3, [JPEG, JPEG2000])), BROKEN),
     "60,000 samples": (lambda: one(t277=(3, [60_000])), "does not hold colours"),
@@ -118,8 +124,10 @@ HOSTILE = {
     "a larger JPEG": (lambda: tiled(JPEG, jpeg(1024)), NOT_PLAIN),
     "no JPEG": (lambda: tiled(JPEG, b"\xff\xd8" + b"\xff\xe0\0\x02" * 1000), NOT_PLAIN),
     "a larger JPEG 2000": (lambda: tiled(JPEG2000, jpeg2000_stream(60_000)), NOT_PLAIN),
-    "JPEG 2000 of 32,768 parts": (lambda: tiled(JPEG2000, jpeg2000_stream(256, (1, 2))), NOT_PLAIN),
+    "JPEG 2000 of 32,768 tiles": (lambda: tiled(JPEG2000, jpeg2000_stream(256, (1, 2))), NOT_PLAIN),
     "JPEG 2000 of 16,384 components": (lambda: tiled(JPEG2000, jpeg2000_stream(256, components=16384)), NOT_PLAIN),
+    "JPEG 2000 in parts without number": (lambda: tiled(JPEG2000, jpeg2000_stream(256, parts=0)), NOT_PLAIN),
+    "JPEG 2000 in two parts": (lambda: tiled(JPEG2000, jpeg2000_stream(256, parts=2)), NOT_PLAIN),
     "JPEG 2000 with precincts": (lambda: tiled(JPEG2000, jpeg2000_stream(256, precincts=True)), NOT_PLAIN),
     "JPEG 2000 with precincts of one component": (
         lambda: tiled(JPEG2000, jpeg2000_stream(256, more=segment(0x53, b"\0\1\5\2\2\0\1" + b"\x11" * 6))),
@@ -233,6 +241,11 @@ def test_time_is_up_between_two_patches_too(monkeypatch):
     assert [next(work).text, next(work).text] == ["Looking for tissue", "Embedding 1,558 patches"]
     with pytest.raises(UploadError, match="longer than can be spent on it"):
         next(work)
+
+
+def test_an_empty_tile_of_jpeg2000_is_read(write):
+    with open_slide(write(tiled(JPEG2000, jpeg2000_stream(256)))) as opened:
+        assert opened.read(0, 0, 64).shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize("tile", [128, 256, 512, 1024])
