@@ -19,6 +19,7 @@ from demos.seeding.samples import PHANTOM
 from demos.seeding.session import Session
 from demos.seeding.slides import MOST_PATCHES
 from demos.seeding.tiles import LIFETIME, router
+from demos.seeding.turns import PLACES
 from demos.seeding.views import BENCH
 from demos.serving import Host, Port, is_loopback, serve
 from demos.style import NO_DEVICE, blocks
@@ -28,6 +29,7 @@ __all__ = ["build", "main", "router"]
 
 BROWSER_KEY = "histolab-lite/seed-slide"  # no secret: see click_points
 HERE = Path(__file__).parent
+IN_TURNS = {**SLOWLY, "concurrency_limit": 2 * PLACES, "trigger_mode": "multiple"}  # more than wait: to refuse at once
 #: One program for the page: the viewer, the map beside it, and what connects both to the server.
 BENCH_JS = "\n".join(
     (HERE / name).read_text(encoding="utf-8")
@@ -109,8 +111,8 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
         bench.select(app.act, session, edited, trigger_mode="multiple", **ONE_BY_ONE)
         gr.on([names.submit, names.blur], app.rename, [names, session], edited, **ONE_BY_ONE)
         for ready in (
-            sample.input(app.choose, sample, [arrived, problem], **SLOWLY),
-            upload.upload(app.read, [upload, mpp], [arrived, problem], **SLOWLY),
+            sample.input(app.choose, sample, [arrived, problem], **IN_TURNS),
+            upload.upload(app.read, [upload, mpp], [arrived, problem], **IN_TURNS),
         ):
             ready.then(app.show, [arrived, session], shown, **ONE_BY_ONE)
         save_by({"geojson": geojson, "h5ad": h5ad, "labels": labels}, app.save, [session], problem)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from demos.seeding import exports, views
 from demos.seeding.results import cluster
 from demos.seeding.samples import PHANTOM, Sample, load_phantom, samples
 from demos.seeding.session import Session, from_memory, to_memory
-from demos.seeding.slides import SeedSlide, SlideCache, prepare
+from demos.seeding.slides import Progress, SeedSlide, SlideCache, prepare
 from demos.seeding.tiles import TILES, Tiles
+from demos.seeding.turns import Busy, Superseded, Turns, Visitor, Waiting
 from demos.uploads import UploadError, given_scale
 
 SKIP = gr.skip()
@@ -37,11 +38,12 @@ class Arrived:
 
 
 class SeedSlides:
-    """What all visitors share: the samples, slides that were prepared, and tiles."""
+    """What all visitors share: the samples, slides that were prepared, tiles, and the turns in which slides are
+    prepared."""
 
     def __init__(self, public: bool, tiles: Tiles = TILES) -> None:
         self.samples: dict[str, Sample] = samples(public)
-        self.cache, self.tiles = SlideCache(), tiles
+        self.cache, self.tiles, self.turns = SlideCache(), tiles, Turns()
         self.phantom = load_phantom()
 
     @property
@@ -113,8 +115,10 @@ class SeedSlides:
 
     # Queue "slow": seconds, and no session -----------------------------------------------------------------------
 
-    def choose(self, key: str) -> Iterator[tuple[Arrived | None, Any]]:
-        """(arrived, notice), again and again while it is being prepared."""
+    def choose(self, key: str, request: gr.Request) -> Iterator[tuple[Arrived | None, Any]]:
+        """(arrived, notice), again and again while it is being prepared. It ends what this visitor asked for before."""
+        visitor = _visitor(request)
+        self.turns.end(visitor)
         if key not in self.samples:
             yield None, ""
             return
@@ -122,47 +126,62 @@ class SeedSlides:
         if ready is None:
             sample = self.samples[key]
             title = sample.title.split(" (")[0]
-            slide = yield from self._prepare(sample.path, key, title, sample.mpp, sample.caption, sample.classes)
+            what = sample.path, key, title, sample.mpp, sample.caption, sample.classes
+            slide = yield from self._prepare(visitor, *what)
             if slide is None:
                 return
             ready = Arrived(slide, self.tiles.add_sample(sample.path))
         yield ready, ""
 
-    def read(self, path: str | None, mpp: Any) -> Iterator[tuple[Arrived | None, Any]]:
+    def read(self, path: str | None, mpp: Any, request: gr.Request) -> Iterator[tuple[Arrived | None, Any]]:
         """The same of a visitor's own slide, whose file is deleted unless it is shown."""
         if path is None:
             yield None, ""
             return
-        file = Path(path)
+        file, visitor = Path(path), _visitor(request)
         try:
+            self.turns.end(visitor)
             scale = given_scale(mpp)
             key = _digest(file, scale)
             slide = self.cache.get(key)
             if slide is None:
-                slide = yield from self._prepare(file, key, "Your slide", scale)
+                slide = yield from self._prepare(visitor, file, key, "Your slide", scale)
             if slide is None:
                 return
-            yield Arrived(slide, self.tiles.add_upload(file)), ""
+            yield Arrived(slide, self.tiles.add_upload(file, visitor.address)), ""
         except UploadError as error:
             yield None, notice(str(error))
         finally:
             file.unlink(missing_ok=True)
 
-    def _prepare(self, *what: Any) -> Iterator[tuple[None, Any]]:
-        """Returns the slide, or None once it was said what is wrong."""
-        work = prepare(*what)
+    def _prepare(self, visitor: Visitor, path: Path, key: str, *what: Any) -> Generator[Any, None, SeedSlide | None]:
+        """Returns the slide; None once it was said what is wrong, or without a word where the visitor has asked for
+        another."""
+        done = Progress("Waiting", 0.0)
+        work = self.turns.share(prepare(path, key, *what), visitor)
         try:
             while True:
-                yield None, views.waiting(next(work))
-        except StopIteration as done:
-            self.cache.add(done.value)
-            return done.value
-        except UploadError as error:
+                said = next(work)
+                if isinstance(said, Waiting):
+                    yield None, views.waiting(Progress(f"{done.text}, in turns with {said}", done.share))
+                else:
+                    done = said
+                    yield None, views.waiting(done)
+                if found := self.cache.get(key):  # another visitor's was ready first
+                    return found
+        except StopIteration as end:
+            self.cache.add(end.value)
+            return end.value
+        except Superseded:
+            return None
+        except (UploadError, Busy) as error:
             yield None, notice(str(error))
             return None
         except Exception:  # whatever else a file made to break it may raise; the server's log tells
             yield None, notice("This slide could not be prepared. Export it again, or try another one.")
             raise
+        finally:
+            work.close()
 
     def save(self, kind: str, session: Session) -> tuple[str, Any]:
         """(file packed for the page, notice)"""
@@ -176,6 +195,11 @@ class SeedSlides:
     def leave(self, session: Session) -> None:
         """A visitor's session has ended: a slide that was uploaded in it goes too."""
         self.tiles.forget(session.token)
+
+
+def _visitor(request: gr.Request) -> Visitor:
+    client = request.client
+    return Visitor(client.host if client else "", request.session_hash or "")
 
 
 def _digest(file: Path, scale: float | None) -> str:

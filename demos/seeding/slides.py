@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,23 +19,25 @@ import numpy as np
 import openslide
 import torch
 
-from demos.uploads import LARGEST_SLIDE, UploadError
-from histolab_lite.data.slides import Slide, SlideError, patch_grid, read_patches
+from demos.seeding.deadline import Deadline
+from demos.seeding.decoding import Pyramid
+from demos.seeding.opening import MPP, PATCH, THUMBNAIL, open_slide
+from demos.uploads import UploadError
+from histolab_lite.data.slides import Slide, SlideError, patch_grid
 from histolab_lite.embed.settings import encoder_revision
 from histolab_lite.formats.embeddings import SlideEmbeddings
 from histolab_lite.methods import sic
 from histolab_lite.models.encoder import load_encoder
 
-PATCH, MPP = 64, 1.0  # pixels a side, µm per pixel
 MOST_PATCHES, FEWEST_PATCHES = 4000, 20
 BATCH = 64
-THUMBNAIL = 800  # pixels on the longer side
-LARGEST_LEVEL = 25 * 10**6  # pixels of the coarsest level, which is read whole
-LARGEST_AREA = 600.0  # mm²
-LONGEST_SIDE = 300_000  # pixels
-LARGEST_STEP = 16  # from a level to the next: a tile of the viewer is read from so many times as many pixels a side
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+MOST_DECODED = 6 * 10**9  # pixels under the patches: 4,000 times a tile of 1024 pixels, and those beside it
+MOST_SECONDS = 300.0  # of its own work: a good slide takes a minute on two slow cores, two where others use them too
 CLASSES = ("tumour", "other")
+TOO_SLOW = (
+    f"This slide takes more than {MOST_SECONDS / 60:.0f} minutes to prepare, longer than can be spent on it here. "
+    "Export a part of it, or export it again with tiles of 256 pixels as JPEG."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,53 +119,12 @@ class SlideCache:
                 self._slides.popitem(last=False)
 
 
-def open_slide(path: Path, mpp: float | None = None) -> Slide:
-    """A file that may be anything, opened with suspicion. mpp: for a file that does not say.
-
-    UploadError, without a path, for what is no slide, is damaged, has no scale, or would take too long to read.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(4)
-    except OSError:
-        raise UploadError("The file did not arrive. Upload it again.") from None
-    if size > LARGEST_SLIDE:
-        raise UploadError(f"This file has {size / 1e6:.0f} MB; at most {LARGEST_SLIDE / 1e6:.0f} MB can be read here.")
-    if start not in TIFF:  # other formats of slides are several files, some named in the first
-        raise UploadError("This file is not a slide that can be read here. Upload a .svs or a tiled, pyramidal .tif.")
-    try:
-        with openslide.OpenSlide(path) as opened:
-            dimensions, downsamples = opened.level_dimensions, opened.level_downsamples
-    except openslide.OpenSlideUnsupportedFormatError:
-        raise UploadError(
-            "This TIFF is not a slide: it is not cut into tiles. Export it as .svs or as a tiled, pyramidal .tif."
-        ) from None
-    except (openslide.OpenSlideError, ValueError):
-        raise UploadError("This slide is damaged and cannot be read. Copy it again from its source.") from None
-    steps = np.divide(downsamples[1:], downsamples[:-1])
-    if math.prod(dimensions[-1]) > LARGEST_LEVEL or (len(steps) and steps.max() > LARGEST_STEP):
-        raise UploadError("This slide has no smaller levels to look at it as a whole. Export it as a pyramidal .tif.")
-    if max(dimensions[0]) > LONGEST_SIDE:
-        raise UploadError(f"This slide is more than {LONGEST_SIDE:,} pixels wide or high, more than can be read here.")
-    try:
-        slide = Slide(path, mpp)
-    except SlideError:
-        raise UploadError(
-            "This slide does not say how many µm a pixel is. Give it under “µm per pixel”, about 0.25 at 40× and 0.5 "
-            "at 20×, and upload the slide again."
-        ) from None
-    if math.prod(slide.dimensions) * (slide.mpp / 1000) ** 2 > LARGEST_AREA:
-        slide.close()
-        raise UploadError(f"This slide is larger than {LARGEST_AREA:,.0f} mm², more than can be read here.")
-    return slide
-
-
-def lay_grid(slide: Slide) -> tuple[np.ndarray, int]:
+def lay_grid(slide: Slide, check: Callable[[], None] = lambda: None) -> tuple[np.ndarray, int]:
     """Corners of patches that show tissue, int64 (N, 2), and the pixels at MPP from one to the next.
 
     At most MOST_PATCHES: half overlapping where that many will do, else side by side, else with gaps; then each stands
-    for the cell of the grid around it. UploadError without tissue enough.
+    for the cell of the grid around it. check: is called each time before the slide is looked at as a whole again.
+    UploadError without tissue enough.
     """
     area = math.prod(slide.dimensions) * (slide.mpp / MPP) ** 2
     stride = PATCH // 2
@@ -175,6 +136,7 @@ def lay_grid(slide: Slide) -> tuple[np.ndarray, int]:
             stride = math.ceil(stride * math.sqrt(len(corners) / MOST_PATCHES) / 8) * 8
             corners = _corners(slide, stride)
         while len(corners) > MOST_PATCHES:
+            check()
             stride += 8
             corners = _corners(slide, stride)
     except SlideError:
@@ -202,21 +164,40 @@ def prepare(
     mpp: float | None = None,
     caption: str = "",
     classes: tuple[str, ...] = CLASSES,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, SeedSlide]:
     """The slow half, half a minute or more: yields how far it is, and returns the SeedSlide.
 
-    UploadError says why there is none.
+    UploadError says why there is none, such as that it takes more than MOST_SECONDS.
     """
+    deadline = Deadline(MOST_SECONDS, lambda: UploadError(TOO_SLOW))
+    return deadline.watch(_prepare(path, key, title, mpp, caption, classes, deadline.check))
+
+
+def _prepare(
+    path: Path,
+    key: str,
+    title: str,
+    mpp: float | None,
+    caption: str,
+    classes: tuple[str, ...],
+    check: Callable[[], None],
+) -> Generator[Progress, None, SeedSlide]:
     yield Progress("Looking for tissue", 0.0)
     with open_slide(path, mpp) as slide:
-        corners, stride = lay_grid(slide)
+        corners, stride = lay_grid(slide, check)
+        if Pyramid.of(path).under(corners, PATCH, MPP / slide.mpp) > MOST_DECODED:
+            raise UploadError("This slide's tiles are too large to read so many patches. Export it with smaller tiles.")
         encoder = load_encoder("default")
         features = []
         try:
             for first in range(0, len(corners), BATCH):
                 yield Progress(f"Embedding {len(corners):,} patches", 0.05 + 0.7 * first / len(corners))
-                patches = read_patches(slide, corners[first : first + BATCH], PATCH, MPP)
-                features.append(encoder.embed(patches).numpy())
+                patches = []
+                for corner in corners[first : first + BATCH]:
+                    check()
+                    patches.append(slide.read(*corner, PATCH, MPP))
+                features.append(encoder.embed(np.stack(patches)).numpy())
+            check()
             thumbnail = slide.thumbnail(max_size=THUMBNAIL)
         except (SlideError, openslide.OpenSlideError):
             raise UploadError("A part of this slide is damaged. Copy it again from its source.") from None
@@ -241,7 +222,7 @@ def prepare(
     return SeedSlide(key, title, table, pitch, umap, colours, thumbnail, classes, caption, note=_note(stride))
 
 
-def look(table: SlideEmbeddings) -> Iterator[Progress]:
+def look(table: SlideEmbeddings) -> Generator[Progress, None, tuple[np.ndarray, np.ndarray]]:
     """Returns a UMAP, float32 (N, 2) within 0 to 1, and colours, uint8 (N, 3); the first time that takes a minute."""
     from histolab_lite.plots import to_plane  # here, since it and UMAP take long to import
 

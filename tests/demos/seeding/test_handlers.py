@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shutil
 
@@ -18,6 +19,7 @@ from demos.seeding.handlers import Arrived, SeedSlides  # noqa: E402
 from demos.seeding.samples import SLIDE  # noqa: E402
 from demos.seeding.session import Session  # noqa: E402
 from demos.seeding.tiles import Tiles  # noqa: E402
+from demos.seeding.turns import Turns  # noqa: E402
 from histolab_lite.data.phantom.pyramid import write_pyramid  # noqa: E402
 from histolab_lite.data.slides import Slide  # noqa: E402
 from tests.demos.seeding.planted import blobs  # noqa: E402
@@ -43,6 +45,9 @@ def small(tmp_path_factory):
 @pytest.fixture
 def upload(small, tmp_path):
     return lambda: str(shutil.copyfile(small, tmp_path / "upload.tif"))
+
+
+ME = gr.Request(session_hash="mine", client={"host": "192.0.2.1", "port": 1})
 
 
 def message(value) -> gr.SelectData:
@@ -117,7 +122,7 @@ def test_wrong_class_names_are_explained_and_the_old_ones_stay(app):
 
 
 def test_an_upload_is_shown_and_leaves_with_its_visitor(app, upload):
-    arrived, problem, texts = last(app.read(upload(), None))
+    arrived, problem, texts = last(app.read(upload(), None, ME))
     assert problem == ""
     assert any("Embedding" in text for text in texts)
     session = app.show(arrived, app.restore(None)[4])[4]
@@ -129,31 +134,31 @@ def test_an_upload_is_shown_and_leaves_with_its_visitor(app, upload):
 
 
 def test_the_same_upload_is_not_prepared_twice_and_not_shared(app, upload):
-    one, _, _ = last(app.read(upload(), None))
-    two, _, texts = last(app.read(upload(), None))
+    one, _, _ = last(app.read(upload(), None, ME))
+    two, _, texts = last(app.read(upload(), None, ME))
     assert texts == [""]
     assert one.slide is two.slide
     assert one.token != two.token
 
 
 def test_showing_another_slide_deletes_the_upload(app, upload):
-    arrived, _, _ = last(app.read(upload(), None))
+    arrived, _, _ = last(app.read(upload(), None, ME))
     session = app.show(arrived, app.restore(None)[4])[4]
-    phantom, _, _ = last(app.choose("phantom"))
+    phantom, _, _ = last(app.choose("phantom", ME))
     assert app.show(phantom, session)[4].slide.key == "phantom"
     with pytest.raises(KeyError):
         app.tiles.layout(session.token)
 
 
 def test_own_seeds_wait_for_the_same_file(app, upload):
-    arrived, _, _ = last(app.read(upload(), None))
+    arrived, _, _ = last(app.read(upload(), None, ME))
     session = app.show(arrived, app.restore(None)[4])[4]
     _, memory, _, _ = act(app, session, 1, ["seed", 7, 1])
     back = app.restore(memory)
     assert "Upload the same file again" in back[6]
     assert back[4].slide.key == "phantom"
     assert back[5]["slide"] == session.slide.key
-    arrived, _, _ = last(app.read(upload(), None))
+    arrived, _, _ = last(app.read(upload(), None, ME))
     assert told(app.show(arrived, back[4])[7])["seeds"] == [[7, 1]]
 
 
@@ -161,7 +166,7 @@ def test_own_seeds_wait_for_the_same_file(app, upload):
 def test_a_bad_upload_is_explained_and_deleted(app, tmp_path, mpp):
     path = tmp_path / "secret.svs"
     path.write_bytes(b"II*\0 not a slide")
-    arrived, problem, _ = last(app.read(str(path), mpp))
+    arrived, problem, _ = last(app.read(str(path), mpp, ME))
     assert arrived is None
     assert 'role="alert"' in problem
     assert str(tmp_path) not in problem
@@ -176,7 +181,7 @@ def test_what_nobody_foresaw_is_a_sentence_too(app, upload, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(slides, "lay_grid", fail)
-    work = app.read(upload(), None)
+    work = app.read(upload(), None, ME)
     assert "Looking for tissue" in next(work)[1]
     assert "could not be prepared" in next(work)[1]
     with pytest.raises(MemoryError):
@@ -188,8 +193,74 @@ def test_an_upload_that_has_gone_is_explained(app):
     assert "not kept any longer" in app.show(Arrived(blobs(), "gone"), session)[6]
 
 
+def test_a_full_disk_is_a_sentence_and_nothing_is_left(app, upload, monkeypatch):
+    path, copied = upload(), []
+
+    def half(source, target):
+        copied.append(target)
+        target.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device", str(target))
+
+    monkeypatch.setattr(shutil, "move", half)
+    arrived, problem, _ = last(app.read(path, None, ME))
+    assert arrived is None
+    assert "no room for this slide just now" in problem
+    assert str(copied[0].parent) not in problem
+    assert list(copied[0].parent.iterdir()) == []
+    assert not os.path.exists(path)
+
+
+def test_what_a_visitor_asks_for_last_is_what_comes(app, upload):
+    path = upload()
+    first = app.read(path, None, ME)
+    assert "Looking" in next(first)[1]
+    arrived, problem, _ = last(app.choose("phantom", ME))
+    assert (arrived.slide.key, problem) == ("phantom", "")
+    assert list(first) == []
+    assert not os.path.exists(path)
+    assert len(app.turns) == 0
+
+
+def test_another_visitor_ends_nothing(app, upload):
+    first = app.read(upload(), None, ME)
+    next(first)
+    last(app.choose("phantom", gr.Request(session_hash="mine", client={"host": "192.0.2.2", "port": 1})))
+    assert last(first)[0].slide.title == "Your slide"
+
+
+def test_where_many_slides_are_prepared_one_more_waits_outside(app, upload):
+    app.turns = Turns(places=1)
+    first = app.read(upload(), None, ME)
+    next(first)
+    other = gr.Request(session_hash="other", client={"host": "192.0.2.2", "port": 1})
+    arrived, problem, _ = last(app.read(upload(), 0.51, other))
+    assert arrived is None
+    assert "Come back in some minutes" in problem
+    first.close()
+    assert len(app.turns) == 0
+
+
+def test_who_waits_for_a_turn_is_told(app, upload):
+    app.turns = Turns(patience=0.01)
+    work = app.read(upload(), None, ME)
+    next(work)
+    app.turns._working = True
+    assert "Looking for tissue, in turns with 0 other slides" in next(work)[1]
+    app.turns._working = False
+    assert last(work)[0].slide.title == "Your slide"
+
+
+def test_a_slide_that_another_visitor_had_prepared_meanwhile_is_taken(app, upload, monkeypatch):
+    key = []
+    monkeypatch.setattr(app.cache, "get", lambda asked: key.append(asked) if len(key) < 3 else blobs())
+    arrived, _, texts = last(app.read(upload(), None, ME))
+    assert arrived.slide is blobs()
+    assert len(texts) == 4
+    assert len(app.turns) == 0
+
+
 def test_an_unknown_sample_changes_nothing(app):
-    assert list(app.choose("../etc")) == [(None, "")]
+    assert list(app.choose("../etc", ME)) == [(None, "")]
 
 
 def test_nothing_to_save_is_said(app):

@@ -11,9 +11,10 @@ import tifffile
 pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
 
 from demos.bundle import FOLDER  # noqa: E402
-from demos.seeding import samples, slides  # noqa: E402
+from demos.seeding import opening, samples, slides  # noqa: E402
+from demos.seeding.opening import open_slide  # noqa: E402
 from demos.seeding.samples import SIDE, SLIDE, finish, load_phantom  # noqa: E402
-from demos.seeding.slides import SlideCache, lay_grid, open_slide, prepare  # noqa: E402
+from demos.seeding.slides import SlideCache, lay_grid, prepare  # noqa: E402
 from demos.uploads import UploadError  # noqa: E402
 from histolab_lite.data.phantom.pyramid import write_pyramid  # noqa: E402
 from histolab_lite.data.slides import Slide  # noqa: E402
@@ -105,9 +106,10 @@ def test_what_would_take_too_long_is_refused(monkeypatch):
         ("LARGEST_STEP", 1.5, "no smaller levels"),
         ("LONGEST_SIDE", 1000, "pixels wide or high"),
         ("LARGEST_AREA", 1.0, "larger than 1 mm²"),
+        ("MOST_DECODED_WHOLE", 1000, "no smaller levels"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(slides, name, value)
+            patch.setattr(opening, name, value)
             assert match in refused(FOLDER / SLIDE)
 
 

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import io
 import shutil
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
 
+import anyio  # noqa: E402
+import openslide  # noqa: E402
 from fastapi import FastAPI  # noqa: E402
 from fastapi.testclient import TestClient  # noqa: E402
+from openslide.deepzoom import DeepZoomGenerator  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from demos.bundle import FOLDER  # noqa: E402
+from demos.seeding.decoding import Pyramid  # noqa: E402
+from demos.seeding.opening import open_slide  # noqa: E402
 from demos.seeding.samples import SIDE, SLIDE  # noqa: E402
-from demos.seeding.tiles import Tiles, router  # noqa: E402
+from demos.seeding.tiles import CUTTERS_EACH, OVERLAP, TILE, Tiles, router  # noqa: E402
+from demos.uploads import UploadError  # noqa: E402
+from tests.demos.seeding.hostile_slides import DEFLATE, deflated, slide  # noqa: E402
 
 PATH = FOLDER / SLIDE
 
@@ -124,6 +133,63 @@ def test_too_many_uploads_push_out_the_one_unused_longest(tiles, upload):
     assert tiles.layout(one)
     assert tiles.layout(three)
     assert len(_kept(tiles)) == 2
+
+
+def test_who_uploads_most_pushes_out_an_upload_of_their_own(upload):
+    tiles = Tiles(lifetime=30, most=3)
+    mine = tiles.add_upload(upload(), "192.0.2.1")
+    theirs = [tiles.add_upload(upload(), "192.0.2.2") for _ in range(9)]
+    assert tiles.layout(mine)
+    assert tiles.layout(theirs[-1])
+    assert len(_kept(tiles)) == 3
+
+
+def test_an_upload_that_has_gone_is_said(tiles, tmp_path):
+    with pytest.raises(UploadError, match="did not arrive"):
+        tiles.add_upload(tmp_path / "gone.svs")
+
+
+def test_no_more_tiles_are_cut_at_a_time_than_there_are_cutters(tiles, upload, monkeypatch):
+    token, other = tiles.add_sample(PATH), tiles.add_upload(upload())
+    inside, most, lock = Counter(), Counter(), threading.Lock()
+
+    def slow(name, *_):
+        with lock:
+            inside[name] += 1
+            most[name] = max(most[name], inside[name])
+            most["all"] = max(most["all"], inside.total())
+        time.sleep(0.01)
+        with lock:
+            inside[name] -= 1
+
+    async def ask():
+        async with anyio.create_task_group() as group:
+            for name in [token] * 20 + [other] * 20:
+                group.start_soon(tiles.cut, name, 0, 0, 0)
+
+    monkeypatch.setattr(tiles, "tile", slow)
+    monkeypatch.setattr(tiles, "cutters", anyio.CapacityLimiter(3))
+    anyio.run(ask)
+    assert most == {token: CUTTERS_EACH, other: CUTTERS_EACH, "all": 3}
+
+
+@pytest.mark.parametrize(
+    ("side", "tile", "smaller"),
+    [(4608, 512, ()), (63_488, 1024, (3968,)), (60_000, 256, (15_000, 3750)), (65_536, 1024, (4096, 256))],
+)
+def test_a_tile_is_made_of_a_bounded_number_of_pixels(tmp_path, side, tile, smaller):
+    (tmp_path / "slide.svs").write_bytes(slide(side, tile, DEFLATE, deflated(tile), *smaller))
+    with open_slide(tmp_path / "slide.svs", 0.07):
+        pyramid = Pyramid.of(tmp_path / "slide.svs")
+    generator = DeepZoomGenerator(openslide.OpenSlide(tmp_path / "slide.svs"), TILE, OVERLAP)
+    most = 0
+    for level, (columns, rows) in enumerate(generator.level_tiles):
+        for place in {(0, 0), (columns // 2, rows // 2), (columns - 1, rows - 1)}:
+            (corner, from_level, size), _ = generator._get_tile_info(level, place)
+            corner = [int(at / pyramid.downsamples[from_level]) for at in corner]
+            touched = [(at + length - 1) // tile - at // tile + 1 for at, length in zip(corner, size, strict=True)]
+            most = max(most, touched[0] * touched[1] * tile**2)
+    assert most <= 40 * 10**6
 
 
 def test_an_upload_that_nobody_looks_at_expires_by_itself(upload):
