@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nbformat
@@ -18,6 +17,7 @@ import pytest
 from histolab_lite.notebooks import runner
 from histolab_lite.notebooks.stopping import stops
 from tests.notebooks.tiny_lessons import notebook
+from tests.processes import living, wait_for
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
 
@@ -46,25 +46,6 @@ def start(lessons: Path, *options: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
-
-
-def living(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run: each is known by its number and its start, whoever its parent is by now."""
-    found = []
-    for process in processes:
-        try:
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.NoSuchProcess:
-            pass
-    return found
-
-
 def stop(run: subprocess.Popen[str], notes: list[Path], *numbers: int) -> str:
     """Signal the runner alone once its lessons have started their children; all are gone in 10 s. What it said."""
     tree: list[psutil.Process] = []
@@ -76,7 +57,7 @@ def stop(run: subprocess.Popen[str], notes: list[Path], *numbers: int) -> str:
         assert len(tree) > len(expected)  # kernels
         for number in numbers:
             run.send_signal(number)
-            time.sleep(0.2 * (len(numbers) > 1))
+            time.sleep(0.1)  # else two are one
         wait_for(lambda: not living(tree) and run.poll() is not None, 10, "after 10 s processes are left")
         return run.communicate()[1]
     finally:
