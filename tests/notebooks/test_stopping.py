@@ -30,7 +30,8 @@ children = [
     subprocess.Popen(program, preexec_fn=lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN)),
     subprocess.Popen(program, start_new_session=True),
 ]
-Path({note!r}).write_text(json.dumps([child.pid for child in children]))
+Path({note!r} + ".part").write_text(json.dumps([child.pid for child in children]))
+Path({note!r} + ".part").replace({note!r})
 """
 
 
