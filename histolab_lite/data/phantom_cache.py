@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pooch
-from joblib import Parallel, delayed
+from joblib import delayed
 from PIL import Image
 
 from histolab_lite.data import phantom
+from histolab_lite.data.workers import parallel
 
 
 def phantom_files(seeds: Iterable[int], size: int, mpp: float) -> dict[str, tuple[Path, Path]]:
@@ -25,7 +26,7 @@ def phantom_files(seeds: Iterable[int], size: int, mpp: float) -> dict[str, tupl
     folder.mkdir(parents=True, exist_ok=True)
     files = {seed: (folder / f"{_name(seed)}.png", folder / f"{_name(seed)}_mask.png") for seed in seeds}
     missing = {seed: pair for seed, pair in files.items() if not all(path.exists() for path in pair)}
-    Parallel(n_jobs=min(os.cpu_count() or 1, max(len(missing), 1)))(
+    parallel(min(os.cpu_count() or 1, max(len(missing), 1)))(
         delayed(_draw)(seed, size, mpp, *pair) for seed, pair in missing.items()
     )
     return {_name(seed): pair for seed, pair in files.items()}

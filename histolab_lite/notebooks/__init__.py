@@ -2,7 +2,9 @@
 
     recording.py   record(name=value): how a lesson states its numbers
     parameters.py  what a lesson's `parameters` cell declares, and what a parameter file may set
-    runner.py      papermill, one lesson after another, with a progress bar
+    runner.py      papermill, a few lessons at a time, with progress bars
+    guard.py       what ends a kernel, with all it started, once the runner is gone
+    stopping.py    the signals that stop a run
     report.py      metrics.json and index.html
     runs.py        an earlier run, read again
     regression.py  a run's numbers beside those of notebooks/expected.json, and proposals for it

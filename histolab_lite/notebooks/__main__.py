@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,7 +78,8 @@ def main(
     The results are executed copies (.ipynb and .html), metrics.json and index.html, in a folder of their
     own; the lessons stay as they are. A lesson that fails does not stop the others, and makes the exit
     status 1, as does a number that --check finds worse than expected, or missing; a wrong option makes it 2,
-    before anything runs. A claim that does not hold is a result, and no failure.
+    before anything runs. A claim that does not hold is a result, and no failure. Ctrl-C, SIGTERM and SIGHUP
+    end every lesson that runs, with all it started, and make the status 130, 143 and 129.
     """
     # papermill is slow to import, and --help should not wait for it
     from histolab_lite.notebooks import evidence, regression, report, runner, runs
@@ -135,15 +137,19 @@ def _errors_told() -> Iterator[None]:
 def _run(chosen: list[Lesson], out: Path | None, limit: float | None, jobs: int, claims: list[Claim]) -> bool:
     """Run lessons, into the folder `out` or, without one, in place; whether all ran to their end."""
     from histolab_lite.notebooks import report, runner
-    from histolab_lite.notebooks.progress import Bars
+    from histolab_lite.notebooks.stopping import Stopped
 
     started = time.monotonic()
-    if out is None:
-        with Bars() as bars:
-            results = [runner.run_in_place(lesson, limit, bars) for lesson in chosen]
-    else:
-        write = partial(report.write, out, claims=claims)
-        results = runner.run_lessons(chosen, out, limit, jobs, write)
+    try:
+        if out is None:
+            results = runner.run_lessons(chosen, None, limit, 1, lambda *_: None)
+        else:
+            results = runner.run_lessons(chosen, out, limit, jobs, partial(report.write, out, claims=claims))
+    except Stopped as stopped:
+        where = f"; read {out / 'index.html'}" if out is not None and stopped.done else ""
+        typer.echo(f"\n{stopped} with {stopped.done} of {len(chosen)} lessons done{where}.", err=True)
+        sys.stdout.flush()
+        os._exit(stopped.status)  # without waiting for a thread that may hang
     failed = [result for result in results if result.error]
     for result in failed:
         typer.echo(f"\n{result.stem} failed at {result.error}", err=True)

@@ -5,13 +5,13 @@ https://papermill.readthedocs.io  ·  https://nbclient.readthedocs.io
 
 from __future__ import annotations
 
-import multiprocessing
+import logging
 import os
 import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,17 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from histolab_lite.notebooks import parameters as params
+from histolab_lite.notebooks.guard import end_kernels, guarded
 from histolab_lite.notebooks.parameters import LessonError, Parameters
 from histolab_lite.notebooks.progress import Bars, Place, Tell
 from histolab_lite.notebooks.recording import gather
 from histolab_lite.notebooks.stamping import tidy_and_stamp
+from histolab_lite.notebooks.stopping import Stopped, stops
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+LOOK_S, UNWIND_S = 0.2, 5.0
+
+logging.getLogger("papermill").addHandler(logging.NullHandler())  # what goes wrong is told once, in Result.error
 
 
 @dataclass
@@ -125,66 +130,63 @@ def this_interpreter(threads: int | None = None) -> type[AsyncKernelManager]:
 
     class ThisInterpreter(AsyncKernelManager):
         kernel_spec = KernelSpec(
-            argv=[*spec["argv"], "--log-level=CRITICAL"],  # errors in cells are told in the notebook
+            argv=guarded([*spec["argv"], "--log-level=CRITICAL"]),  # errors in cells are told in the notebook
             display_name=spec["display_name"],
             language="python",
             metadata=spec.get("metadata", {}),
             env=env,
         )
 
+        async def cleanup_resources(self, restart: bool = False) -> None:  # type: ignore[override]
+            if self.provisioner:  # what is left of its group, should its guard have been killed
+                await self.provisioner.kill()
+            await super().cleanup_resources(restart)
+
     return ThisInterpreter
 
 
 def run_lessons(
     lessons: Sequence[Lesson],
-    out: Path,
+    out: Path | None,
     timeout: float | None,
     jobs: int,
     done: Callable[[Result, list[Result]], None],
 ) -> list[Result]:
-    """Execute lessons into the folder `out`, `jobs` at a time, which share the cores of the machine.
+    """Execute lessons into the folder `out`, or in place, `jobs` at a time, which share the cores of the machine.
 
     `done` is called whenever one has come to its end, with its result and all there are, in reading order.
+    Raises Stopped after a signal to stop, when no lesson is running any more.
     """
+    jobs = min(jobs, len(lessons))
+    threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
     results: dict[str, Result] = {}
-
-    def keep(result: Result) -> None:
-        results[result.stem] = result
-        done(result, [results[lesson.stem] for lesson in lessons if lesson.stem in results])
-
-    if min(jobs, len(lessons)) < 2:
-        with Bars() as bars:
-            for lesson in lessons:
-                keep(run_lesson(lesson, out / lesson.path.name, out, timeout, bars))
-        return list(results.values())
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    context = multiprocessing.get_context("spawn")  # a process each: signals and event loops want a main thread
-    news: Any = context.Queue()
     ahead = list(lessons)
     running: set[Future[Result]] = set()
-    with Bars() as bars, ProcessPoolExecutor(jobs, context, _listen_to, (news,)) as pool:
-        while ahead or running:
-            while ahead and len(running) < jobs:  # no more than run: what waits in the pool cannot be called back
-                lesson = ahead.pop(0)
-                running.add(pool.submit(_run_in_worker, lesson, out / lesson.path.name, out, timeout, threads))
-            finished, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-            while not news.empty():
-                bars(*news.get())
-            for future in finished:
-                keep(future.result())
+    pool = ThreadPoolExecutor(jobs)  # each waits for a kernel, a process of its own
+    with Bars() as bars, stops() as heard:
+        try:
+            while (ahead or running) and not heard:
+                while ahead and len(running) < jobs:  # no more than run: what waits in the pool cannot be called back
+                    lesson = ahead.pop(0)
+                    if out is None:
+                        running.add(pool.submit(run_in_place, lesson, timeout, bars, threads))
+                    else:
+                        executed = out / lesson.path.name
+                        running.add(pool.submit(run_lesson, lesson, executed, out, timeout, bars, threads))
+                finished, running = wait(running, timeout=LOOK_S, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    result = future.result()
+                    results[result.stem] = result
+                    done(result, [results[lesson.stem] for lesson in lessons if lesson.stem in results])
+        finally:
+            until = time.monotonic() + UNWIND_S
+            while running and len(heard) < 2 and time.monotonic() < until:
+                end_kernels()
+                running = wait(running, timeout=LOOK_S).not_done
+            pool.shutdown(wait=False)
+    if heard:
+        raise Stopped(heard[0], len(results))
     return [results[lesson.stem] for lesson in lessons]
-
-
-_news: Any = None  # a worker's way to tell where its lesson is
-
-
-def _listen_to(news: Any) -> None:
-    global _news
-    _news = news
-
-
-def _run_in_worker(lesson: Lesson, executed: Path, workdir: Path, timeout: float | None, threads: int) -> Result:
-    return run_lesson(lesson, executed, workdir, timeout, lambda *step: _news.put(step), threads)
 
 
 def run_lesson(
@@ -208,7 +210,7 @@ def run_lesson(
             kernel_name="python3",
             language="python",
             kernel_manager_class=this_interpreter(threads),
-            cwd=workdir,
+            resources={"metadata": {"path": str(workdir)}},  # `cwd` would move the whole runner, with every thread
             progress_bar=False,
             execution_timeout=timeout,
             on_cell_start=place.enter,
@@ -220,6 +222,8 @@ def run_lesson(
         error = f"{place}: took longer than {timeout:g} s. Give it more with --timeout."
     except DeadKernelError:
         error = f"{place}: its Python process died, most often for want of memory."
+    except RuntimeError as failure:  # jupyter_client's
+        error = f"{place}: its Python process did not start. {failure}"
     runtime = time.monotonic() - started
     metrics: dict[str, dict[str, Any]] = {}
     peak = None
@@ -230,13 +234,13 @@ def run_lesson(
     return Result(lesson.stem, executed, lesson.chosen, lesson.declared, runtime, metrics, peak, error)
 
 
-def run_in_place(lesson: Lesson, timeout: float | None, tell: Tell) -> Result:
+def run_in_place(lesson: Lesson, timeout: float | None, tell: Tell, threads: int | None = None) -> Result:
     """Execute a lesson at its defaults and put tidied, stamped outputs into the lesson's own file.
 
     A lesson that fails is left as it was.
     """
     with tempfile.TemporaryDirectory() as workdir:
-        result = run_lesson(lesson, Path(workdir) / lesson.path.name, Path(workdir), timeout, tell)
+        result = run_lesson(lesson, Path(workdir) / lesson.path.name, Path(workdir), timeout, tell, threads)
         if result.error is None:
             notebook = nbformat.read(result.executed, as_version=4)
             tidy_and_stamp(notebook, root=lesson.path.resolve().parent.parent)

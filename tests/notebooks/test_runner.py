@@ -106,23 +106,6 @@ def test_index_links_to_what_exists_and_shows_the_figures(run: dict[str, Any]) -
     assert "http" not in page
 
 
-def test_a_run_that_is_stopped_keeps_what_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    notebook(tmp_path / "nb", "00_a", "record(x=1)")
-    notebook(tmp_path / "nb", "01_b", "record(x=2)")
-    real = runner.run_lesson
-
-    def stop_at_second(chosen: runner.Lesson, *rest: Any) -> runner.Result:
-        if chosen.stem == "01_b":
-            raise KeyboardInterrupt
-        return real(chosen, *rest)
-
-    monkeypatch.setattr(runner, "run_lesson", stop_at_second)
-    assert command("--lessons", tmp_path / "nb", "--out", tmp_path / "out", "--jobs", 1).exit_code != 0
-    kept = json.loads((tmp_path / "out" / "metrics.json").read_text())["lessons"]
-    assert kept["00_a"]["metrics"]["x"]["mean"] == 1
-    assert 'href="00_a.html"' in (tmp_path / "out" / "index.html").read_text()
-
-
 WAIT = """
 import os, time
 from pathlib import Path

@@ -15,13 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from PIL import Image
 from tqdm.auto import tqdm
 
 from histolab_lite.data import phantom
 from histolab_lite.data.patches import IGNORE
 from histolab_lite.data.tiles import Tile, load_tiles
+from histolab_lite.data.workers import parallel
 from histolab_lite.formats.masks import mask_png
 from histolab_lite.methods.wsss4luad import placing
 from histolab_lite.methods.wsss4luad.checks import LARGE_SIDES, PATCH_SIDES, SMALL_SIDES
@@ -177,7 +178,7 @@ def _small(
 def _large(numbers: Sequence[int], sides: tuple[int, int], mpp: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     shapes = [np.random.default_rng([number, 12]).integers(sides[0], sides[1] + 1, 2).tolist() for number in numbers]
     jobs = max(min(len(numbers), os.cpu_count() or 1, AT_ONCE), 1)
-    yield from Parallel(n_jobs=jobs, return_as="generator")(
+    yield from parallel(jobs, return_as="generator")(
         delayed(_make_large)(number, shape, mpp) for number, shape in zip(numbers, shapes, strict=True)
     )
 
