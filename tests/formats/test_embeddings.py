@@ -296,15 +296,11 @@ def test_slides_stack_when_they_were_embedded_alike() -> None:
         stack([])
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path, fill_disk: Callable[..., None]) -> None:
     path = embeddings().save(tmp_path / "s.h5")
     before = path.read_bytes()
-
-    def fail(*of: object, **options: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(h5py.Group, "create_dataset", fail)
-    with pytest.raises(OSError, match="disk full"):
+    fill_disk()
+    with pytest.raises(OSError, match=r"^s\.h5 was not written: the disk is full"):
         embeddings(9).save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

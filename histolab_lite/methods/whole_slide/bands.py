@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from histolab_lite.models.checkpoint import write_atomically
+from histolab_lite.files import read_json, write_atomically
 
 
 class BandFolder:
@@ -26,9 +26,9 @@ class BandFolder:
         if not file.exists():
             if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
                 raise ValueError(f"{folder.name} is needed for finished bands but holds other files. Move it away.")
-            _write(file, json.dumps(settings, indent=1).encode())
+            write_atomically(file, json.dumps(settings, indent=1).encode())
         try:
-            begun = dict(json.loads(file.read_bytes()))
+            begun = dict(read_json(file))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{folder.name}/settings.json is damaged. Delete {folder.name} to start again.") from error
         for key, wanted in json.loads(json.dumps(settings)).items():
@@ -47,7 +47,7 @@ class BandFolder:
 
     def write(self, strip: int, row: int, ids: np.ndarray) -> None:
         path = self.folder / f"{strip:04d}-{row:09d}-{row + len(ids):09d}.ids"
-        _write(path, zlib.compress(ids.tobytes(), 1))
+        write_atomically(path, zlib.compress(ids.tobytes(), 1))
 
     def bands(self, strip: int, width: int) -> Iterator[np.ndarray]:
         """All bands of a finished strip, from the top: uint8 (rows, width)."""
@@ -65,10 +65,3 @@ class BandFolder:
 
     def remove(self) -> None:
         shutil.rmtree(self.folder)
-
-
-def _write(path: Path, content: bytes) -> None:
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    write_atomically(path, write)

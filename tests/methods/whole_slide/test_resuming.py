@@ -103,7 +103,7 @@ def test_another_slide_is_refused(run, predict, write_slide, picture, tmp_path):
     with pytest.raises(RuntimeError, match="stopped"):
         run(predict=Counting(predict, 30))
     other = write_slide(tmp_path / "small.tif", picture[::-1])
-    with pytest.raises(ValueError, match="bytes of the slide"):
+    with pytest.raises(ValueError, match="sha256 of the slide"):
         segment_slide(other, *([predict, 3, tmp_path / "mask.ome.tif"]), mpp=0.5, tile=64, min_tissue=0, progress=None)
 
 
