@@ -16,7 +16,8 @@ def digest(data: object) -> str:
     def add(part: object) -> None:
         if isinstance(part, torch.Tensor):
             sha.update(f"{part.dtype} {tuple(part.shape)}".encode())
-            sha.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            if part.numel():  # else there is nothing that could be seen as bytes
+                sha.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         elif isinstance(part, np.ndarray | np.generic) and not part.dtype.hasobject:
             sha.update(f"{part.dtype} {part.shape}".encode())
             sha.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 _LARGEST_YAML = 1 << 18  # bytes; PyYAML takes seconds for so much
+_DEEPEST_YAML = 50
 
 
 def write_atomically(path: str | Path, content: bytes | memoryview | Callable[[Path], object]) -> Path:
@@ -68,7 +69,7 @@ def parse_json(content: str | bytes, name: str) -> Any:
 
 
 def read_yaml(path: str | Path) -> Any:
-    """The content of a YAML file of plain values, at most 256 KiB, without aliases.
+    """The content of a YAML file of plain values without aliases, of at most 256 KiB.
 
     Raises OSError, or ValueError, which begins with the path, for anything else.
     """
@@ -78,16 +79,21 @@ def read_yaml(path: str | Path) -> Any:
         raise ValueError(f"{path} is larger than {_LARGEST_YAML >> 10} KiB, the most that is read of a YAML file.")
     try:
         return yaml.load(content.decode(), _Loader)
-    except RecursionError:
-        raise ValueError(f"{path} is not YAML that can be read: its brackets are nested too deeply.") from None
     except Exception as error:  # PyYAML raises anything from KeyError to AttributeError for a value of a wrong kind
         raise ValueError(f"{path} is not YAML: {error}") from error
 
 
 class _Loader(yaml.SafeLoader):
-    """Without aliases: nine lines of them can stand for a billion values."""
+    """Without aliases, nine lines of which can stand for a billion values, and without endless nesting."""
+
+    depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError(f"*{self.peek_event().anchor} is an alias, which is not read. Write the value out.")
-        return super().compose_node(parent, index)
+        if self.depth == _DEEPEST_YAML:
+            raise yaml.YAMLError(f"values are nested too deeply, more than {_DEEPEST_YAML} in each other.")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
