@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import yaml
 
 _LARGEST_YAML = 1 << 18  # bytes; PyYAML takes seconds for so much
 _DEEPEST_YAML = 50
+_SEAL = len("\nsha256 ") + 64  # bytes
 
 
 def write_atomically(path: str | Path, content: bytes | memoryview | Callable[[Path], object]) -> Path:
@@ -51,6 +53,19 @@ def _disk_is_full(error: Exception, folder: Path) -> bool:
         return True
     # Some writers lose the number of the error: numpy's tofile, and with it tifffile.
     return isinstance(error, OSError) and error.errno is None and shutil.disk_usage(folder).free == 0
+
+
+def sealed(content: bytes) -> bytes:
+    """The content with its sha256 behind it, which readers of zip archives, such as ``torch.load``, skip."""
+    return content + b"\nsha256 " + hashlib.sha256(content).hexdigest().encode()
+
+
+def unsealed(content: bytes) -> bytes:
+    """What was ``sealed``. Raises ValueError where a bit of it has changed since, or where it never was."""
+    inner = content[:-_SEAL]
+    if content != sealed(inner):
+        raise ValueError("its sha256 is missing or another")
+    return inner
 
 
 def read_json(path: str | Path) -> Any:

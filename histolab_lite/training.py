@@ -4,11 +4,10 @@ All randomness of step t is a function of (seed, t), so a run that was killed an
 one that was not (on a CPU). Under ``torchrun`` each process takes its share of every batch.
 """
 
-import hashlib
 import io
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +21,9 @@ from torch.nn.utils import get_total_norm
 from tqdm.auto import tqdm
 
 from histolab_lite.digests import describe_model, digest, qualified_name
-from histolab_lite.files import write_atomically
+from histolab_lite.files import sealed, unsealed, write_atomically
 
 Loss = Callable[[nn.Module, torch.Tensor], torch.Tensor]
-SEAL = 72  # bytes at the end of a checkpoint
 
 
 class Stateful(Protocol):
@@ -61,10 +59,6 @@ class Schedule:
         }[self.kind]
 
 
-def _seal(content: bytes) -> bytes:
-    return b"\nsha256 " + hashlib.sha256(content).hexdigest().encode()
-
-
 @dataclass
 class Checkpoint:
     """Where and how often (in steps) to save what a run needs to go on. An existing file is resumed from.
@@ -82,19 +76,19 @@ class Checkpoint:
     def save(self, state: dict) -> None:
         content = io.BytesIO()
         torch.save(state, content)
-        content.write(_seal(content.getvalue()))
-        write_atomically(self.path, content.getbuffer())
+        write_atomically(self.path, sealed(content.getvalue()))
 
     def load(self, run: dict, device: torch.device) -> dict | None:
         """The saved state, or None if there is none. ValueError if it is damaged or belongs to another run."""
         if not Path(self.path).is_file():
             return None
-        content = Path(self.path).read_bytes()
-        if content[-SEAL:] != _seal(content[:-SEAL]):
+        try:
+            content = unsealed(Path(self.path).read_bytes())
+        except ValueError as error:
             raise ValueError(
-                f"{Path(self.path).name} is damaged, or no checkpoint of this version. Delete it to start again, or "
-                "put back a copy that is whole."
-            )
+                f"{Path(self.path).name} is damaged, or no checkpoint of this version ({error}). Delete it to start "
+                "again, or put back a copy that is whole."
+            ) from None
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         saved = state.get("run") or {}  # without: weights or the like
         differing = sorted(name for name in {*saved, *run} if saved.get(name) != run.get(name))
@@ -169,8 +163,8 @@ def fit(
     settings: what else the outcome depends on, such as the loss's own; a checkpoint made with others is refused.
 
     Raises ValueError for no data, bad settings, or a checkpoint that is damaged or of another run; OSError where it
-    cannot be saved; FloatingPointError when the loss, a gradient or a weight is no longer finite (nothing is saved
-    then).
+    cannot be saved; FloatingPointError when the loss, the gradients or the weights are no longer finite (nothing is
+    saved then).
     """
     if n_samples < 1 or epochs < 1 or batch_size < 1:
         raise ValueError(f"nothing to train: {n_samples} samples, {epochs} epochs, batches of {batch_size}.")
@@ -227,9 +221,9 @@ def fit(
             raise FloatingPointError(f"the loss is {mean} at step {step}; try a smaller lr than {lr}.")
         optimizer.zero_grad(set_to_none=True)
         value.backward()
-        largest = _largest(p.grad for p in model.parameters() if p.grad is not None)
-        if not math.isfinite(largest):  # on every process alike: their gradients are one mean
-            raise FloatingPointError(f"a gradient is {largest} at step {step}; try a smaller lr than {lr}.")
+        norm = get_total_norm(p.grad for p in model.parameters() if p.grad is not None)
+        if not math.isfinite(norm):  # on every process alike: their gradients are one mean
+            raise FloatingPointError(f"the gradient's norm is {norm} at step {step}; try a smaller lr than {lr}.")
         optimizer.step()
         losses.append(mean)
         if batch + 1 == batches:
@@ -241,9 +235,9 @@ def fit(
                 model.train()
         if step + 1 == total or (checkpoint and (step + 1) % checkpoint.every == 0):
             weights = model.state_dict()
-            peak = processes.mean(_largest(w for w in weights.values() if w.is_floating_point()))
-            if not math.isfinite(peak):
-                raise FloatingPointError(f"a weight is {peak} after step {step}; try a smaller lr than {lr}.")
+            size = processes.mean(get_total_norm(w for w in weights.values() if w.is_floating_point()))
+            if not math.isfinite(size):
+                raise FloatingPointError(f"the weights' norm is {size} after step {step}; try a smaller lr than {lr}.")
             if checkpoint and processes.rank == 0:
                 checkpoint.save(
                     {
@@ -261,11 +255,6 @@ def fit(
     bar.close()
     model.eval()
     return history
-
-
-def _largest(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
-    """The largest absolute value, NaN where there is one: scalar."""
-    return get_total_norm(tensors, norm_type=math.inf)
 
 
 def _distribute(model: nn.Module, device: torch.device) -> nn.Module:

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 
 from histolab_lite import files
 from histolab_lite.data.manifests import ManifestError, load_manifest
-from histolab_lite.files import parse_json, read_json, read_yaml, write_atomically
+from histolab_lite.files import parse_json, read_json, read_yaml, sealed, unsealed, write_atomically
 from histolab_lite.formats.qupath import read_geojson
 from histolab_lite.notebooks.claims import ClaimError, read_claims
 from histolab_lite.notebooks.evidence import read_evidence
 from histolab_lite.notebooks.parameters import LessonError, read_parameter_file
 from histolab_lite.notebooks.regression import BaselineError, read_baseline
 from histolab_lite.notebooks.runs import RunError, read_metrics
+from tests.flips import flipped
 
 DEEP = ("[" * 10_000, "[" * 10_000 + "]" * 10_000, '{"a": ' * 10_000)
 LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
@@ -81,6 +82,18 @@ def test_a_writer_that_loses_the_number_of_its_error(tmp_path: Path, monkeypatch
     with pytest.raises(OSError, match="the disk is full"):
         write_atomically(tmp_path / "file.bin", write)
     assert list(tmp_path.iterdir()) == []
+
+
+@given(st.binary(max_size=300))
+def test_a_seal_is_broken_by_any_bit(content: bytes) -> None:
+    whole = sealed(content)
+    assert unsealed(whole) == content
+    for _, damaged in flipped(whole, 40):
+        with pytest.raises(ValueError, match="its sha256 is missing or another"):
+            unsealed(damaged)
+    for part in (whole[:-1], whole[1:], content, b""):
+        with pytest.raises(ValueError, match="its sha256 is missing or another"):
+            unsealed(part)
 
 
 def test_other_errors_pass(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_an_unknown_schedule_is_refused():
 
 # Checkpoints
 
-DAMAGED = r"^run\.pt is damaged, or no checkpoint of this version\. Delete it to start again, or put back a copy"
+DAMAGED = r"^run\.pt is damaged, or no checkpoint of this version .*\. Delete it to start again, or put back a copy"
 
 
 class Stop(Exception):
@@ -301,7 +301,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_anything_is_saved(tmp
         return Jump.apply(noisy(model, indices), bad if steps == 3 else 1.0)
 
     model = linear()
-    with pytest.raises(FloatingPointError, match=r"^a gradient is (nan|inf) at step 2; try a smaller lr than 0\.05\.$"):
+    with pytest.raises(FloatingPointError, match=r"^the gradient.s norm is (nan|inf) at step 2; try a smaller lr"):
         train(model, loss, checkpoint=checkpoint)
     assert torch.isfinite(model.weight).all()
     assert torch.load(checkpoint.path, weights_only=True)["step"] == 2
@@ -315,10 +315,10 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_returned(tmp_path, ev
     """Loss and gradient are those of before the step."""
     checkpoint = Checkpoint(tmp_path / "run.pt", every)
     steep = {"epochs": 1, "batch_size": 64, "lr": 1e37, "weight_decay": 100, "schedule": Schedule("constant", 0)}
-    with pytest.raises(FloatingPointError, match=r"a weight is (nan|inf) after step 0"):
+    with pytest.raises(FloatingPointError, match=r"the weights. norm is (nan|inf) after step 0"):
         train(linear(), **steep, checkpoint=checkpoint)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(FloatingPointError, match="a weight is"):
+    with pytest.raises(FloatingPointError, match="the weights. norm"):
         train(linear(), **steep)
 
 

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from histolab_lite.files import read_json, write_atomically
+from histolab_lite.files import read_json, sealed, unsealed, write_atomically
 
 
 class BandFolder:
-    """Bands are files that are there whole or not at all: ids, uint8 (rows, W), deflated, named by strip and rows.
+    """Bands are files that are there whole or not at all: ids, uint8 (rows, W), deflated and sealed.
+
+    They are named by strip and rows.
 
     Raises ValueError for a folder of other files, and for one begun with other settings, which it names.
     """
@@ -47,7 +49,7 @@ class BandFolder:
 
     def write(self, strip: int, row: int, ids: np.ndarray) -> None:
         path = self.folder / f"{strip:04d}-{row:09d}-{row + len(ids):09d}.ids"
-        write_atomically(path, zlib.compress(ids.tobytes(), 1))
+        write_atomically(path, sealed(zlib.compress(ids.tobytes(), 1)))
 
     def bands(self, strip: int, width: int) -> Iterator[np.ndarray]:
         """All bands of a finished strip, from the top: uint8 (rows, width)."""
@@ -57,7 +59,7 @@ class BandFolder:
                 start, stop = (int(number) for number in path.stem.split("-")[1:])
                 if start != row:
                     raise ValueError(f"no band begins at row {row}")
-                yield np.frombuffer(zlib.decompress(path.read_bytes()), np.uint8).reshape(stop - start, width)
+                yield np.frombuffer(zlib.decompress(unsealed(path.read_bytes())), np.uint8).reshape(stop - start, width)
                 row = stop
         except (zlib.error, ValueError) as error:
             name = self.folder.name
