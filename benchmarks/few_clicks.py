@@ -28,10 +28,10 @@ from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 from histolab_lite.data.tiles import load_tiles
+from histolab_lite.files import write_atomically
 from histolab_lite.kernels.contrast_maps import contrast_maps
 from histolab_lite.methods import cvm
 from histolab_lite.metrics import segmentation_scores
-from histolab_lite.models.checkpoint import write_atomically
 
 MPP = 0.5  # µm per pixel, the scale of the default encoder
 EVERY = 2  # rows and columns between scored pixels

@@ -19,10 +19,10 @@ from rich.table import Table
 
 from histolab_lite.data.patches import IGNORE
 from histolab_lite.data.tiles import load_tiles
+from histolab_lite.files import write_atomically
 from histolab_lite.methods import labels, refinement
 from histolab_lite.metrics import segmentation_scores
 from histolab_lite.models import Encoder, load_encoder
-from histolab_lite.models.checkpoint import write_atomically
 from histolab_lite.models.segmenters import LinkNet
 
 MPP = 1.0

@@ -27,9 +27,9 @@ from sklearn.metrics import roc_auc_score
 
 from histolab_lite.data.patches import IGNORE
 from histolab_lite.data.tiles import load_tiles
+from histolab_lite.files import write_atomically
 from histolab_lite.methods import mlps
 from histolab_lite.metrics import SegmentationScores, segmentation_scores
-from histolab_lite.models.checkpoint import write_atomically
 from histolab_lite.models.encoder import Encoder, load_encoder
 from histolab_lite.models.segmenters import LinkNet
 

@@ -24,10 +24,10 @@ from tqdm import tqdm
 
 from histolab_lite.data.patches import grid_patches
 from histolab_lite.data.tiles import load_tiles
+from histolab_lite.files import write_atomically
 from histolab_lite.kernels.kmeans import kmeans
 from histolab_lite.methods import sic
 from histolab_lite.models import load_encoder
-from histolab_lite.models.checkpoint import write_atomically
 from histolab_lite.models.encoder import Encoder, PatchEncoder
 
 SEEDS = (1, 3, 5)

@@ -23,9 +23,9 @@ from rich.table import Table
 
 from histolab_lite.data.patches import IGNORE
 from histolab_lite.data.tiles import load_tiles
+from histolab_lite.files import write_atomically
 from histolab_lite.methods import wsss4luad as challenge
 from histolab_lite.metrics import segmentation_scores
-from histolab_lite.models.checkpoint import write_atomically
 
 SETTINGS: dict[str, Any] = {
     "n_training": 480,

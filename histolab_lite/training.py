@@ -4,6 +4,7 @@ All randomness of step t is a function of (seed, t), so a run that was killed an
 one that was not (on a CPU). Under ``torchrun`` each process takes its share of every batch.
 """
 
+import io
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -16,9 +17,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import get_total_norm
 from tqdm.auto import tqdm
 
-from histolab_lite.models.checkpoint import write_atomically
+from histolab_lite.digests import describe_model, digest, qualified_name
+from histolab_lite.files import sealed, unsealed, write_atomically
 
 Loss = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 
@@ -58,7 +61,10 @@ class Schedule:
 
 @dataclass
 class Checkpoint:
-    """Where and how often (in steps) to save what a run needs to go on. An existing file is resumed from."""
+    """Where and how often (in steps) to save what a run needs to go on. An existing file is resumed from.
+
+    The file is torch's, which ``torch.load`` reads, with a sha256 of its bytes at the end.
+    """
 
     path: str | Path
     every: int = 100
@@ -68,13 +74,22 @@ class Checkpoint:
             raise ValueError(f"a checkpoint is saved every 1 or more steps, not {self.every}.")
 
     def save(self, state: dict) -> None:
-        write_atomically(self.path, lambda temporary: torch.save(state, temporary))
+        content = io.BytesIO()
+        torch.save(state, content)
+        write_atomically(self.path, sealed(content.getvalue()))
 
     def load(self, run: dict, device: torch.device) -> dict | None:
-        """The saved state, or None if there is none. ValueError if it belongs to another run."""
+        """The saved state, or None if there is none. ValueError if it is damaged or belongs to another run."""
         if not Path(self.path).is_file():
             return None
-        state = torch.load(self.path, map_location=device, weights_only=True)
+        try:
+            content = unsealed(Path(self.path).read_bytes())
+        except ValueError as error:
+            raise ValueError(
+                f"{Path(self.path).name} is damaged, or no checkpoint of this version ({error}). Delete it to start "
+                "again, or put back a copy that is whole."
+            ) from None
+        state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         saved = state.get("run") or {}  # without: weights or the like
         differing = sorted(name for name in {*saved, *run} if saved.get(name) != run.get(name))
         if differing:
@@ -120,6 +135,7 @@ def fit(
     loss: Loss,
     n_samples: int,
     *,
+    data: object,
     epochs: int,
     batch_size: int,
     lr: float,
@@ -139,13 +155,16 @@ def fit(
     loss(model, indices): scalar loss on the samples with these indices, an int64 tensor (b,) on the CPU; it reads the
     data itself and may draw random numbers from torch's global generator. The last, incomplete batch is left out
     unless it is the only one.
+    data: all that the loss reads, as ``digests.digest`` takes it. A checkpoint of a run on other data is refused, as is
+    one of another loss, or of a model with other tensors.
     mixed_precision: bfloat16 autocast; None means on CUDA only.
     checkpoint: where to save and resume. after_epoch(epoch, mean_loss): called at the end of every epoch.
     extra: saved in the checkpoint, after ``after_epoch``, and given its state back on resuming.
     settings: what else the outcome depends on, such as the loss's own; a checkpoint made with others is refused.
 
-    Raises ValueError for no data, bad settings, or a checkpoint of another run; FloatingPointError when the loss is
-    no longer finite (nothing is saved then).
+    Raises ValueError for no data, bad settings, or a checkpoint that is damaged or of another run; OSError where it
+    cannot be saved; FloatingPointError when the loss, the gradients or the weights are no longer finite (nothing is
+    saved then).
     """
     if n_samples < 1 or epochs < 1 or batch_size < 1:
         raise ValueError(f"nothing to train: {n_samples} samples, {epochs} epochs, batches of {batch_size}.")
@@ -173,6 +192,8 @@ def fit(
     if extra:
         run["extra"] = type(extra).__name__
     run |= {name: str(value) for name, value in (settings or {}).items()}
+    if checkpoint:
+        run |= {"model": describe_model(model), "loss": qualified_name(loss), "data": digest(data)}
     done, losses = 0, []  # losses of the steps done in the current epoch, then means of finished epochs
     history: list[float] = []
     state = checkpoint.load(run, device) if checkpoint else None
@@ -200,6 +221,9 @@ def fit(
             raise FloatingPointError(f"the loss is {mean} at step {step}; try a smaller lr than {lr}.")
         optimizer.zero_grad(set_to_none=True)
         value.backward()
+        norm = get_total_norm(p.grad for p in model.parameters() if p.grad is not None)
+        if not math.isfinite(norm):  # on every process alike: their gradients are one mean
+            raise FloatingPointError(f"the gradient's norm is {norm} at step {step}; try a smaller lr than {lr}.")
         optimizer.step()
         losses.append(mean)
         if batch + 1 == batches:
@@ -209,18 +233,23 @@ def fit(
                 model.eval()
                 after_epoch(epoch, history[-1])
                 model.train()
-        if checkpoint and processes.rank == 0 and ((step + 1) % checkpoint.every == 0 or step + 1 == total):
-            checkpoint.save(
-                {
-                    "run": run,
-                    "step": step + 1,
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "losses": losses,
-                    "history": history,
-                    "extra": extra.state_dict() if extra else None,
-                }
-            )
+        if step + 1 == total or (checkpoint and (step + 1) % checkpoint.every == 0):
+            weights = model.state_dict()
+            size = processes.mean(get_total_norm(w for w in weights.values() if w.is_floating_point()))
+            if not math.isfinite(size):
+                raise FloatingPointError(f"the weights' norm is {size} after step {step}; try a smaller lr than {lr}.")
+            if checkpoint and processes.rank == 0:
+                checkpoint.save(
+                    {
+                        "run": run,
+                        "step": step + 1,
+                        "model": weights,
+                        "optimizer": optimizer.state_dict(),
+                        "losses": losses,
+                        "history": history,
+                        "extra": extra.state_dict() if extra else None,
+                    }
+                )
         bar.set_postfix(epoch=f"{epoch + 1}/{epochs}", loss=f"{mean:.3f}", refresh=False)
         bar.update()
     bar.close()

@@ -44,20 +44,16 @@ def evaluate(
     import math
     from dataclasses import asdict
 
+    from histolab_lite.files import write_atomically
     from histolab_lite.methods.wsss4luad.leaderboard import table
     from histolab_lite.methods.wsss4luad.submission import SubmissionError, score_submission
-    from histolab_lite.models.checkpoint import write_atomically
 
     console = Console()
     try:
         scores = score_submission(pred, gt)
         values = {key: None if math.isnan(value) else value for key, value in asdict(scores).items()}
         if json_file is not None:
-
-            def write(temporary: Path) -> None:
-                temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-
-            write_atomically(json_file, write)
+            write_atomically(json_file, f"{json.dumps(values, indent=1)}\n".encode())
     except SubmissionError as error:
         _show(console, error.problems)
         raise typer.Exit(1) from None

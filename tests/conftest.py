@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,29 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"real tissue is needed: HISTOLAB_DATA={value} is not a folder")
     return root
+
+
+@pytest.fixture
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Call it, and files that are written atomically meet a full disk: all, or those with a word in their names.
+
+    Their temporary files are links to Linux's /dev/full, on which the system itself finds no space.
+    """
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    make = tempfile.mkstemp
+
+    def fill(word: str = "") -> None:
+        def full(dir: Path, prefix: str, suffix: str) -> tuple[int, str]:
+            handle, name = make(dir=dir, prefix=prefix, suffix=suffix)
+            if word in prefix:
+                os.unlink(name)
+                os.symlink("/dev/full", name)
+            return handle, name
+
+        monkeypatch.setattr("histolab_lite.files.tempfile.mkstemp", full)
+
+    return fill
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The training loop: it learns, follows its schedule, survives being killed, and is one run on many processes."""
 
 import math
+from functools import wraps
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
+from tests.flips import flipped
 
 X = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
 Y = X @ torch.tensor([1.0, -2.0, 0.5, 0.0])
@@ -29,7 +31,7 @@ def noisy(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
 
 
 def train(model: nn.Module, loss=squared_error, **changes) -> list[float]:
-    settings = {"epochs": 3, "batch_size": 16, "lr": 0.05, "device": "cpu", "progress": None}
+    settings = {"data": [X, Y], "epochs": 3, "batch_size": 16, "lr": 0.05, "device": "cpu", "progress": None}
     return fit(model, loss, len(X), **(settings | changes))
 
 
@@ -69,7 +71,7 @@ def test_an_epoch_shows_every_sample_once_in_whole_batches(n, batch_size, batche
         drawn.append(indices.tolist())
         return model(X[indices]).square().mean()
 
-    fit(linear(), loss, n, epochs=2, batch_size=batch_size, lr=0.1, device="cpu", progress=None)
+    fit(linear(), loss, n, data=X, epochs=2, batch_size=batch_size, lr=0.1, device="cpu", progress=None)
     assert [len(batch) for batch in drawn] == batches * 2
     epochs = [sum(drawn[i : i + len(batches)], []) for i in (0, len(batches))]
     assert all(len(set(epoch)) == len(epoch) for epoch in epochs)
@@ -143,6 +145,8 @@ def test_an_unknown_schedule_is_refused():
 
 # Checkpoints
 
+DAMAGED = r"^run\.pt is damaged, or no checkpoint of this version .*\. Delete it to start again, or put back a copy"
+
 
 class Stop(Exception):
     """Stands for whatever ends a process."""
@@ -151,6 +155,7 @@ class Stop(Exception):
 def interrupted(path: Path, after: int, every: int, **changes) -> None:
     steps = 0
 
+    @wraps(noisy)
     def loss(model, indices):
         nonlocal steps
         steps += 1
@@ -179,6 +184,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     model = linear()
     history = train(model, checkpoint=checkpoint)
 
+    @wraps(squared_error)
     def never(model, indices):
         raise AssertionError("trained again")
 
@@ -193,12 +199,54 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     [
         *({"seed": 1}, {"lr": 0.1}, {"epochs": 4}, {"batch_size": 8}, {"schedule": "poly"}, {"weight_decay": 0.0}),
         {"settings": {"radius": 2}},
+        {"data": [X + 1e-6, Y]},
+        {"model": nn.Linear(4, 2)},
+        {"model": nn.Sequential(nn.Linear(4, 1))},  # other names
+        {"model": nn.Linear(4, 1).double()},
+        {"loss": squared_error},
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, changes):
     interrupted(tmp_path / "run.pt", 3, 2)
-    with pytest.raises(ValueError, match="run.pt belongs to a run with other settings"):
-        train(linear(), checkpoint=Checkpoint(tmp_path / "run.pt"), **changes)
+    arguments = {"model": linear(), "loss": noisy, "checkpoint": Checkpoint(tmp_path / "run.pt")} | changes
+    name = "radius" if "settings" in changes else next(iter(changes))
+    with pytest.raises(ValueError, match=rf"^run.pt belongs to a run with other settings \({name}: [^;]*\); delete it"):
+        train(**arguments)
+
+
+def test_a_bit_that_flips_in_a_checkpoint_is_noticed(tmp_path):
+    interrupted(tmp_path / "run.pt", 3, 2)
+    content = (tmp_path / "run.pt").read_bytes()
+    for bit, damaged in flipped(content):
+        (tmp_path / "run.pt").write_bytes(damaged)
+        with pytest.raises(ValueError, match=DAMAGED):
+            train(linear(), noisy, checkpoint=Checkpoint(tmp_path / "run.pt"))
+        assert (tmp_path / "run.pt").read_bytes() == damaged, bit
+
+
+@pytest.mark.parametrize("kept", [0, 10, 71, 72, 73, 1000, -73, -72, -1])
+def test_a_part_of_a_checkpoint_is_refused(tmp_path, kept):
+    interrupted(tmp_path / "run.pt", 3, 2)
+    (tmp_path / "run.pt").write_bytes((tmp_path / "run.pt").read_bytes()[:kept])
+    with pytest.raises(ValueError, match=DAMAGED):
+        train(linear(), noisy, checkpoint=Checkpoint(tmp_path / "run.pt"))
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused(tmp_path):
+    """It has no digest."""
+    interrupted(tmp_path / "run.pt", 3, 2)
+    torch.save(torch.load(tmp_path / "run.pt", weights_only=True), tmp_path / "run.pt")
+    with pytest.raises(ValueError, match=DAMAGED):
+        train(linear(), noisy, checkpoint=Checkpoint(tmp_path / "run.pt"))
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, fill_disk):
+    interrupted(tmp_path / "run.pt", 3, 2)
+    before = (tmp_path / "run.pt").read_bytes()
+    fill_disk()
+    with pytest.raises(OSError, match="run.pt was not written: the disk is full"):
+        train(linear(), noisy, checkpoint=Checkpoint(tmp_path / "run.pt", every=1))
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("run.pt", before)]
 
 
 def test_a_checkpoint_every_zero_steps_is_refused(tmp_path):
@@ -208,7 +256,7 @@ def test_a_checkpoint_every_zero_steps_is_refused(tmp_path):
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     torch.save(linear().state_dict(), tmp_path / "weights.pt")
-    with pytest.raises(ValueError, match="weights.pt belongs to a run with other settings"):
+    with pytest.raises(ValueError, match="weights.pt is damaged, or no checkpoint"):
         train(linear(), checkpoint=Checkpoint(tmp_path / "weights.pt"))
 
 
@@ -226,6 +274,52 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_anything_is_saved(tmp_pat
         train(model, loss, checkpoint=checkpoint)
     assert torch.isfinite(model.weight).all()
     assert torch.load(checkpoint.path, weights_only=True)["step"] == 2
+
+
+class Jump(torch.autograd.Function):
+    """The number it is given, with a gradient of its own."""
+
+    @staticmethod
+    def forward(ctx, x, gradient):
+        ctx.gradient = gradient
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * ctx.gradient, None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_ends_the_run_before_anything_is_saved(tmp_path, bad):
+    checkpoint = Checkpoint(tmp_path / "run.pt", every=1)
+    steps = 0
+
+    @wraps(noisy)
+    def loss(model, indices):
+        nonlocal steps
+        steps += 1
+        return Jump.apply(noisy(model, indices), bad if steps == 3 else 1.0)
+
+    model = linear()
+    with pytest.raises(FloatingPointError, match=r"^the gradient.s norm is (nan|inf) at step 2; try a smaller lr"):
+        train(model, loss, checkpoint=checkpoint)
+    assert torch.isfinite(model.weight).all()
+    assert torch.load(checkpoint.path, weights_only=True)["step"] == 2
+    whole, resumed = linear(), linear()
+    assert train(resumed, noisy, checkpoint=checkpoint) == train(whole, noisy)
+    assert torch.equal(resumed.weight, whole.weight)
+
+
+@pytest.mark.parametrize("every", [1, 100])
+def test_weights_that_are_not_finite_are_neither_saved_nor_returned(tmp_path, every):
+    """Loss and gradient are those of before the step."""
+    checkpoint = Checkpoint(tmp_path / "run.pt", every)
+    steep = {"epochs": 1, "batch_size": 64, "lr": 1e37, "weight_decay": 100, "schedule": Schedule("constant", 0)}
+    with pytest.raises(FloatingPointError, match=r"the weights. norm is (nan|inf) after step 0"):
+        train(linear(), **steep, checkpoint=checkpoint)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FloatingPointError, match="the weights. norm"):
+        train(linear(), **steep)
 
 
 class Counter:
@@ -282,7 +376,7 @@ def test_nothing_to_train_is_refused(changes):
     with pytest.raises(ValueError, match="nothing to train"):
         train(linear(), **changes)
     with pytest.raises(ValueError, match="0 samples"):
-        fit(linear(), squared_error, 0, epochs=1, batch_size=1, lr=0.1, device="cpu")
+        fit(linear(), squared_error, 0, data=X, epochs=1, batch_size=1, lr=0.1, device="cpu")
 
 
 def test_the_device_asked_for_is_taken():

@@ -110,7 +110,7 @@ def regress(model, indices):
 def train(loss, **options):
     model = network()
     settings = {"epochs": 1, "batch_size": 16, "lr": 1e-3, "device": "cpu", "progress": None}
-    history = fit(model, loss, 16, **(settings | options))
+    history = fit(model, loss, 16, data=[x, y], **(settings | options))
     return {
         "history": history,
         "grad": torch.cat([p.grad.flatten() for p in model.parameters()]).tolist(),
@@ -126,6 +126,12 @@ def failure(kind, call):
 def poisoned(model, indices):
     return regress(model, indices) * (float("nan") if 0 in indices else 1)
 
+def steep(model, indices):
+    value = regress(model, indices)
+    if 0 in indices:
+        value.register_hook(lambda gradient: gradient * float("nan"))
+    return value
+
 drawn = []
 def remember(model, indices):
     drawn.append((indices.tolist(), torch.rand(()).item()))
@@ -139,6 +145,7 @@ def everything():
         "remember": train(remember, batch_size=8),
         "drawn": drawn,
         "poisoned": failure(FloatingPointError, lambda: train(poisoned)),
+        "steep": failure(FloatingPointError, lambda: train(steep, checkpoint=Checkpoint("steep.pt", every=1))),
         "odd": failure(ValueError, lambda: train(regress, batch_size=5)),
     }
     if dist.is_initialized():
@@ -180,6 +187,8 @@ def test_two_processes_are_one_on_the_joined_batch(tmp_path, monkeypatch):
         assert noise_1 != noise_2
     # A loss that fails in one process ends all of them, and none hangs.
     assert all("nan at step 0" in rank["poisoned"] for rank in ranks)
+    assert all("norm is nan at step 0" in rank["steep"] for rank in ranks)
+    assert not (tmp_path / "steep.pt").exists()
     assert all("cannot be shared equally by 2 processes" in rank["odd"] for rank in ranks)
     assert alone["odd"] is None
     assert ranks[0]["simclr"] == ranks[1]["simclr"]

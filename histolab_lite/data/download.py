@@ -29,6 +29,8 @@ import pooch
 import requests
 from tqdm.auto import tqdm
 
+from histolab_lite.files import read_json, write_atomically
+
 _log = logging.getLogger(__name__)
 _CHUNK = 1 << 16  # bytes; a broken transfer loses less than this
 _TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
@@ -196,10 +198,10 @@ class HashCache:
         self._changed = False
         self._known: dict[str, list[Any]] = {}
         try:
-            self._known = json.loads(self._path.read_text(encoding="utf-8"))
+            self._known = dict(read_json(self._path))
         except FileNotFoundError:
             pass  # the first time
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             _log.warning("%s is not readable (%s); files are hashed again.", self._path, error)
 
     def sha256(self, path: Path) -> str:
@@ -218,10 +220,7 @@ class HashCache:
         """Write what was learnt to the user cache."""
         if not self._changed:
             return
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(self._known), encoding="utf-8")
-            os.replace(temporary, self._path)
+            write_atomically(self._path, json.dumps(self._known).encode())
         except OSError as error:
             _log.warning("%s cannot be written (%s); files are hashed at every call.", self._path, error)

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pooch
-import yaml
 
 from histolab_lite.data.download import HashCache, download, extract
+from histolab_lite.files import read_yaml
 
 ACCESS = ("download", "manual", "generated")
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -200,9 +200,9 @@ def load_manifest(name: str | Path) -> Manifest:
     if not path.is_file():
         raise FileNotFoundError(f"There is no data set {str(name)!r}, but {', '.join(list_manifests())}.")
     try:
-        text = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ManifestError(f"{path} is not valid YAML: {error}") from error
+        text = read_yaml(path)
+    except ValueError as error:
+        raise ManifestError(str(error)) from error
     return _parse(text, path)
 
 

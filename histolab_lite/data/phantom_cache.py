@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from PIL import Image
 
 from histolab_lite.data import phantom
 from histolab_lite.data.workers import parallel
+from histolab_lite.files import write_atomically
 
 
 def phantom_files(seeds: Iterable[int], size: int, mpp: float) -> dict[str, tuple[Path, Path]]:
@@ -52,11 +53,6 @@ def _folder() -> Path:
 
 def save_png(array: np.ndarray, path: Path) -> None:
     """Two lessons may draw one slide at once: each writes a file of its own, the last replaces the first."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            Image.fromarray(array).save(file, format="PNG", compress_level=3)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, format="PNG", compress_level=3)
+    write_atomically(path, file.getbuffer())

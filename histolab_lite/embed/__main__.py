@@ -42,9 +42,10 @@ def main(
 ) -> None:
     """Embed the tissue patches of slides.
 
-    What is finished is not computed again, so a run that was stopped goes on with the same command. A bad slide is
-    reported and the others are embedded all the same; the exit status is then 1. Where a file is there already that
-    was made with other settings, nothing is computed and the exit status is 2.
+    What is finished is not computed again, so a run that was stopped goes on with the same command; a result that was
+    damaged since is. A bad slide is reported and the others are embedded all the same; the exit status is then 1. Where
+    a file is there already that was made with other settings, from another slide of that name, or by a version that did
+    not note the slide, nothing is computed and the exit status is 2.
     """
     # torch is slow to import, and --help should not wait for it
     from histolab_lite.embed.cluster import check_engine, run_on_cluster
@@ -107,8 +108,10 @@ def main(
 
     console.print(_table(outcomes))
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
-    for outcome in failed:
-        console.print(f"[bold red]{escape(outcome.job.slide.name)}:[/] {escape(outcome.reason)}", highlight=False)
+    for outcome in outcomes:
+        if outcome.reason:
+            style = "[bold red]" if outcome.state == "failed" else "[bold]"
+            console.print(f"{style}{escape(outcome.job.slide.name)}:[/] {escape(outcome.reason)}", highlight=False)
     patches = sum(outcome.patches for outcome in outcomes if outcome.state == "embedded")
     seconds = time.perf_counter() - start
     rate = f", {patches / seconds:,.1f} a second" if patches else ""

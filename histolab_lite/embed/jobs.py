@@ -15,11 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from histolab_lite.data.slide_files import is_same
 from histolab_lite.data.slides import Slide, SlideError
 from histolab_lite.doctor import cpu_cores
 from histolab_lite.embed.reading import PatchStream
 from histolab_lite.embed.settings import Settings, encoder_revision
-from histolab_lite.formats.embeddings import SlideEmbeddings, read_attributes
+from histolab_lite.formats.embeddings import SlideEmbeddings, read_attributes, slide_file
+from histolab_lite.formats.hdf5 import DamagedError
 from histolab_lite.models.encoder import PatchEncoder
 
 #: What OpenSlide reads; in a folder only files that end like this are taken for slides.
@@ -46,7 +48,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one slide: patches, seconds of reading, encoding and writing, and a reason where it failed."""
+    """What came of one slide: patches, seconds of reading, encoding and writing; why it failed or was embedded anew."""
 
     job: Job
     state: State
@@ -83,15 +85,17 @@ def find_jobs(slides: Sequence[str], out: Path, h5ad: bool = False) -> list[Job]
 
 
 def is_finished(job: Job, settings: Settings, encoder: str, revision: str) -> bool:
-    """Whether the job's HDF5 file is there and made as asked for, from this very slide.
+    """Whether the job's HDF5 file is there, whole, and made as asked for from this very slide.
 
-    Raises SettingsError for a file that was made otherwise, or is none of ours; SlideError for a slide that cannot be
-    opened.
+    Raises SettingsError for a file that was made otherwise or does not say from which slide, as those of earlier
+    versions, or is none of ours; SlideError for a slide that cannot be opened.
     """
     if not job.target.exists():
         return False
     try:
         said = read_attributes(job.target)
+    except DamagedError:
+        return False
     except ValueError as error:
         raise SettingsError(f"{error} Or give --overwrite.") from error
     with settings.open(job.slide) as slide:
@@ -114,7 +118,25 @@ def is_finished(job: Job, settings: Settings, encoder: str, revision: str) -> bo
                 f"{job.target.name} is there, made with {key} {there} where {value} is asked for. Give --overwrite to "
                 "replace it, or another --out to keep both."
             )
+    known = slide_file(said)
+    if known is None or not is_same(job.slide, known):
+        made = "made by an earlier version, which did not note" if known is None else "made from another file than"
+        raise SettingsError(
+            f"{job.target.name} is there, {made} {job.slide.name}. Give --overwrite to replace it, or another --out to "
+            "keep both."
+        )
     return True
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether it is a file of ours that is not as it was written."""
+    try:
+        read_attributes(path)
+    except DamagedError:
+        return True
+    except ValueError:
+        pass  # none of ours
+    return False
 
 
 def run_jobs(
@@ -161,7 +183,7 @@ def run_jobs(
 def embed_slide(
     stream: PatchStream, encoder: PatchEncoder, settings: Settings, revision: str, progress: Progress | None = None
 ) -> SlideEmbeddings:
-    """Encode every patch of an open slide, in batches. Raises SlideError where the slide is damaged."""
+    """Encode every patch of an open slide, in batches. Raises SlideError where it is damaged, or changes meanwhile."""
     slide, coords = stream.slide, stream.coords
     features = [np.zeros((0, encoder.channels), dtype=np.float32)]
     done = 0
@@ -170,6 +192,8 @@ def embed_slide(
         done += len(patches)
         if progress is not None:
             progress(slide.path, done, len(coords))
+    if not is_same(slide.path, stream.file):
+        raise SlideError(f"{slide.path} changed while it was embedded. Run it again once its copy is finished.")
     return SlideEmbeddings(
         name=slide.name,
         features=np.concatenate(features),
@@ -183,6 +207,7 @@ def embed_slide(
         encoder=encoder.name,
         encoder_revision=revision,
         min_tissue=settings.min_tissue,
+        slide_file=stream.file,
     )
 
 
@@ -204,12 +229,14 @@ def _run(
             return Outcome(job, "already there", read_attributes(job.target)["n_patches"])
         with stream:
             embeddings = embed_slide(stream, encoder, settings, revision, progress)
+            again = job.target.exists() and _is_damaged(job.target)
             if job.h5ad is not None:  # first, so that a finished HDF5 file means that both are there
                 _write_h5ad(job.h5ad, embeddings, stream.slide)
             embeddings.save(job.target)
     except BAD_SLIDE as error:
         return Outcome(job, "failed", reason=str(error))
-    return Outcome(job, "embedded", len(embeddings), time.perf_counter() - start)
+    reason = f"{job.target.name} was damaged, and is embedded anew." if again else ""
+    return Outcome(job, "embedded", len(embeddings), time.perf_counter() - start, reason)
 
 
 def _write_h5ad(path: Path, embeddings: SlideEmbeddings, slide: Slide) -> None:

@@ -11,6 +11,7 @@ from types import TracebackType
 import numpy as np
 from openslide import OpenSlideError
 
+from histolab_lite.data.slide_files import identify
 from histolab_lite.data.slides import SlideError, patch_grid, read_patches
 from histolab_lite.embed.settings import Settings
 
@@ -21,7 +22,7 @@ AHEAD = 2  # batches, which bounds the memory
 class PatchStream:
     """The tissue patches of one slide in batches, read by the threads of `pool`. Use it as a context manager.
 
-    slide : the open slide. coords : int64 (N, 2), level-0 (x, y) corners of the patches.
+    slide : the open slide. file : which file it is. coords : int64 (N, 2), level-0 (x, y) corners of the patches.
 
     All threads read through the one handle and share its cache of tiles: of OpenSlide's functions only closing must
     not overlap with others (openslide.h), and `close` waits for the readers first.
@@ -34,6 +35,7 @@ class PatchStream:
         self._pending: deque[list[Future[np.ndarray]]] = deque()
         self.slide = settings.open(path)
         try:
+            self.file = identify(path)
             self.coords = patch_grid(self.slide, settings.patch, settings.mpp, settings.stride, settings.min_tissue)
             self._starts = iter(range(0, len(self.coords), settings.batch_size))
             for _ in range(AHEAD):

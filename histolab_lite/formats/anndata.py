@@ -28,7 +28,7 @@ from PIL import Image
 
 from histolab_lite.data.patches import IGNORE
 from histolab_lite.formats.embeddings import SlideEmbeddings
-from histolab_lite.models.checkpoint import write_atomically
+from histolab_lite.formats.hdf5 import write_hdf5
 
 LOWRES = 600  # pixels on the longer side, as Space Ranger's
 UNLABELLED = (-1, IGNORE)
@@ -92,7 +92,7 @@ def write_h5ad(
 ) -> Path:
     """Write `to_anndata(embeddings, …)` as `.h5ad`, atomically; returns the path. Raises as `to_anndata`."""
     data = to_anndata(embeddings, labels, umap, thumbnail)
-    return write_atomically(path, data.write_h5ad)
+    return write_hdf5(path, lambda file: anndata.io.write_elem(file, "/", data))
 
 
 def _categories(label: Labels, count: int, where: str) -> pd.Categorical:

@@ -1,6 +1,7 @@
 """Patch embeddings of one slide on disk: HDF5 in TRIDENT's layout, which other people's tools read and write.
 
-    features  (N, D) float    attributes: name, savetodir; ours besides: encoder, encoder_revision
+    features  (N, D) float    attributes: name, savetodir; ours besides: encoder, encoder_revision, and of the slide's
+                              file slide_bytes, slide_modified (ns since 1970), slide_sha256
     coords    (N, 2) int64    level-0 (x, y) of each patch's top left corner; attributes: patch_size and overlap (pixels
                               at the patches' scale), patch_size_level0, level0_magnification, target_magnification,
                               name, savetodir, level0_width, level0_height; ours besides: mpp, level0_mpp, min_tissue
@@ -8,6 +9,9 @@
 A magnification is 10 divided by the micrometres per pixel, as TRIDENT has it, and exact here rather than nominal, so
 that `patch_size * level0_magnification / target_magnification` is `patch_size_level0`, but for rounding. CLAM's feature
 files hold the same two arrays without attributes; its patch files say `patch_size` and `downsample` on `coords`.
+
+Files written here are told from damaged ones by a digest (see `hdf5`), and by every reader of HDF5 by its own checksums
+of both arrays.
 
 References
 - TRIDENT: A. Zhang et al., "Accelerating Data Processing and Benchmarking of AI Models for Pathology", 2025;
@@ -18,20 +22,22 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from histolab_lite.models.checkpoint import write_atomically
+from histolab_lite.data.slide_files import SlideFile
+from histolab_lite.formats.hdf5 import open_hdf5, write_hdf5
 
 NUMBERS = (
     *("patch_size", "patch_size_level0", "level0_magnification", "target_magnification", "overlap"),
     *("level0_width", "level0_height", "mpp", "level0_mpp", "min_tissue", "downsample"),
 )
+SLIDE_FILE = ("slide_bytes", "slide_modified", "slide_sha256")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +53,7 @@ class SlideEmbeddings:
     slide_size : (width, height) at level 0, or None where it is not known.
     encoder, encoder_revision : what made the features; empty where it is not known.
     min_tissue : the least share of tissue a patch was asked to show, or None.
+    slide_file : which file the slide was, or None.
 
     Raises ValueError for shapes that do not fit, features that are not finite and patches outside the slide.
     """
@@ -63,6 +70,7 @@ class SlideEmbeddings:
     encoder: str = ""
     encoder_revision: str = ""
     min_tissue: float | None = None
+    slide_file: SlideFile | None = None
 
     def __post_init__(self) -> None:
         features, coords = np.asarray(self.features), np.asarray(self.coords)
@@ -108,9 +116,10 @@ class SlideEmbeddings:
 
     def save(self, path: str | Path) -> Path:
         """Write HDF5 in TRIDENT's layout, atomically; returns the path. Of the folder only its name is kept."""
-        return write_atomically(path, lambda temporary: self._write(temporary, Path(path).absolute().parent.name))
+        folder = Path(path).absolute().parent.name
+        return write_hdf5(path, lambda file: self._write(file, folder), sealed=True)
 
-    def _write(self, path: Path, folder: str) -> None:
+    def _write(self, file: h5py.File, folder: str) -> None:
         assert self.slide_mpp is not None  # __post_init__ has set it
         common = {"name": self.name, "savetodir": folder}
         geometry: dict[str, Any] = {
@@ -126,10 +135,11 @@ class SlideEmbeddings:
             geometry |= dict(zip(("level0_width", "level0_height"), self.slide_size, strict=True))
         if self.min_tissue is not None:
             geometry["min_tissue"] = float(self.min_tissue)
-        made_by = {"encoder": self.encoder, "encoder_revision": self.encoder_revision}
-        with h5py.File(path, "w") as file:
-            file.create_dataset("features", data=self.features).attrs.update(common | made_by)
-            file.create_dataset("coords", data=self.coords).attrs.update(common | geometry)
+        made_by: dict[str, Any] = {"encoder": self.encoder, "encoder_revision": self.encoder_revision}
+        if self.slide_file is not None:
+            made_by |= dict(zip(SLIDE_FILE, astuple(self.slide_file), strict=True))
+        file.create_dataset("features", data=self.features, fletcher32=True).attrs.update(common | made_by)
+        file.create_dataset("coords", data=self.coords, fletcher32=True).attrs.update(common | geometry)
 
     @classmethod
     def load(
@@ -144,11 +154,12 @@ class SlideEmbeddings:
 
         patch_size, patch_size_level0, mpp : win over the file, and are needed where it says nothing, as CLAM's.
 
-        Raises FileNotFoundError, or ValueError for anything but patch features with their coordinates: no HDF5, a
-        truncated file, other contents, one vector for the whole slide, or no patch size and scale from anywhere.
+        Raises FileNotFoundError; DamagedError for a damaged file of ours; or ValueError for anything but patch features
+        with their coordinates: no HDF5, a part of a file, other contents, one vector for the whole slide, or no patch
+        size and scale from anywhere.
         """
         path = Path(path)
-        with _open(path) as file:
+        with open_hdf5(path) as file:
             features, coords = (_dataset(file, key, path.name) for key in ("features", "coords"))
             said = _attributes(file)
             try:
@@ -173,6 +184,7 @@ class SlideEmbeddings:
             encoder=str(said.get("encoder") or ""),
             encoder_revision=str(said.get("encoder_revision") or ""),
             min_tissue=numbers["min_tissue"],
+            slide_file=slide_file(said),
         )
 
 
@@ -198,13 +210,22 @@ def stack(slides: Sequence[SlideEmbeddings]) -> tuple[np.ndarray, np.ndarray]:
 def read_attributes(path: str | Path) -> dict[str, Any]:
     """What a file says of its patches, without reading them: the attributes of `features` and `coords` together.
 
-    Raises as `SlideEmbeddings.load` for a file that holds no patch features.
+    The file is compared with its digest all the same. Raises as `SlideEmbeddings.load` for a file that holds no patch
+    features.
     """
     path = Path(path)
-    with _open(path) as file:
+    with open_hdf5(path) as file:
         features, coords = (_dataset(file, key, path.name) for key in ("features", "coords"))
         rows, columns = features.shape[-2:]
         return _attributes(file) | {"n_patches": rows, "n_features": columns, "n_coords": coords.shape[-2]}
+
+
+def slide_file(said: Mapping[str, Any]) -> SlideFile | None:
+    """Which file a slide was, of what `read_attributes` returns; None where that is not said."""
+    size, modified, digest = (said.get(key) for key in SLIDE_FILE)
+    if isinstance(size, int) and isinstance(modified, int) and isinstance(digest, str):
+        return SlideFile(size, modified, digest)
+    return None
 
 
 def _describe(made: tuple[str, str, int, int, float]) -> str:
@@ -224,17 +245,6 @@ def _check_shapes(features: np.ndarray, coords: np.ndarray, name: str) -> None:
         raise ValueError(f"{name}: coords are level-0 (x, y) corners (N, 2), not {coords.dtype} {coords.shape}.")
     if len(features) != len(coords):
         raise ValueError(f"{name}: there are {len(features)} features but {len(coords)} coordinates.")
-
-
-def _open(path: Path) -> h5py.File:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path.name}: there is no such file of embeddings.")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(
-            f"{path.name} is no HDF5 file, or only a part of one. Copy it again from its source, or embed anew."
-        ) from error
 
 
 def _dataset(file: h5py.File, key: str, name: str) -> h5py.Dataset:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from histolab_lite.data.patches import IGNORE
-from histolab_lite.models.checkpoint import write_atomically
+from histolab_lite.files import write_atomically
 
 GREY = (128, 128, 128)
 Palette = Sequence[Sequence[int]] | np.ndarray  # (K, 3) uint8, a colour a class id
@@ -55,12 +55,7 @@ def mask_png(mask: np.ndarray, palette: Palette) -> bytes:
 
 def write_mask(path: str | Path, mask: np.ndarray, palette: Palette) -> Path:
     """``mask_png`` in a file, which is written whole or not at all."""
-    content = mask_png(mask, palette)
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    return write_atomically(path, write)
+    return write_atomically(path, mask_png(mask, palette))
 
 
 def read_mask(path: str | Path) -> np.ndarray:

@@ -22,8 +22,8 @@ import numpy as np
 import tifffile
 
 from histolab_lite.data.patches import IGNORE
+from histolab_lite.files import write_atomically
 from histolab_lite.formats.masks import GREY, Palette
-from histolab_lite.models.checkpoint import write_atomically
 
 TILE = 512  # pixels a side of the file's own tiles
 NAMESPACE = "histolab-lite/class-names"

@@ -20,8 +20,8 @@ import numpy as np
 import shapely
 
 from histolab_lite.data.patches import IGNORE
+from histolab_lite.files import read_json, write_atomically
 from histolab_lite.formats.masks import Palette, check_ids
-from histolab_lite.models.checkpoint import write_atomically
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://qupath.github.io/histolab-lite")
 Pair = tuple[float, float]  # (x, y)
@@ -117,11 +117,7 @@ def write_geojson(
 ) -> Path:
     """``to_geojson`` (with its options) in a file, which is written whole or not at all."""
     text = json.dumps(to_geojson(mask, class_names, palette, **where), ensure_ascii=False)
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
-    return write_atomically(path, write)
+    return write_atomically(path, text.encode())
 
 
 def read_geojson(
@@ -151,10 +147,7 @@ def read_geojson(
 
 
 def _features(source: str | Path | Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    try:
-        content = source if isinstance(source, Mapping) else json.loads(Path(source).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{Path(str(source)).name} is not JSON ({error}).") from error
+    content = source if isinstance(source, Mapping) else read_json(source)
     if isinstance(content, Mapping) and content.get("type") == "Feature":
         return [content]
     # QuPath also writes a bare list of features.

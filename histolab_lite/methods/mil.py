@@ -115,6 +115,7 @@ def train(
         model,
         loss,
         len(bags),
+        data=[bags, tags],
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,

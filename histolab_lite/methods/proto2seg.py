@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from numpy.lib.stride_tricks import sliding_window_view
 
+from histolab_lite.files import parse_json
 from histolab_lite.kernels.kmeans import kmeans
 from histolab_lite.kernels.nearest_prototype import nearest_prototype
 from histolab_lite.models.checkpoint import read_weights, save_weights
@@ -56,7 +57,8 @@ class PrototypeDictionary:
         tensors, metadata = read_weights(path)
         if tensors.keys() != {"embeddings", "labels"} or "class_names" not in metadata:
             raise ValueError(f"{Path(path).name} is not a prototype dictionary; it holds {sorted(tensors)}.")
-        return cls(tensors["embeddings"], tensors["labels"], tuple(json.loads(metadata["class_names"])))
+        names = parse_json(metadata["class_names"], f"the list of classes in {Path(path).name}")
+        return cls(tensors["embeddings"], tensors["labels"], tuple(names))
 
 
 def elbow(

@@ -62,6 +62,7 @@ def train_segmenter(
         model,
         loss,
         len(images) * crops_per_image,
+        data=[*images, *masks],
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,

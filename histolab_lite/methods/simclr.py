@@ -102,6 +102,7 @@ def pretrain(
         model,
         loss,
         len(patches),
+        data=patches,
         epochs=epochs,
         batch_size=min(batch_size, len(patches)),
         lr=lr,

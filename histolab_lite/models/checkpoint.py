@@ -1,32 +1,23 @@
-"""Weights on disk: safetensors to share, torch checkpoints to resume; written whole or not at all.
+"""Weights on disk: safetensors to share, other people's torch checkpoints; written whole or not at all.
 
 Nothing here runs code from a file: safetensors holds only tensors, and torch files are read with weights_only=True.
+
+A safetensors file written here holds its own sha256 in its metadata: the digest of the file with 64 zeros in its place.
 """
 
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+import hashlib
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
+from histolab_lite.files import write_atomically
 
-def write_atomically(path: str | Path, write: Callable[[Path], None]) -> Path:
-    """Let ``write`` fill a temporary file beside ``path``, then move it into place in one step."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    try:
-        write(Path(name))
-        os.chmod(name, 0o644)  # mkstemp's files are for their owner alone
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-    return path
+_KEY, _UNKNOWN = "histolab_lite_sha256", "0" * 64
 
 
 def save_weights(
@@ -41,13 +32,15 @@ def save_weights(
         name: value.detach().cpu().to(dtype if dtype and value.is_floating_point() else value.dtype).contiguous()
         for name, value in state.items()
     }
-    return write_atomically(path, lambda temporary: save_file(state, temporary, dict(metadata or {})))
+    content = save(state, {**(metadata or {}), _KEY: _UNKNOWN})
+    return write_atomically(path, _stated(content, _UNKNOWN, hashlib.sha256(content).hexdigest()))
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Tensors and metadata of a .safetensors file, or the tensors of a torch checkpoint (weights only).
 
-    Raises FileNotFoundError, or ValueError for a file that is damaged or would need code to be run.
+    Damage is noticed by the sha256 of a file of ours and the checksums within torch's; other people's safetensors have
+    none. Raises FileNotFoundError, or ValueError for a file that is damaged or would need code to be run.
     """
     path = Path(path)
     if not path.is_file():
@@ -55,10 +48,17 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+                metadata = dict(file.metadata() or {})
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise ValueError(f"{path.name} is not a readable safetensors file ({error}).") from error
+        stated = metadata.pop(_KEY, None)
+        if stated is not None and stated != hashlib.sha256(_stated(path.read_bytes(), stated, _UNKNOWN)).hexdigest():
+            raise ValueError(f"{path.name} is damaged: it is not as it was written. Copy it again from its source.")
+        return tensors, metadata
     try:
+        if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
+            raise ValueError(f"the checksum of {damaged} is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises anything from EOFError to UnpicklingError here
         raise ValueError(
@@ -72,11 +72,18 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
     return {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}, {}
 
 
+def _stated(content: bytes, now: str, then: str) -> bytes:
+    """A file that states one digest, made to state another."""
+    return content.replace(f'"{_KEY}":"{now}"'.encode(), f'"{_KEY}":"{then}"'.encode(), 1)
+
+
 def load_state(module: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
     """Load ``state`` into ``module``, every key exactly once.
 
-    Only BatchNorm's batch counters may be missing: checkpoints from before PyTorch 0.4.1 have none.
-    Raises ValueError listing the missing, unexpected and wrongly shaped keys.
+    Only BatchNorm's batch counters may be missing: checkpoints from before PyTorch 0.4.1 have none. Floats may be of
+    another precision than the module's.
+    Raises ValueError listing the missing, unexpected and wrongly shaped keys, or those of another kind of number and
+    those that are not finite.
     """
     own = module.state_dict()
     missing = sorted(key for key in own.keys() - state.keys() if not key.endswith(".num_batches_tracked"))
@@ -91,4 +98,22 @@ def load_state(module: nn.Module, state: Mapping[str, torch.Tensor], source: str
             f"the weights from {source} do not fit {type(module).__name__}.\n"
             f"missing: {missing or 'none'}\nunexpected: {unexpected or 'none'}\nwrong shape: {misshapen or 'none'}"
         )
-    module.load_state_dict(own | {key: value.to(own[key].dtype) for key, value in state.items()})
+    for key, value in state.items():
+        if _kind(value) != _kind(own[key]):
+            raise ValueError(f"{key} holds {_kind(value)} numbers, not {_kind(own[key])} ones, in {source}.")
+    converted = {key: value.to(own[key].dtype) for key, value in state.items()}
+    check_finite(converted, source)
+    module.load_state_dict(own | converted)
+
+
+def check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Raises ValueError, naming them, for tensors that hold NaN or infinite values."""
+    bad = sorted(key for key, value in state.items() if not value.isfinite().all())
+    if bad:
+        raise ValueError(f"the weights from {source} hold NaN or infinite values in {', '.join(bad[:5])}.")
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    if tensor.is_floating_point():
+        return "floating"
+    return "complex" if tensor.is_complex() else "whole"

@@ -5,7 +5,6 @@ IPMI 2023, Sect. 3.1) uses it at width 1 and stride 32. A finer stride replaces 
 (Yu et al., "Dilated residual networks", CVPR 2017): the same weights, a denser grid.
 """
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet18_Weights
 
 from histolab_lite.data.stain import to_optical_density
-from histolab_lite.models.checkpoint import load_state, read_weights
+from histolab_lite.files import read_json
+from histolab_lite.models.checkpoint import check_finite, load_state, read_weights
 
 DEFAULT_WEIGHTS = Path(__file__).with_name("weights") / "default_encoder.safetensors"
 STRIDES = (8, 16, 32)
@@ -206,7 +206,9 @@ def _load_timm(name: str, output_stride: int | None) -> TimmEncoder:
     if name.startswith("hf-hub:"):
         _, architecture, _ = load_model_config_from_hf(name.removeprefix("hf-hub:"))
     else:
-        architecture = json.loads((Path(name.removeprefix("local-dir:")) / "config.json").read_text())["architecture"]
+        architecture = read_json(Path(name.removeprefix("local-dir:")) / "config.json")["architecture"]
     if "vit" in architecture.split("_"):  # not mobilevit, maxvit, …, which take any size anyway
         options["dynamic_img_size"] = True
-    return TimmEncoder(name, timm.create_model(name, pretrained=True, **options)).eval()
+    model = timm.create_model(name, pretrained=True, **options)
+    check_finite(model.state_dict(), name)
+    return TimmEncoder(name, model).eval()

@@ -28,8 +28,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import yaml
-
+from histolab_lite.files import read_yaml
 from histolab_lite.notebooks.runs import students_t
 
 CLAIMS = "claims.yaml"
@@ -86,9 +85,9 @@ def read_claims(path: Path) -> list[Claim]:
     if not path.is_file():
         raise FileNotFoundError(f"No claims {path}. notebooks/{CLAIMS} of the repository is an example.")
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ClaimError(f"{path} is not YAML: {error}") from error
+        entries = read_yaml(path)
+    except ValueError as error:
+        raise ClaimError(str(error)) from error
     if not isinstance(entries, list) or not entries:
         raise ClaimError(f"{path}: expected a list of claims, each an entry that begins with '- id:'.")
     lessons = {lesson.stem for lesson in path.parent.glob("*.ipynb")}

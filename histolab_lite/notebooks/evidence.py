@@ -5,12 +5,12 @@ notebooks/evidence.json is {lesson: {"parameters", "date", "versions", "metrics"
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from histolab_lite.files import read_json
 from histolab_lite.notebooks.claims import SEEDS, Claim, ClaimError, Evidence, problem
 from histolab_lite.notebooks.runs import Run, as_lines, parameters_of
 
@@ -65,13 +65,15 @@ def read_evidence(path: Path) -> Evidence:
     if not path.is_file():
         return {}
     try:
-        evidence = json.loads(path.read_text(encoding="utf-8"))
+        evidence = read_json(path)
         for stem, lesson in evidence.items():
             lesson["parameters"].get("seeds")
             for name, metric in lesson["metrics"].items():
                 if not all(type(value) in (int, float) and math.isfinite(value) for value in metric["values"]):
                     raise ClaimError(f"{path}: {stem}, {name}: expected numbers, not {metric['values']}.")
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except ClaimError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ClaimError(f"{path} is not as --claims writes it: {type(error).__name__} {error}") from error
     return evidence
 

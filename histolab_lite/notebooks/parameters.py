@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from histolab_lite.files import read_yaml
 from histolab_lite.notebooks.stamping import source
 
 Parameters = dict[str, Any]
@@ -75,9 +74,9 @@ def read_parameter_file(path: Path, lessons: Mapping[str, Parameters]) -> dict[s
     if not path.is_file():
         raise FileNotFoundError(f"No parameter file {path}. notebooks/smoke.yaml and full.yaml are examples.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise LessonError(f"{path} is not YAML: {error}") from error
+        content = read_yaml(path) or {}
+    except ValueError as error:
+        raise LessonError(str(error)) from error
     if not isinstance(content, dict):
         raise LessonError(f"{path}: expected a mapping from lesson to parameters, not a {_kind(content)}.")
     for key, values in content.items():

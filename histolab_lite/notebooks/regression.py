@@ -29,6 +29,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from histolab_lite.files import read_json
 from histolab_lite.notebooks.parameters import Parameters
 from histolab_lite.notebooks.runs import CONFIDENCE, Run, as_lines, parameters_of, students_t
 
@@ -68,13 +69,15 @@ def read_baseline(path: Path) -> Baseline:
     if not path.is_file():
         raise FileNotFoundError(f"No baseline {path}. Propose one with --update, and copy it there.")
     try:
-        lessons = json.loads(path.read_text(encoding="utf-8"))["lessons"]
+        lessons = read_json(path)["lessons"]
         for stem, profiles in lessons.items():
             for profile in profiles.values():
                 dict(profile["parameters"])
                 for name, entry in profile["metrics"].items():
                     _check_entry(f"{path}: {stem}, {name}", entry)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except BaselineError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BaselineError(f"{path} is not as --update writes it: {type(error).__name__} {error}") from error
     return lessons
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from scipy import stats
 
+from histolab_lite.files import read_json
 from histolab_lite.notebooks.parameters import Parameters
 
 CONFIDENCE = 0.95  # so one interval in twenty misses, by chance
@@ -34,11 +35,11 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no metrics.json. Name the folder of an earlier run.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         for lesson in content["lessons"].values():
             parameters_of(lesson)
         dict(content["environment"]["versions"])
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} is not as this version writes it. Run the lessons again.") from error
     return content
 

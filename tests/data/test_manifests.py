@@ -157,7 +157,8 @@ def test_bad_manifest_names_file_and_key(tmp_path: Path, changes: dict[str, obje
 
 def test_text_that_is_no_manifest(tmp_path: Path) -> None:
     path = tmp_path / "toy.yaml"
-    for text, message in (("a: [", "not valid YAML"), ("- a", "mapping of keys"), ("", "mapping of keys")):
+    mapping = "mapping of keys"
+    for text, message in (("a: [", "is not YAML"), ("- a", mapping), ("", mapping)):
         path.write_text(text)
         with pytest.raises(ManifestError, match=message):
             load_manifest(path)

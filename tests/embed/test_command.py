@@ -89,6 +89,30 @@ def test_other_settings_need_overwrite(slides: dict[str, Path], tmp_path: Path) 
     assert SlideEmbeddings.load(tmp_path / "a.h5").mpp == 0.8
 
 
+def test_another_slide_stops_the_run_and_a_damaged_file_does_not(slides: dict[str, Path], tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in "ab":
+        shutil.copy(slides[name], folder)
+    assert embed(folder, "--out", out, *QUICK).exit_code == 0
+    before = finished(out)
+    content = bytearray((folder / "b.tif").read_bytes())
+    content[-1] ^= 1
+    (folder / "b.tif").write_bytes(content)
+    done = embed(folder, "--out", out, *QUICK)
+    assert done.exit_code == 2
+    assert "b.h5 is there, made from another file than b.tif. Give --overwrite to replace it" in done.output
+    assert finished(out) == before
+
+    shutil.copy(slides["b"], folder)
+    (out / "a.h5").write_bytes((out / "a.h5").read_bytes()[:4000])
+    done = embed(folder, "--out", out, *QUICK)
+    assert done.exit_code == 0, done.output
+    assert "a.tif: a.h5 was damaged, and is embedded anew." in done.output
+    assert finished(out)["b"] == before["b"]
+    assert len(SlideEmbeddings.load(out / "a.h5")) > 0
+
+
 def test_a_slide_that_states_no_scale_names_the_option(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (301, 255, 3), dtype=np.uint8)
     tifffile.imwrite(tmp_path / "s.tif", image, tile=(64, 64), photometric="rgb", resolutionunit="NONE")

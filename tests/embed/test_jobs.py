@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
+from histolab_lite.data.slide_files import identify
 from histolab_lite.data.slides import Slide, patch_grid, read_patches
 from histolab_lite.embed.jobs import Job, Outcome, SettingsError, find_jobs, is_finished, run_jobs
 from histolab_lite.embed.settings import Settings, encoder_revision
 from histolab_lite.formats.embeddings import SlideEmbeddings
 from histolab_lite.models.encoder import ColourEncoder, Encoder, PatchEncoder
+from tests.flips import flipped
 
 
 def damage(path: Path, copy: Path) -> Path:
@@ -126,9 +129,99 @@ def test_a_file_of_another_encoder_or_slide_is_not_taken(
     other = Path(shutil.copy(slides["b"], tmp_path / "a.tif"))  # replaced by another picture
     with pytest.raises(SettingsError, match="level0_width 517 where 333"):
         is_finished(replace(job, slide=other), quick, "colour", revision)
-    job.target.write_bytes(job.target.read_bytes()[:500])
-    with pytest.raises(SettingsError, match="only a part of one.* --overwrite"):
+    for content in (b"not HDF5", b"\x89HDF\r\n\x1a\n, and no more"):  # of another program
+        job.target.write_bytes(content)
+        with pytest.raises(SettingsError, match=r"is no HDF5 file.* --overwrite"):
+            is_finished(job, quick, "colour", revision)
+
+
+def impostor(slides: dict[str, Path], folder: Path) -> tuple[Path, Path]:
+    """Two slides of one size in pixels and in bytes."""
+    one = Path(shutil.copy(slides["a"], folder / "one.tif"))
+    content = bytearray(one.read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "other.tif").write_bytes(content)
+    return one, folder / "other.tif"
+
+
+def test_another_slide_of_that_name_and_size_is_not_called_finished(
+    slides: dict[str, Path], quick: Settings, tmp_path: Path
+) -> None:
+    one, other = impostor(slides, tmp_path)
+    (outcome,) = run([one], tmp_path / "out", ColourEncoder(), quick)
+    job, revision = outcome.job, encoder_revision(ColourEncoder())
+    noted = SlideEmbeddings.load(job.target).slide_file
+    assert noted == identify(one)
+    assert noted.sha256 == hashlib.sha256(one.read_bytes()).hexdigest()
+    os.utime(one, ns=(1, 1))
+    assert is_finished(job, quick, "colour", revision)  # touched
+    shutil.copy(one, tmp_path / "copy.tif")
+    os.replace(tmp_path / "copy.tif", one)
+    assert is_finished(job, quick, "colour", revision)  # copied
+    os.replace(other, one)
+    sentence = r"one\.h5 is there, made from another file than one\.tif\. Give --overwrite .*, or another --out"
+    with pytest.raises(SettingsError, match=sentence):
         is_finished(job, quick, "colour", revision)
+    before = job.target.read_bytes()
+    (outcome,) = run([one], tmp_path / "out", ColourEncoder(), quick)
+    assert (outcome.state, job.target.read_bytes()) == ("failed", before)
+    (outcome,) = run([one], tmp_path / "out", ColourEncoder(), quick, overwrite=True)
+    assert (outcome.state, outcome.reason) == ("embedded", "")
+
+
+def test_a_file_that_does_not_note_its_slide_is_not_called_finished(
+    slides: dict[str, Path], quick: Settings, tmp_path: Path
+) -> None:
+    (outcome,) = run([slides["a"]], tmp_path, ColourEncoder(), quick)
+    replace(SlideEmbeddings.load(outcome.job.target), slide_file=None).save(outcome.job.target)
+    sentence = r"made by an earlier version, which did not note a\.tif\. Give --overwrite"
+    with pytest.raises(SettingsError, match=sentence):
+        is_finished(outcome.job, quick, "colour", encoder_revision(ColourEncoder()))
+
+
+@pytest.mark.parametrize("kind", ["flipped", "cut off", "empty"])
+def test_a_damaged_file_is_embedded_anew_and_the_others_stay(
+    slides: dict[str, Path], quick: Settings, tmp_path: Path, kind: str
+) -> None:
+    out = tmp_path / "out"
+    run([slides["a"], slides["b"]], out, ColourEncoder(), quick)
+    whole, before = (out / "a.h5").read_bytes(), (out / "b.h5").stat()
+    flip = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
+    (out / "a.h5").write_bytes({"flipped": flip, "cut off": whole[:5000], "empty": b""}[kind])
+    outcomes = run([slides["a"], slides["b"], slides["c"]], out, ColourEncoder(), quick)
+    assert states(outcomes) == [("a.tif", "embedded"), ("b.tif", "already there"), ("c.tif", "embedded")]
+    assert [outcome.reason for outcome in outcomes] == ["a.h5 was damaged, and is embedded anew.", "", ""]
+    assert (out / "a.h5").read_bytes() == whole
+    assert (out / "b.h5").stat() == before
+
+
+def test_every_bit_that_flips_is_embedded_anew_or_asked_about(
+    slides: dict[str, Path], quick: Settings, tmp_path: Path
+) -> None:
+    (outcome,) = run([slides["a"]], tmp_path, ColourEncoder(), quick)
+    revision, asked = encoder_revision(ColourEncoder()), 0
+    for _, damaged in flipped(outcome.job.target.read_bytes()):
+        outcome.job.target.write_bytes(damaged)
+        try:
+            assert not is_finished(outcome.job, quick, "colour", revision)
+        except SettingsError:
+            asked += 1
+    assert asked <= 5  # where the bit is one that tells our files from others
+
+
+def test_a_slide_that_changes_while_it_is_embedded_is_not_called_finished(
+    slides: dict[str, Path], quick: Settings, tmp_path: Path
+) -> None:
+    one, other = impostor(slides, tmp_path)
+
+    def swap(slide: Path, done: int, total: int) -> None:
+        if other.exists():
+            os.replace(other, one)
+
+    (outcome,) = run([one], tmp_path / "out", ColourEncoder(), quick, progress=swap)
+    assert outcome.state == "failed"
+    assert "one.tif changed while it was embedded. Run it again" in outcome.reason
+    assert not outcome.job.target.exists()
 
 
 def test_revision_tells_weights_and_grids_apart() -> None:
@@ -169,17 +262,15 @@ def test_h5ad_is_written_besides_and_caught_up(slides: dict[str, Path], quick: S
         assert data.uns["spatial"][name]["images"]["hires"].shape[:2] == stored.slide_size[::-1]
 
 
+@pytest.mark.parametrize("full", ["a.h5.", "a.h5ad."])
 def test_a_full_disk_fails_the_slide_and_leaves_nothing_behind(
-    slides: dict[str, Path], quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slides: dict[str, Path], quick: Settings, tmp_path: Path, fill_disk: Callable[..., None], full: str
 ) -> None:
-    def fail(*of: object, **options: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(h5py.Group, "create_dataset", fail)
-    (outcome,) = run([slides["a"]], tmp_path / "out", ColourEncoder(), quick)
-    assert outcome.state == "failed"
-    assert "No space left" in outcome.reason
-    assert list((tmp_path / "out").iterdir()) == []
+    fill_disk(full)
+    outcomes = run([slides["a"], slides["b"]], tmp_path / "out", ColourEncoder(), quick, h5ad=True)
+    assert states(outcomes) == [("a.tif", "failed"), ("b.tif", "embedded")]
+    assert outcomes[0].reason == f"{full[:-1]} was not written: the disk is full. Make room, then run it again."
+    assert {"b.h5", "b.h5ad"} <= {path.name for path in (tmp_path / "out").iterdir()} <= {"a.h5ad", "b.h5", "b.h5ad"}
 
 
 def test_a_run_that_is_given_up_closes_its_slides(

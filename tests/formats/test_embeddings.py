@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -11,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from histolab_lite.data.slide_files import SlideFile
 from histolab_lite.formats.embeddings import SlideEmbeddings, read_attributes, stack
+from histolab_lite.formats.hdf5 import BLOCK, DamagedError
+from tests.flips import flipped
 
 FIELDS = [name for name in SlideEmbeddings.__dataclass_fields__ if name not in ("features", "coords")]
 
@@ -31,6 +35,7 @@ def embeddings(count: int = 5, length: int = 3, **changes: object) -> SlideEmbed
         "encoder": "default",
         "encoder_revision": "0123456789ab",
         "min_tissue": 0.5,
+        "slide_file": SlideFile(1234567, 1764352800123456789, "ab" * 32),
     }
     return SlideEmbeddings(**values | changes)
 
@@ -99,6 +104,7 @@ def test_whatever_is_saved_comes_back(tmp_path_factory: pytest.TempPathFactory, 
         encoder=data.draw(text.filter(lambda name: name != "None")),
         encoder_revision=data.draw(st.sampled_from(["", "0123456789ab"])),
         min_tissue=data.draw(st.none() | st.floats(0, 1)),
+        slide_file=data.draw(st.none() | st.builds(SlideFile, st.integers(0, 2**62), st.integers(0, 2**62), text)),
     )
     path = stored.save(tmp_path_factory.mktemp("roundtrip") / "s.h5")
     assert_alike(stored, SlideEmbeddings.load(path))
@@ -117,6 +123,9 @@ def test_every_attribute_stands_where_tridents_readers_look(tmp_path: Path) -> N
             "savetodir": "results",  # and no more of the path
             "encoder": "default",
             "encoder_revision": "0123456789ab",
+            "slide_bytes": 1234567,
+            "slide_modified": 1764352800123456789,
+            "slide_sha256": "ab" * 32,
         }
         said = dict(file["coords"].attrs)
     assert said.pop("level0_magnification") == pytest.approx(10 / 0.2495)
@@ -198,8 +207,14 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("not HDF5")
     refused(tmp_path / "text.h5", "no HDF5 file")
     whole = embeddings(200, 64, slide_size=None).save(tmp_path / "whole.h5").read_bytes()
-    (tmp_path / "part.h5").write_bytes(whole[: len(whole) * 3 // 4])
-    refused(tmp_path / "part.h5", "only a part")
+    for kept in (0, 10, 300, len(whole) * 3 // 4):
+        (tmp_path / "part.h5").write_bytes(whole[:kept])
+        refused(tmp_path / "part.h5", "part.h5 is damaged, or only a part of a file")
+        with pytest.raises(DamagedError):
+            SlideEmbeddings.load(tmp_path / "part.h5")
+    theirs = write(tmp_path / "theirs.h5", {"features": np.ones((200, 64)), "coords": np.zeros((200, 2), int)})
+    theirs.write_bytes(theirs.read_bytes()[:50_000])
+    refused(theirs, "only a part of one")
     coords = np.zeros((3, 2), int)
     refused(
         write(tmp_path / "a.h5", {"imgs": np.zeros((3, 2)), "coords": coords}), r"no dataset 'features'; it has .*imgs"
@@ -214,6 +229,63 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         file.create_dataset("features", (10**9, 10**4), np.float32)  # announced, never written: 40 TB of zeros
         file["coords"] = coords
     refused(tmp_path / "f.h5", "never written")
+
+
+def test_every_bit_that_flips_is_noticed(tmp_path: Path) -> None:
+    content = embeddings().save(tmp_path / "s.h5").read_bytes()
+    copy = tmp_path / "copy.h5"
+    for _, damaged in [*flipped(content), *flipped(content[:BLOCK])]:
+        copy.write_bytes(damaged + content[len(damaged) :])
+        refused(copy, r"copy\.h5 (is damaged|is no HDF5|was changed)")
+    copy.write_bytes(content)
+    assert_alike(SlideEmbeddings.load(copy), embeddings())
+
+
+def test_other_readers_notice_damaged_features_and_coordinates(tmp_path: Path) -> None:
+    path = embeddings().save(tmp_path / "s.h5")
+    with h5py.File(path) as file:
+        chunks = {key: file[key].id.read_direct_chunk((0, 0))[1] for key in ("features", "coords")}
+    content = path.read_bytes()
+    for key, chunk in chunks.items():
+        assert content.count(chunk) == 1
+        for _, damaged in flipped(chunk):
+            path.write_bytes(content.replace(chunk, damaged))
+            with h5py.File(path) as file, pytest.raises(OSError, match="read data"):
+                file[key][()]
+
+
+def test_a_file_of_others_with_checksums_is_refused_when_they_do_not_fit(tmp_path: Path) -> None:
+    path = trident(tmp_path / "t.h5")
+    with h5py.File(path, "r+") as file:
+        array = file["features"][()]
+        del file["features"]
+        file.create_dataset("features", data=array, fletcher32=True)
+        chunk = file["features"].id.read_direct_chunk((0, 0))[1]
+    content = path.read_bytes()
+    assert content.count(chunk) == 1
+    path.write_bytes(content.replace(chunk, bytes([chunk[0] ^ 1]) + chunk[1:]))
+    with pytest.raises(ValueError, match=r"t\.h5 is damaged\. Copy it again"):
+        SlideEmbeddings.load(path)
+
+
+def test_a_file_that_another_program_added_to_is_not_called_damaged(tmp_path: Path) -> None:
+    path = embeddings().save(tmp_path / "s.h5")
+    with h5py.File(path, "r+") as file:
+        file["labels"] = np.arange(5000)
+    refused(path, r"s\.h5 was changed by another program")
+    with pytest.raises(ValueError, match="another program") as caught:
+        SlideEmbeddings.load(path)
+    assert not isinstance(caught.value, DamagedError)
+
+
+def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    """They had neither digest nor checksums, and did not note the slide's file."""
+    path = tmp_path / "s.h5"
+    with h5py.File(path, "w") as file, h5py.File(embeddings().save(tmp_path / "now.h5")) as now:
+        for key in ("features", "coords"):
+            noted = {name: value for name, value in now[key].attrs.items() if not name.startswith("slide_")}
+            file.create_dataset(key, data=now[key][()]).attrs.update(noted)
+    assert_alike(SlideEmbeddings.load(path), embeddings(slide_file=None))
 
 
 def test_a_file_cannot_make_us_read_another_one(tmp_path: Path) -> None:
@@ -296,15 +368,11 @@ def test_slides_stack_when_they_were_embedded_alike() -> None:
         stack([])
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path, fill_disk: Callable[..., None]) -> None:
     path = embeddings().save(tmp_path / "s.h5")
     before = path.read_bytes()
-
-    def fail(*of: object, **options: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(h5py.Group, "create_dataset", fail)
-    with pytest.raises(OSError, match="disk full"):
+    fill_disk()
+    with pytest.raises(OSError, match=r"^s\.h5 was not written: the disk is full"):
         embeddings(9).save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

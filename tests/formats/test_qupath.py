@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,19 +133,13 @@ def test_a_file_of_qupaths_own_is_read(tmp_path):
     np.testing.assert_array_equal(read_geojson(features[0], mask.shape, NAMES), mask)
 
 
-def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path, fill_disk):
     path = write_geojson(tmp_path / "outlines.geojson", CORNERS, NAMES, PALETTE)
     before = path.read_text()
 
-    def fail(file: Path, text: str, encoding: str) -> None:
-        with file.open("w") as opened:
-            opened.write(text[:10])
-        raise OSError("no space left")
-
-    monkeypatch.setattr(Path, "write_text", fail)
-    with pytest.raises(OSError, match="no space"):
+    fill_disk()
+    with pytest.raises(OSError, match=r"outlines\.geojson was not written: the disk is full"):
         write_geojson(path, ~CORNERS, NAMES, PALETTE)
-    monkeypatch.undo()
     assert path.read_text() == before
     assert list(tmp_path.iterdir()) == [path]
 

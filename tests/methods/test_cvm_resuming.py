@@ -1,5 +1,6 @@
 """A training from clicks that is killed and started again ends like one that was not; another run's file is refused."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -77,3 +78,21 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path, changes):
     fitted(checkpoint=checkpoint, epochs=1)
     with pytest.raises(ValueError, match="other settings"):
         fitted(checkpoint=checkpoint, epochs=1, **changes)
+
+
+@pytest.mark.parametrize("changed", ["maps", "points", "validation maps", "validation points"])
+def test_a_checkpoint_of_other_data_is_refused(tmp_path, changed):
+    def run(other: str = "") -> None:
+        parts = {name: torch.ones(2, 4, 12, 10) for name in ("maps", "validation maps")}
+        parts |= {name: [{1: [(3, 0)], 0: [(3, 9)]}] * 2 for name in ("points", "validation points")}
+        if "maps" in other:
+            parts[other] = parts[other] * 2
+        elif other:
+            parts[other] = [{1: np.array([[4, 0]]), 0: np.array([[3, 9]])}] * 2
+        validation = [*parts["validation maps"]], parts["validation points"]
+        options = {**SETTINGS, "epochs": 1, "supervision": "points", "checkpoint": Checkpoint(tmp_path / "run.pt")}
+        train(network(), [*parts["maps"]], parts["points"], validation, **options)
+
+    run()
+    with pytest.raises(ValueError, match=r"other settings \(data: [^;]*\)"):
+        run(changed)

@@ -1,9 +1,11 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from histolab_lite.methods import mil
+from histolab_lite.training import Checkpoint
 
 
 @torch.no_grad()
@@ -77,3 +79,12 @@ def test_tags_alone_teach_which_instance_is_which(clustering: bool) -> None:
     assert history[-1] < 0.5 * history[0]
     found = [mil.segment(model, bag.T.view(8, 3, 5)) for bag in bags]
     assert (torch.stack(found) == torch.stack(truths)).float().mean() > 0.9
+
+
+def test_a_checkpoint_of_other_bags_or_tags_is_refused(tmp_path: Path) -> None:
+    bags, tags = [torch.randn(3, 5) for _ in range(4)], torch.eye(2, dtype=torch.bool)[[0, 1, 1, 1]]
+    options = {"epochs": 1, "device": "cpu", "progress": None, "checkpoint": Checkpoint(tmp_path / "run.pt")}
+    mil.train(mil.AttentionMIL(5, 2, 4), bags, tags, **options)
+    for other, known in ((bags[::-1], tags), (bags, tags.flip(0))):
+        with pytest.raises(ValueError, match=r"other settings \(data: [^;]*\)"):
+            mil.train(mil.AttentionMIL(5, 2, 4), other, known, **options)

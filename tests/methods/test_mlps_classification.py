@@ -120,6 +120,9 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path, monkeypatch):
     for name, value in (("attention", constant()), ("stain_strength", 0.0)):
         with pytest.raises(ValueError, match=f"other settings \\({name}:"):
             train_classifier(resumed, patches, tags, checkpoint=file, **(settings | {name: value}))
+    for other, known in ((patches[::-1].copy(), tags), (patches, tags[::-1].copy())):
+        with pytest.raises(ValueError, match=r"other settings \(data: [^;]*\)"):
+            train_classifier(resumed, other, known, checkpoint=file, **settings)
     assert train_classifier(resumed, patches, tags, checkpoint=file, **settings) == history
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key

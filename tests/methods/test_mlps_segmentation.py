@@ -96,6 +96,9 @@ def test_deeplab_learns_from_one_layer_and_resumes(tmp_path):
     for name, value in (("weights", {"bn7": 0.5}), ("stain_strength", 0.0)):
         with pytest.raises(ValueError, match=f"other settings \\({name}:"):
             train_segmenter(models[1], patches, {"bn7": masks}, checkpoint=file, **(settings | {name: value}))
+    for other, labels in ((patches[::-1], masks), (patches, 1 - masks)):
+        with pytest.raises(ValueError, match=r"other settings \(data: [^;]*\)"):
+            train_segmenter(models[1], other, {"bn7": labels}, checkpoint=file, **settings)
     for key, value in models[0].state_dict().items():
         assert torch.equal(value, models[1].state_dict()[key]), key
 

@@ -62,6 +62,9 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path, changes):
     train_segmenter(per_pixel(), images, masks, **once)
     with pytest.raises(ValueError, match=f"other settings \\({next(iter(changes))}:"):
         train_segmenter(per_pixel(), images, masks, **(once | changes))
+    for other in ((images[::-1], masks), (images, masks[::-1])):
+        with pytest.raises(ValueError, match=r"other settings \(data: [^;]*\)"):
+            train_segmenter(per_pixel(), *other, **once)
 
 
 def test_the_seed_decides():

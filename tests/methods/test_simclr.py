@@ -49,6 +49,8 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path, changes):
     run(textures(), epochs=1, checkpoint=checkpoint)
     with pytest.raises(ValueError, match=f"other settings \\({next(iter(changes))}:"):
         run(textures(), epochs=1, checkpoint=checkpoint, **changes)
+    with pytest.raises(ValueError, match=r"other settings \(data: [^;]*\)"):
+        run(textures()[::-1], epochs=1, checkpoint=checkpoint)
 
 
 def test_the_seed_decides():

@@ -4,10 +4,12 @@ import pickle
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
-from histolab_lite.models import checkpoint
-from histolab_lite.models.checkpoint import load_state, read_weights, save_weights, write_atomically
+from histolab_lite.models.checkpoint import load_state, read_weights, save_weights
+from histolab_lite.models.encoder import DEFAULT_WEIGHTS, load_encoder
+from tests.flips import flipped
 
 
 class Payload:
@@ -37,33 +39,13 @@ def test_only_floats_are_stored_in_the_smaller_type(tmp_path):
     assert metadata == {}
 
 
-def test_a_failing_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+def test_a_failing_write_leaves_the_old_file_and_no_litter(tmp_path, fill_disk):
     path = save_weights({"a": torch.ones(2)}, tmp_path / "w.safetensors")
-
-    def disk_full(state, target, metadata):
-        target.write_bytes(b"half a fi")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(checkpoint, "save_file", disk_full)
-    with pytest.raises(OSError, match="no space left"):
+    fill_disk()
+    with pytest.raises(OSError, match="w.safetensors was not written: the disk is full"):
         save_weights({"a": torch.zeros(2)}, path)
     assert read_weights(path)[0]["a"].tolist() == [1, 1]
     assert [file.name for file in tmp_path.iterdir()] == ["w.safetensors"]
-
-
-def test_the_temporary_file_lies_in_the_same_folder(tmp_path):
-    """Only then is the move into place one step of the file system."""
-    seen = []
-
-    def write(temporary):
-        seen.append(temporary)
-        assert not (tmp_path / "file.bin").exists()
-        temporary.write_bytes(b"whole")
-
-    write_atomically(tmp_path / "file.bin", write)
-    assert seen[0].parent == tmp_path
-    assert (tmp_path / "file.bin").read_bytes() == b"whole"
-    assert (tmp_path / "file.bin").stat().st_mode & 0o044 == 0o044  # others may read it
 
 
 @pytest.mark.parametrize("key", [None, "state_dict", "model", "model_state_dict"])
@@ -101,6 +83,65 @@ def test_truncated_files_are_refused(tmp_path, name, kept):
         read_weights(path)
 
 
+def alike(one: dict, other: dict) -> bool:
+    same = (one[key].dtype == other[key].dtype and torch.equal(one[key], other[key]) for key in one)
+    return one.keys() == other.keys() and all(same)
+
+
+def test_a_bit_that_flips_in_safetensors_is_noticed(tmp_path):
+    """Unless it is one of the digest's name: then nothing can be compared, and the tensors are as they were saved."""
+    path = save_weights({"a": torch.randn(40), "steps": torch.tensor([7])}, tmp_path / "w.safetensors", {"name": "toy"})
+    content, (state, _) = path.read_bytes(), read_weights(path)
+    name = content.index(b"histolab_lite_sha256")
+    refused, spared = 0, set(range(8 * name, 8 * (name + len("histolab_lite_sha256"))))
+    for bit, damaged in flipped(content):
+        path.write_bytes(damaged)
+        try:
+            read, metadata = read_weights(path)
+        except ValueError:
+            refused += 1
+        else:
+            assert bit in spared
+            assert alike(read, state)
+            assert metadata["name"] == "toy"
+    assert refused > 170
+
+
+def test_a_bit_that_flips_in_torchs_files_changes_no_weight(tmp_path):
+    """Its checksums cover the tensors and their names; other bits of the archive may flip without harm."""
+    path = tmp_path / "w.pt"
+    state = {"a": torch.randn(300), "b": torch.arange(100)}
+    torch.save(state, path)
+    refused = 0
+    for _, damaged in flipped(path.read_bytes()):
+        path.write_bytes(damaged)
+        try:
+            assert alike(read_weights(path)[0], state)
+        except ValueError:
+            refused += 1
+    assert refused > 100
+
+
+def test_safetensors_of_others_hold_no_digest(tmp_path):
+    save_file({"a": torch.ones(2)}, tmp_path / "w.safetensors", {"format": "pt"})
+    state, metadata = read_weights(tmp_path / "w.safetensors")
+    assert state["a"].tolist() == [1, 1]
+    assert metadata == {"format": "pt"}
+
+
+def test_the_weights_that_ship_are_compared_with_their_digest(tmp_path):
+    files = sorted(DEFAULT_WEIGHTS.parent.glob("*.safetensors"))
+    assert len(files) == 2
+    for file in files:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        (tmp_path / file.name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{file.name} is damaged"):
+            read_weights(tmp_path / file.name)
+    with pytest.raises(ValueError, match="default_encoder.safetensors is damaged"):
+        load_encoder(tmp_path / DEFAULT_WEIGHTS.name)
+
+
 def test_missing_files_and_things_that_are_no_state(tmp_path):
     with pytest.raises(FileNotFoundError, match="no weights at"):
         read_weights(tmp_path / "none.safetensors")
@@ -135,3 +176,31 @@ def test_batch_counters_alone_may_be_missing():
     del state["0.running_var"]
     with pytest.raises(ValueError, match="missing: \\['0.running_var'\\]"):
         load_state(norm, state, "broken")
+
+
+@pytest.mark.parametrize(
+    ("weight", "match"),
+    [
+        (torch.tensor([[1.0, float("nan")]]), "hold NaN or infinite values in weight"),
+        (torch.tensor([[1.0, float("-inf")]]), "hold NaN or infinite values in weight"),
+        (torch.tensor([[1.0, 1e300]], dtype=torch.float64), "hold NaN or infinite values in weight"),  # no float32
+        (torch.tensor([[1, 2]]), "weight holds whole numbers, not floating ones, in w.pt"),
+        (torch.tensor([[True, False]]), "weight holds whole numbers, not floating ones"),
+        (torch.tensor([[1.0, 2.0]], dtype=torch.complex64), "weight holds complex numbers, not floating ones"),
+    ],
+)
+def test_weights_that_are_no_finite_floats_are_refused(weight, match):
+    layer = nn.Linear(2, 1)
+    before = layer.weight.clone()
+    with pytest.raises(ValueError, match=match):
+        load_state(layer, {"weight": weight, "bias": torch.zeros(1)}, "w.pt")
+    assert torch.equal(layer.weight, before)
+
+
+def test_a_counter_is_whole():
+    norm = nn.BatchNorm1d(2)
+    state = norm.state_dict() | {"num_batches_tracked": torch.tensor(3.0)}
+    with pytest.raises(ValueError, match="num_batches_tracked holds floating numbers, not whole ones"):
+        load_state(norm, state, "w.pt")
+    load_state(norm, norm.state_dict() | {"num_batches_tracked": torch.tensor(3, dtype=torch.int32)}, "w.pt")
+    assert norm.num_batches_tracked == 3

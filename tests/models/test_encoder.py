@@ -12,6 +12,7 @@ import pytest
 import timm
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
 from torchvision.models import resnet18
 
@@ -250,6 +251,15 @@ def test_a_vit_without_flexible_size_by_its_config_still_takes_any(tmp_path):
     arguments = {"img_size": 32, "depth": 1, "embed_dim": 12, "num_heads": 1}
     save_for_hf(model, tmp_path, model_args=arguments, safe_serialization=True)
     assert load_encoder(f"local-dir:{tmp_path}").encode(patches(1, 64)[0]).shape == (12, 4, 4)
+
+
+def test_a_timm_model_that_is_not_finite_is_refused(tmp_path):
+    save_tiny("test_resnet", tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    state["conv1.0.weight"].view(-1)[3] = float("nan")
+    save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="NaN or infinite values in conv1"):
+        load_encoder(f"local-dir:{tmp_path}")
 
 
 def test_output_stride_is_not_timms(tmp_path):

@@ -152,6 +152,7 @@ def train(
         model,
         loss,
         len(seen) * repeats,
+        data=[inputs, points, validation, masks],
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,

@@ -101,6 +101,7 @@ def train_classifier(
         model,
         loss,
         len(patches),
+        data=[patches, targets],
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,

@@ -114,6 +114,7 @@ def train_segmenter(
         model,
         loss,
         len(patches),
+        data=[patches, targets],
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,

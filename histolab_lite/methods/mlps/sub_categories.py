@@ -109,6 +109,7 @@ def train_jointly(
         _Joint(model, kinds.shape[1]),
         loss,
         len(patches),
+        data=[patches, parents, kinds],
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,

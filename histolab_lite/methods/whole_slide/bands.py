@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from histolab_lite.models.checkpoint import write_atomically
+from histolab_lite.files import read_json, sealed, unsealed, write_atomically
 
 
 class BandFolder:
-    """Bands are files that are there whole or not at all: ids, uint8 (rows, W), deflated, named by strip and rows.
+    """Bands are files that are there whole or not at all: ids, uint8 (rows, W), deflated and sealed.
+
+    They are named by strip and rows.
 
     Raises ValueError for a folder of other files, and for one begun with other settings, which it names.
     """
@@ -26,9 +28,9 @@ class BandFolder:
         if not file.exists():
             if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
                 raise ValueError(f"{folder.name} is needed for finished bands but holds other files. Move it away.")
-            _write(file, json.dumps(settings, indent=1).encode())
+            write_atomically(file, json.dumps(settings, indent=1).encode())
         try:
-            begun = dict(json.loads(file.read_bytes()))
+            begun = dict(read_json(file))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{folder.name}/settings.json is damaged. Delete {folder.name} to start again.") from error
         for key, wanted in json.loads(json.dumps(settings)).items():
@@ -47,7 +49,7 @@ class BandFolder:
 
     def write(self, strip: int, row: int, ids: np.ndarray) -> None:
         path = self.folder / f"{strip:04d}-{row:09d}-{row + len(ids):09d}.ids"
-        _write(path, zlib.compress(ids.tobytes(), 1))
+        write_atomically(path, sealed(zlib.compress(ids.tobytes(), 1)))
 
     def bands(self, strip: int, width: int) -> Iterator[np.ndarray]:
         """All bands of a finished strip, from the top: uint8 (rows, width)."""
@@ -57,7 +59,7 @@ class BandFolder:
                 start, stop = (int(number) for number in path.stem.split("-")[1:])
                 if start != row:
                     raise ValueError(f"no band begins at row {row}")
-                yield np.frombuffer(zlib.decompress(path.read_bytes()), np.uint8).reshape(stop - start, width)
+                yield np.frombuffer(zlib.decompress(unsealed(path.read_bytes())), np.uint8).reshape(stop - start, width)
                 row = stop
         except (zlib.error, ValueError) as error:
             name = self.folder.name
@@ -65,10 +67,3 @@ class BandFolder:
 
     def remove(self) -> None:
         shutil.rmtree(self.folder)
-
-
-def _write(path: Path, content: bytes) -> None:
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    write_atomically(path, write)

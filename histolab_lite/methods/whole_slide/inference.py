@@ -22,6 +22,7 @@ import torch
 from tqdm.auto import tqdm
 
 from histolab_lite.data.patches import IGNORE
+from histolab_lite.data.slide_files import identify
 from histolab_lite.data.slides import Slide
 from histolab_lite.formats.masks import Palette
 from histolab_lite.formats.ome_tiff import TILE, check_label_file, read_labels, regroup, write_labels
@@ -88,7 +89,7 @@ def segment_slide(
         grid = lay_grid(opened, mpp, tile, overlap, min_tissue, 4 * (n_classes + 1), memory)
         settings = {
             "slide": opened.path.name,
-            "bytes of the slide": opened.path.stat().st_size,
+            "sha256 of the slide": identify(opened.path).sha256,
             "size of the slide": opened.dimensions,
             "mpp of the slide": opened.mpp,
             "n_classes": n_classes,

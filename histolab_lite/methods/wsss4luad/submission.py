@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from histolab_lite.files import write_atomically
 from histolab_lite.methods.wsss4luad.checks import Problem, is_numbered
 from histolab_lite.methods.wsss4luad.files import BACKGROUNDS, IMAGES, MASKS, PALETTE, number
 from histolab_lite.methods.wsss4luad.pictures import (
@@ -24,7 +25,6 @@ from histolab_lite.methods.wsss4luad.pictures import (
     read_header,
 )
 from histolab_lite.methods.wsss4luad.scores import Scores, challenge_scores
-from histolab_lite.models.checkpoint import write_atomically
 
 Size = tuple[int, int]
 

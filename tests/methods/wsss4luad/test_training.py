@@ -1,6 +1,7 @@
 """A recipe's samples hold what it says, its losses are those of the paper, and two networks learn from each other."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,6 +143,20 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     train(siamese(), samples, Recipe(), checkpoint=saved, **settings)
     with pytest.raises(ValueError, match="easy: False instead of True"):
         train(siamese(), samples, Recipe(easy=True), checkpoint=saved, **settings)
+    for name in ("patches", "tags", "masks", "exact"):
+        other = replace(samples, **{name: getattr(samples, name)[::-1].copy()})
+        with pytest.raises(ValueError, match=r"other settings \(data: [^;]*\)"):
+            train(siamese(), other, Recipe(), checkpoint=saved, **settings)
+
+
+def test_a_checkpoint_of_other_tags_is_refused(tmp_path):
+    patches, tags, _ = tagged()
+    settings = {"epochs": 1, "batch_size": 6, "progress": None, "device": "cpu"}
+    saved = Checkpoint(tmp_path / "run.ckpt", every=1)
+    train_tags(siamese(), patches, tags, checkpoint=saved, **settings)
+    for other, known in ((patches[::-1].copy(), tags), (patches, tags[::-1].copy())):
+        with pytest.raises(ValueError, match=r"other settings \(data: [^;]*\)"):
+            train_tags(siamese(), other, known, checkpoint=saved, **settings)
 
 
 def test_wrong_samples_are_refused():

@@ -1,0 +1,88 @@
+"""A slide is known by its files: however copied or touched it is the same, and another one of its name is not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from histolab_lite.data import slide_files
+from histolab_lite.data.slide_files import identify, is_same
+from histolab_lite.data.slide_files import slide_files as files_of
+
+
+def write(path: Path, content: bytes = b"tissue") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_one_file_has_the_digest_that_sha256sum_gives(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.svs")
+    known = identify(path)
+    assert known.sha256 == hashlib.sha256(b"tissue").hexdigest()
+    assert (known.size, known.modified) == (6, path.stat().st_mtime_ns)
+
+
+def test_a_copy_or_a_touched_file_is_the_same_and_another_of_its_size_is_not(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.svs")
+    known = identify(path)
+    assert is_same(path, known)
+    os.utime(path, ns=(0, 0))
+    assert is_same(path, known)
+    assert is_same(shutil.copy(path, tmp_path / "b.svs"), known)
+    assert not is_same(write(path, b"glass!"), known)
+    assert not is_same(write(path, b"tissue, more of it"), known)
+
+
+def test_nothing_is_read_where_size_and_time_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.svs")
+    known = identify(path)
+    monkeypatch.setattr(slide_files, "_sha256", None)
+    assert is_same(path, known)
+    assert not is_same(write(path, b"longer than it"), known)
+
+
+def test_a_slide_is_read_once_as_long_as_it_does_not_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read = write(tmp_path / "a.svs"), []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: (read.append(file.name), digest(file, name))[1])
+    first = identify(path)
+    assert identify(path) == first
+    os.utime(path, ns=(1, 1))
+    assert identify(path).sha256 == first.sha256
+    assert read == [str(path)] * 2
+
+
+@pytest.mark.parametrize(
+    ("named", "others", "not_its"),
+    [
+        ("a.svs", [], ["b.svs", "a/Slidedat.ini"]),
+        ("a.mrxs", ["a/Data0000.dat", "a/Slidedat.ini"], ["b.mrxs", "b/Slidedat.ini"]),
+        ("a.vms", ["a(1,0).jpg", "a-macro.jpg"], ["b.vms", "b.jpg"]),
+        ("a.dcm", ["b.DCM", "c.dcm"], ["notes.txt", "deeper/d.dcm"]),
+    ],
+)
+def test_slides_of_several_files(tmp_path: Path, named: str, others: list[str], not_its: list[str]) -> None:
+    path = write(tmp_path / named, b"[Slide]\nImageFile(1,0)=a(1,0).jpg\nMacroImage=a-macro.jpg\n")
+    its = [write(tmp_path / name) for name in others]
+    strange = [write(tmp_path / name) for name in not_its]
+    assert set(files_of(path)) == {path, *its}
+    assert files_of(path)[0] == path
+    known = identify(path)
+    assert known.size == sum(file.stat().st_size for file in (path, *its))
+    for file in strange:
+        write(file, b"another, and longer")
+    assert identify(path) == known
+    for file in (path, *its):
+        before = file.read_bytes()
+        write(file, bytes(reversed(before)))
+        assert not is_same(path, known), file
+        write(file, before)
+        assert is_same(path, known)  # later, but the same
+    if its:
+        its[0].rename(its[0].with_suffix(".moved"))
+        assert not is_same(path, known)
