@@ -23,6 +23,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -184,6 +185,8 @@ def serve(
         except KeyboardInterrupt:
             server.should_exit = True
             thread.join(GRACE)
+    sys.stdout.flush()
+    os._exit(0)  # an ordinary end would wait for what is still being computed, which nobody will see
 
 
 def _give_back() -> None:

@@ -327,7 +327,9 @@ def _pour(hub: Hub, method: str, path: str, said: dict[str, str], length: str) -
 
 
 def _readable(connection: socket.socket) -> bool:
-    return bool(select.select([connection], [], [], 0)[0])
+    waiting = select.poll()  # select itself takes no more than 1024 connections
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _closed(connection: socket.socket) -> bool:

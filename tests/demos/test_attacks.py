@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import psutil
 import pytest
 
@@ -15,36 +17,47 @@ pytestmark = pytest.mark.slow
 AUTH = "anna:s:cret"
 
 
-#: With a password, what comes before it; the rest is behind it.
-BEFORE = (attacks.strangers, attacks.addresses, attacks.gigabytes)
-BEHIND = tuple(attack for attack in attacks.ATTACKS if attack is not attacks.strangers)
-
-
-@pytest.fixture(scope="module", params=[None, AUTH], ids=["open", "with a password"])
-def hub(request, tmp_path_factory):
+@contextmanager
+def running(folder, auth):
     allow_many()
-    folder = tmp_path_factory.mktemp("hub")
     with pytest.MonkeyPatch.context() as patch:
-        if request.param:
-            patch.setenv("HISTOLAB_DEMO_AUTH", request.param)
+        if auth:
+            patch.setenv("HISTOLAB_DEMO_AUTH", auth)
         patch.setenv("HISTOLAB_DEMO_ROOM_MB", "200")
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
         with serve("demos", folder / "log.txt", errors_allowed=True) as url:
-            (server,) = (child for child in psutil.Process().children() if "demos" in child.cmdline())
-            yield attacks.Hub(url, request.param, server.pid)
+            port = url.rpartition(":")[2]
+            (server,) = (child for child in psutil.Process().children() if port in child.cmdline())
+            yield attacks.Hub(url, auth, server.pid)
     assert not list(folder.glob("histolab-demos-*")), "left behind by the server"
 
 
-@pytest.mark.parametrize(
-    ("hub", "attack"),
-    [*((None, attack) for attack in BEHIND), *((AUTH, attack) for attack in BEFORE)],
-    indirect=["hub"],
-    ids=lambda value: value.__name__ if callable(value) else "",
-)
-def test_the_hub_holds(hub, attack):
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("open"), None) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("guarded"), AUTH) as hub:
+        yield hub
+
+
+def assert_holds(hub, attack):
     rows = list(attack(hub))
     assert rows
     assert not [f"{row.attack} -> {row.answer}" for row in rows if not row.held]
+
+
+@pytest.mark.parametrize("attack", [attack for attack in attacks.ATTACKS if attack is not attacks.strangers])
+def test_the_hub_holds(hub, attack):
+    assert_holds(hub, attack)
+
+
+@pytest.mark.parametrize("attack", [attacks.strangers, attacks.addresses, attacks.gigabytes])
+def test_nothing_gets_past_the_password(guarded, attack):
+    assert_holds(guarded, attack)
 
 
 def test_an_attack_that_gets_through_is_seen(hub):
