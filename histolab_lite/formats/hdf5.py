@@ -2,7 +2,7 @@
 
 h5py writes into memory, and the bytes go to the disk from there: HDF5 ends the whole process on a full disk.
 
-https://docs.hdfgroup.org/hdf5/latest/_h5_f__u_g.html#subsubsec_file_property_lists_user_block
+https://docs.h5py.org/en/stable/high/file.html
 """
 
 from __future__ import annotations
