@@ -69,14 +69,14 @@ def test_at_width_1_and_stride_32_it_is_torchvisions_resnet18(tmp_path):
         if name.endswith("running_mean"):
             value.normal_(std=0.1)
     path = save_weights(theirs, tmp_path / "theirs.safetensors")
-    ours = load_encoder(path)
-    x = torch.rand(2, 3, 70, 64)
+    ours, theirs = load_encoder(path).double(), theirs.double()
+    x = torch.rand(2, 3, 70, 64, dtype=torch.float64)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     with torch.inference_mode():
         expected = (x - mean[:, None, None]) / std[:, None, None]
         for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             expected = getattr(theirs, name)(expected)
-        torch.testing.assert_close(ours(x), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(ours(x), expected, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("stride", [8, 16])
