@@ -8,8 +8,8 @@ and small modules that know no Gradio.
     tag_patches     ticking
     seed_slide      seeding, and vendor, the viewer
 
-``app`` puts them under one roof, ``serving`` serves them, ``bundle`` holds what they show at first, and ``space``
-writes what hosting them takes. The rest is what several pages use.
+``app`` puts them under one roof, ``serving`` serves them behind the gate of ``doors``, ``bundle`` holds what they show
+at first, and ``space`` writes what hosting them takes. The rest is what several pages use.
 
 What one visitor did lives in that visitor's session alone.
 """

@@ -9,93 +9,20 @@ server, they also measure its memory.
 from __future__ import annotations
 
 import base64
-import json
 import re
-import secrets
-import select
-import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
-import psutil
 import typer
 
 from demos.doors.connections import allow_many
+from tests.demos.floods import gigabytes, slowness
+from tests.demos.hub import Hub, Row, raw, refused, short
 
 FILE = {"_type": "gradio.FileData"}
-GIGABYTE, CHUNK = 10**9, b"x" * 10**6
-SLOW = 900
-GROWTH = 100  # MB that an attack may take of the server's memory
-
-
-@dataclass(frozen=True)
-class Row:
-    """held: whether the server's answer is what it promises."""
-
-    attack: str
-    answer: str
-    held: bool
-
-
-@dataclass
-class Hub:
-    """A hub under attack. secret: a file that only the server's user can read, and what it says."""
-
-    url: str
-    auth: str | None = None
-    pid: int | None = None
-    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="attacks-")))
-
-    def __post_init__(self) -> None:
-        self.host, self.port = urlsplit(self.url).hostname, urlsplit(self.url).port
-        self.words = f"secret {secrets.token_hex(16)}"
-        self.secret = self.folder / "secret.png"
-        self.secret.write_text(self.words)
-        self.link = self.folder / "link.png"
-        self.link.symlink_to(self.secret)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Basic {base64.b64encode(self.auth.encode()).decode()}"} if self.auth else {}
-
-    @contextmanager
-    def client(self, page: str = "") -> Iterator[httpx.Client]:
-        """A visitor; of a page, one who has opened it."""
-        with httpx.Client(base_url=self.url, headers=self.headers, timeout=30, trust_env=False) as client:
-            if page:
-                client.get(f"/{page}/").raise_for_status()
-            yield client
-
-    def pages(self) -> list[str]:
-        with self.client() as client:
-            return client.get("/health").json()["pages"]
-
-    def memory(self) -> float:
-        """MB"""
-        return psutil.Process(self.pid).memory_info().rss / 1e6 if self.pid else 0.0
-
-    def healthy(self) -> float:
-        """Seconds until /health has answered; 60 where it does not."""
-        began = time.monotonic()
-        try:
-            answer = httpx.get(f"{self.url}/health", timeout=60, trust_env=False)
-        except httpx.HTTPError:
-            return 60.0
-        return time.monotonic() - began if answer.is_success else 60.0
-
-    def tells(self, text: str) -> bool:
-        """Whether an answer holds what only the server can read."""
-        return any(word in text for word in (self.words, "root:", "HISTOLAB_DEMO_AUTH", "Traceback", "site-packages"))
-
-    def unharmed(self) -> bool:
-        return self.secret.is_file() and self.secret.read_text() == self.words
 
 
 def every(hub: Hub) -> Iterator[Row]:
@@ -119,10 +46,10 @@ def strangers(hub: Hub) -> Iterator[Row]:
                 ),
                 *(("POST", f"{api}/{rest}") for rest in ("queue/join", "upload", "cancel", "reset", "stream/a")),
             ):
-                yield _refused(f"no password: {method} {path}", client.request(method, path, json={}), hub, 401)
+                yield refused(f"no password: {method} {path}", client.request(method, path, json={}), hub, 401)
         for wrong in ("Basic " + base64.b64encode(b"a:b").decode(), "Basic ???", "Bearer abc", hub.auth):
             answer = client.get(f"/{page}/", headers={"Authorization": wrong})
-            yield _refused(f"a wrong password: {wrong[:12]}", answer, hub, 401)
+            yield refused(f"a wrong password: {wrong[:12]}", answer, hub, 401)
 
 
 def addresses(hub: Hub) -> Iterator[Row]:
@@ -133,13 +60,13 @@ def addresses(hub: Hub) -> Iterator[Row]:
             api = f"/{page}/gradio_api"
             for target in targets:
                 for address in (f"{api}/file={target}", f"{api}/file/{target}", f"{api}/proxy={target}"):
-                    yield _refused(f"GET {_short(address)}", client.get(address), hub)
+                    yield refused(f"GET {short(address)}", client.get(address), hub)
             up = "../" * 12
             for part in (f"{up}etc/passwd", quote(f"{up}etc/passwd", safe=""), "..%5c..%5cetc/passwd"):
                 for place in ("assets", "static", "svelte", "gradio_api/custom_component/1/client/component"):
-                    yield _refused(f"GET /{page}/{place}/{part}", _raw(hub, f"/{page}/{place}/{part}"), hub)
+                    yield refused(f"GET /{page}/{place}/{part}", raw(hub, f"/{page}/{place}/{part}"), hub)
             for rest in ("info", "openapi.json", "vibe-code", "profiling/summary", "run-history/records", "runs"):
-                yield _refused(f"GET {api}/{rest}", client.get(f"{api}/{rest}"), hub)
+                yield refused(f"GET {api}/{rest}", client.get(f"{api}/{rest}"), hub)
             for rest in (
                 "cancel",
                 "reset",
@@ -149,11 +76,11 @@ def addresses(hub: Hub) -> Iterator[Row]:
                 "run/predict",
                 "api/a",
             ):
-                yield _refused(f"POST {api}/{rest}", client.post(f"{api}/{rest}", json={"data": []}), hub)
+                yield refused(f"POST {api}/{rest}", client.post(f"{api}/{rest}", json={"data": []}), hub)
             linked = client.get(f"/{page}/?deep_link=../../../../etc/passwd")
             yield Row(f"GET /{page}/?deep_link=…", str(linked.status_code), not hub.tells(linked.text))
         for path in ("/slides/../../etc/passwd", "/slides/a/1/..%2f..%2f0_0.jpeg", "/lessons/..%2fREADME", "/docs"):
-            yield _refused(f"GET {path}", _raw(hub, path), hub)
+            yield refused(f"GET {path}", raw(hub, path), hub)
 
 
 def files_in_messages(hub: Hub) -> Iterator[Row]:
@@ -174,7 +101,7 @@ def files_in_messages(hub: Hub) -> Iterator[Row]:
                             statuses.add(answer.status_code)
                     heard += _listen(client, page, 20.0) if 200 in statuses else ""
                 told = hub.tells(heard) or not hub.unharmed()
-                yield Row(f"{page}: {_short(target)} {shape}", f"{sorted(statuses)}", not told)
+                yield Row(f"{page}: {short(target)} {shape}", f"{sorted(statuses)}", not told)
 
 
 def other_visitors(hub: Hub) -> Iterator[Row]:
@@ -188,7 +115,7 @@ def other_visitors(hub: Hub) -> Iterator[Row]:
                 heard = next(answer.iter_lines(), "")
             yield Row(f"{page}: listen to another's session", heard[:60], joined.json()["event_id"] not in heard)
             answer = nobody.post(f"/{page}/gradio_api/queue/join", json=_message(event, []))
-            yield _refused(f"{page}: join without a cookie", answer, hub, 403)
+            yield refused(f"{page}: join without a cookie", answer, hub, 403)
 
 
 def bodies(hub: Hub) -> Iterator[Row]:
@@ -208,14 +135,14 @@ def bodies(hub: Hub) -> Iterator[Row]:
             ("2 MB", b'{"session_hash":"' + b"a" * 2 * 10**6 + b'"}'),
         ):
             answer = client.post(path, content=body, headers={"content-type": "application/json"})
-            yield _refused(f"a message: {what}", answer, hub, 413 if what == "2 MB" else 400)
+            yield refused(f"a message: {what}", answer, hub, 413 if what == "2 MB" else 400)
         for what, form in (
             ("no form", {"content": b"abc"}),
             ("no boundary", {"content": b"abc", "headers": {"content-type": "multipart/form-data"}}),
             ("two files", {"files": [("files", ("a", b"a")), ("files", ("b", b"b"))]}),
             ("a field in place of a file", {"data": {"a": "b"}, "files": {}}),
         ):
-            yield _refused(f"an upload: {what}", client.post(f"/{page}/gradio_api/upload", **form), hub, 400)
+            yield refused(f"an upload: {what}", client.post(f"/{page}/gradio_api/upload", **form), hub, 400)
         answer = client.post(f"/{page}/gradio_api/upload", files={"files": ("../../../etc/cron.d/a.png", b"abc")})
         name = answer.json()[0] if answer.is_success else ""
         held = re.fullmatch(r"[\w-]{32}/a\.png", name) is not None
@@ -246,103 +173,6 @@ def headers(hub: Hub) -> Iterator[Row]:
             missing = [name for name in wanted if name not in said]
             held = not missing and "frame-ancestors 'self'" in said["content-security-policy"] and "server" not in said
             yield Row(f"headers of {path}", "all there" if held else f"missing: {missing}", held)
-
-
-def gigabytes(hub: Hub) -> Iterator[Row]:
-    """A gigabyte to every kind of route, with and without its length."""
-    page = hub.pages()[0]
-    with hub.client(page) as client:
-        cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
-    for auth in (hub.headers, {}) if hub.auth else ({},):
-        for method, path in (
-            ("POST", f"/{page}/gradio_api/queue/join"),
-            ("POST", f"/{page}/gradio_api/upload"),
-            ("POST", f"/{page}/gradio_api/run/predict"),
-            ("POST", "/health"),
-            ("GET", f"/{page}/"),
-        ):
-            for length in (f"Content-Length: {GIGABYTE}", "Transfer-Encoding: chunked"):
-                before = hub.memory()
-                said = {**auth, "Cookie": cookie, "Content-Type": "application/json"}
-                status, sent, peak = _pour(hub, method, path, said, length)
-                grown = max(peak, hub.memory()) - before
-                answer = f"{status} after {sent / 1e6:.0f} MB; memory {grown:+.0f} MB"
-                who = "" if auth or not hub.auth else ", no password"
-                held = status in (400, 401, 404, 413) and grown < GROWTH and hub.healthy() <= 1.0
-                yield Row(f"1 GB to {method} {path}, {length.split(':')[0]}{who}", answer, held)
-
-
-def slowness(hub: Hub) -> Iterator[Row]:
-    """Many connections that send a byte now and then, or nothing."""
-    page = hub.pages()[0]
-    with hub.client(page) as client:
-        cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
-    said = "".join(f"{name}: {value}\r\n" for name, value in {**hub.headers, "Cookie": cookie, "Host": "a"}.items())
-    posts = f"POST /{page}/gradio_api/queue/join HTTP/1.1\r\n{said}Content-Length: 1000\r\n\r\n{{"
-    starts = {"bodies": posts, "heads": f"GET /{page}/ HTTP/1.1\r\nHost: a\r\nX-A: ", "silent": ""}
-    before, began = hub.memory(), time.monotonic()
-    opened = [(socket.create_connection((hub.host, hub.port), timeout=5), what) for what in starts for _ in range(SLOW)]
-    waits = []
-    try:
-        for connection, what in opened:
-            connection.sendall(starts[what].encode())
-        left = opened
-        while left and time.monotonic() - began < 60:
-            waits.append(hub.healthy())
-            grown = hub.memory() - before
-            left = [(connection, what) for connection, what in left if not _closed(connection)]
-            time.sleep(0.5)
-    finally:
-        for connection, _ in opened:
-            connection.close()
-    seconds = time.monotonic() - began
-    answer = f"health {max(waits):.2f} s; memory {grown:+.0f} MB; {len(left)} left after {seconds:.0f} s"
-    attack = f"{SLOW} slow connections each: {', '.join(starts)}"
-    yield Row(attack, answer, max(waits) <= 1.0 and grown < GROWTH and not left)
-
-
-def _pour(hub: Hub, method: str, path: str, said: dict[str, str], length: str) -> tuple[int, int, float]:
-    """Status, bytes sent before the server would take no more, and its largest memory meanwhile, MB."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: a", length, *(f"{name}: {value}" for name, value in said.items())]
-    part = b"%x\r\n%s\r\n" % (len(CHUNK), CHUNK) if "chunked" in length else CHUNK
-    sent, peak = 0, 0.0
-    with socket.create_connection((hub.host, hub.port), timeout=20) as connection:
-        connection.sendall("\r\n".join([*lines, "", ""]).encode())
-        connection.settimeout(5)
-        try:
-            while sent < GIGABYTE:
-                connection.sendall(part)
-                sent += len(CHUNK)
-                peak = max(peak, hub.memory())
-                if _readable(connection):
-                    break
-        except OSError:
-            pass
-        try:
-            connection.settimeout(10)
-            status = int(connection.recv(4096).split(b" ")[1])
-        except (OSError, IndexError):
-            status = 0
-    return status, sent, peak
-
-
-def _readable(connection: socket.socket) -> bool:
-    waiting = select.poll()  # select itself takes no more than 1024 connections
-    waiting.register(connection, select.POLLIN)
-    return bool(waiting.poll(0))
-
-
-def _closed(connection: socket.socket) -> bool:
-    """Whether the server has ended it, with an answer or without."""
-    if not _readable(connection):
-        return False
-    try:
-        while connection.recv(65536):
-            if not _readable(connection):
-                return False
-    except OSError:
-        pass
-    return True
 
 
 def _targets(hub: Hub) -> list[str]:
@@ -395,32 +225,6 @@ def _listen(client: httpx.Client, page: str, seconds: float) -> str:
     except httpx.HTTPError:
         pass
     return heard
-
-
-def _raw(hub: Hub, path: str) -> httpx.Response:
-    """A request whose path no library has tidied."""
-    said = "".join(f"{name}: {value}\r\n" for name, value in hub.headers.items())
-    with socket.create_connection((hub.host, hub.port), timeout=20) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{said}\r\n".encode())
-        content = b"".join(iter(lambda: connection.recv(65536), b""))
-    head, _, body = content.partition(b"\r\n\r\n")
-    return httpx.Response(int(head.split(b" ")[1]), content=body)
-
-
-def _refused(attack: str, answer: httpx.Response, hub: Hub, status: int | None = None) -> Row:
-    right = answer.status_code == status if status else 400 <= answer.status_code < 500
-    text = answer.text
-    try:
-        text = json.loads(text)["detail"]
-        said = isinstance(text, str)
-    except (ValueError, KeyError, TypeError):
-        said = answer.status_code == 404  # Gradio's or FastAPI's own
-    return Row(_short(attack), f"{answer.status_code} {str(text)[:70]}", right and said and not hub.tells(answer.text))
-
-
-def _short(text: str) -> str:
-    text = re.sub(r"/[^ ]*/(secret|link)\.png", r"/…/\1.png", text)
-    return text if len(text) < 100 else text[:97] + "…"
 
 
 ATTACKS = (strangers, addresses, files_in_messages, other_visitors, bodies, rooms, headers, gigabytes, slowness)

@@ -12,6 +12,7 @@ pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histol
 from demos.doors.connections import allow_many  # noqa: E402
 from tests.browsing import serve  # noqa: E402
 from tests.demos import attacks  # noqa: E402
+from tests.demos.hub import Hub  # noqa: E402
 
 pytestmark = pytest.mark.slow
 AUTH = "anna:s:cret"
@@ -28,7 +29,7 @@ def running(folder, auth):
         with serve("demos", folder / "log.txt", errors_allowed=True) as url:
             port = url.rpartition(":")[2]
             (server,) = (child for child in psutil.Process().children() if port in child.cmdline())
-            yield attacks.Hub(url, auth, server.pid)
+            yield Hub(url, auth, server.pid)
     assert not list(folder.glob("histolab-demos-*")), "left behind by the server"
 
 
