@@ -144,7 +144,7 @@ def application(
         page.queue(max_size=limits.queue, default_concurrency_limit=2, api_open=False)
         page.state_session_capacity = limits.visitors
         gr.mount_gradio_app(app, page, f"/{name}", max_file_size=largest[name], **SERVED)
-        page.has_launched = True  # a mounted page has not, for Gradio, and then takes any file of the disk for its own
+        page.has_launched = True  # mounting does not set it, and without it Gradio gives out any file of the disk
     beside = {router.prefix.strip("/") for router in routers}
     return Gate(app, largest, beside, limits.auth, Uploads(uploads, limits.room), limits.frames)
 
@@ -186,7 +186,8 @@ def serve(
             server.should_exit = True
             thread.join(GRACE)
     sys.stdout.flush()
-    os._exit(0)  # an ordinary end would wait for what is still being computed, which nobody will see
+    # An ordinary end would wait for what is still being computed, which nobody will see.
+    os._exit(0 if server.started else 1)  # it never starts where another program has the port
 
 
 def _give_back() -> None:

@@ -1,4 +1,4 @@
-"""How long a connection may take to say what it wants, and how many there can be. Bodies have a time of their own."""
+"""How long a connection may take to send the head of a request, and how many connections there can be."""
 
 from __future__ import annotations
 

@@ -54,12 +54,16 @@ class _Place:
 
 
 class Turns:
+    """places: pieces of work at a time. each: of one address. patience: seconds."""
+
     def __init__(self, places: int = PLACES, each: int = PLACES_EACH, patience: float = PATIENCE) -> None:
         self.places, self.each, self.patience = places, each, patience
         self._changed = threading.Condition()
         self._numbers = itertools.count()
         self._taken: list[_Place] = []
-        self._asking: list[_Place] = []  # those whose thread waits; who only may come back holds nobody up
+        self._asking: list[
+            _Place
+        ] = []  # those whose thread waits now: a visitor who never comes back must not block the others
         self._working = False
 
     def __len__(self) -> int:

@@ -2,7 +2,10 @@
 
 import os
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,8 @@ from demos import app, lessons, serving  # noqa: E402
 from demos.markup import bar  # noqa: E402
 from demos.serving import Limits, application, free_port  # noqa: E402
 from demos.uploads import LARGEST_FILE, LARGEST_SLIDE  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def page(text: str) -> gr.Blocks:
@@ -126,6 +131,23 @@ def test_a_wrong_variable_stops_the_server_before_it_starts(monkeypatch):
     monkeypatch.setenv("HISTOLAB_DEMO_QUEUE", "many")
     with pytest.raises(SystemExit, match="HISTOLAB_DEMO_QUEUE"):
         serving.serve(lambda: pytest.fail("built"), "127.0.0.1", None)
+
+
+@pytest.mark.slow
+def test_a_server_that_cannot_start_is_no_success(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        program = (
+            "import gradio as gr; from demos.serving import serve; serve(lambda: {'one': gr.Blocks()}, '127.0.0.1', %d)"
+        )
+        command = [sys.executable, "-c", program % taken]
+        environment = os.environ | {"GRADIO_TEMP_DIR": str(tmp_path)}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, env=environment)
+    assert done.returncode == 1
+    assert "address already in use" in done.stderr
+    assert not list(tmp_path.glob("histolab-*"))
 
 
 def uploaded(folder) -> list:

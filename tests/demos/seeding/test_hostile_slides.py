@@ -161,15 +161,6 @@ def write(tmp_path):
     return written
 
 
-@pytest.fixture
-def no_umap(monkeypatch):
-    def look(table):
-        yield slides.Progress("Looking", 0.9)
-        return np.zeros((len(table), 2), np.float32), np.zeros((len(table), 3), np.uint8)
-
-    monkeypatch.setattr(slides, "look", look)
-
-
 def peak() -> float:
     """MB that this process had at most."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000

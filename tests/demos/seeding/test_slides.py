@@ -20,15 +20,6 @@ from histolab_lite.data.phantom.pyramid import write_pyramid  # noqa: E402
 from histolab_lite.data.slides import Slide  # noqa: E402
 
 
-@pytest.fixture
-def no_umap(monkeypatch):
-    def look(table):
-        yield slides.Progress("Looking", 0.9)
-        return np.zeros((len(table), 2), np.float32), np.zeros((len(table), 3), np.uint8)
-
-    monkeypatch.setattr(slides, "look", look)
-
-
 def test_the_phantom_is_what_its_slide_gives_today(no_umap):
     kept = load_phantom()
     made = finish(prepare(FOLDER / SLIDE, "phantom", "Phantom slide"))
