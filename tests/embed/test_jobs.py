@@ -83,11 +83,11 @@ def test_bad_slides_are_reported_and_the_others_embedded(
 def test_what_is_finished_is_not_computed_again(slides: dict[str, Path], quick: Settings, tmp_path: Path) -> None:
     encoder, out = ColourEncoder(), tmp_path / "out"
     run([slides["a"]], out, encoder, quick)
-    before = (out / "a.h5").stat()
+    before = identify(out / "a.h5")
     outcomes = run([slides["a"], slides["b"]], out, encoder, quick)
     assert states(outcomes) == [("a.tif", "already there"), ("b.tif", "embedded")]
     assert outcomes[0].patches == len(SlideEmbeddings.load(out / "a.h5")) > 0
-    assert (out / "a.h5").stat() == before
+    assert identify(out / "a.h5") == before
     outcomes = run([slides["a"]], out, encoder, quick, overwrite=True)
     assert states(outcomes) == [("a.tif", "embedded")]
     assert (out / "a.h5").stat().st_ino != before.st_ino
@@ -185,14 +185,14 @@ def test_a_damaged_file_is_embedded_anew_and_the_others_stay(
 ) -> None:
     out = tmp_path / "out"
     run([slides["a"], slides["b"]], out, ColourEncoder(), quick)
-    whole, before = (out / "a.h5").read_bytes(), (out / "b.h5").stat()
+    whole, before = (out / "a.h5").read_bytes(), identify(out / "b.h5")
     flip = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
     (out / "a.h5").write_bytes({"flipped": flip, "cut off": whole[:5000], "empty": b""}[kind])
     outcomes = run([slides["a"], slides["b"], slides["c"]], out, ColourEncoder(), quick)
     assert states(outcomes) == [("a.tif", "embedded"), ("b.tif", "already there"), ("c.tif", "embedded")]
     assert [outcome.reason for outcome in outcomes] == ["a.h5 was damaged, and is embedded anew.", "", ""]
     assert (out / "a.h5").read_bytes() == whole
-    assert (out / "b.h5").stat() == before
+    assert identify(out / "b.h5") == before
 
 
 def test_every_bit_that_flips_is_embedded_anew_or_asked_about(
@@ -252,10 +252,10 @@ def test_h5ad_is_written_besides_and_caught_up(slides: dict[str, Path], quick: S
 
     run([slides["a"]], tmp_path, ColourEncoder(), quick)
     assert not (tmp_path / "a.h5ad").exists()
-    before = (tmp_path / "a.h5").stat()
+    before = identify(tmp_path / "a.h5")
     outcomes = run([slides["a"], slides["b"]], tmp_path, ColourEncoder(), quick, h5ad=True)
     assert states(outcomes) == [("a.tif", "already there"), ("b.tif", "embedded")]
-    assert (tmp_path / "a.h5").stat() == before
+    assert identify(tmp_path / "a.h5") == before
     for name in "ab":
         data, stored = anndata.read_h5ad(tmp_path / f"{name}.h5ad"), SlideEmbeddings.load(tmp_path / f"{name}.h5")
         np.testing.assert_array_equal(data.X, stored.features)
