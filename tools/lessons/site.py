@@ -1,0 +1,39 @@
+"""The static site: the lessons as they were executed, beside the pages of docs/, by Sphinx and MyST-NB.
+
+https://myst-nb.readthedocs.io · https://pydata-sphinx-theme.readthedocs.io
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from sphinx.cmd.build import main as sphinx
+
+ROOT = Path(__file__).resolve().parents[2]
+ELSEWHERE = ("benchmarks", "demos", "histolab_lite", "notebooks", "SECURITY.md", "CONTRIBUTING.md", "LICENSE")
+
+
+def build(lessons: Path, out: Path) -> Path:
+    """Build the site from the executed notebooks of a folder, and return its first page.
+
+    Raises RuntimeError where Sphinx warns: of a link that leads nowhere, of a formula or a docstring it cannot read.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "docs"
+        shutil.copytree(ROOT / "docs", source)
+        (source / "lessons").mkdir()
+        for path in sorted(lessons.glob("[0-9][0-9]_*.ipynb")):
+            shutil.copy(path, source / "lessons")
+        # Pages link to files of the repository as GitHub shows them: ../benchmarks/results/…
+        for name in ELSEWHERE:
+            (Path(folder) / name).symlink_to(ROOT / name)
+        status = sphinx(["-b", "html", "-W", "--keep-going", "-q", "-j", "auto", str(source), str(out)])
+    if status:
+        raise RuntimeError(f"Sphinx found faults in the pages, listed above. What it built lies in {out}.")
+    return out / "index.html"
+
+
+if __name__ == "__main__":
+    print(build(ROOT / "notebooks", ROOT / "runs" / "site"))
