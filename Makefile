@@ -5,17 +5,19 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= app
 BIN := $(VENV)/bin
+# A file's tests stay in one process, which shares what they prepare.
+PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --quiet
 
 LESSONS = $(strip $(BIN)/python -m histolab_lite.notebooks $(if $(ONLY),--only "$(ONLY)") $(if $(DATA),--data "$(DATA)") \
 	$(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)") $(if $(JOBS),--jobs $(JOBS)))
 
 .DEFAULT_GOAL := help
-.PHONY: help tutorial check claims demo test audit notebooks bench doctor
+.PHONY: help tutorial check claims demo lint test test-all test-gpu audit notebooks bench doctor
 .DELETE_ON_ERROR:
 
 help: ## list the commands
 	@echo "histolab-lite"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo
 	@echo "  ONLY=02 DATA=glas PARAMS=notebooks/full.yaml OUT=dir narrow or change 'make tutorial'"
 	@echo "  JOBS=1 runs one lesson at a time, in place of two"
@@ -35,10 +37,18 @@ claims: $(VENV)/.installed ## run the lessons over five seeds, for hours, and wr
 demo: $(VENV)/.installed-demo ## try the methods in the browser on this machine; DEMO=seed_slide and so on for one, PORT=7861
 	$(BIN)/python -m demos.$(DEMO) $(if $(PORT),--port "$(PORT)")
 
-test: $(VENV)/.installed-dev ## lint, check types, run every test and every lesson at smoke size
+lint: $(VENV)/.installed-dev ## look for faults of style and of types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+
+test: $(VENV)/.installed-dev ## run the quick tests, on all cores: five minutes on two
+	$(PYTEST) -m "not slow and not browser and not real_data and not lesson and not gpu"
+
+test-all: $(VENV)/.installed-dev ## run every test: browsers, real tissue, every lesson at smoke size
+	$(PYTEST) -m "not gpu"
+
+test-gpu: $(VENV)/.installed-dev ## run the tests of the kernels that need a CUDA device
+	$(BIN)/python -m pytest -m gpu tests/kernels
 
 audit: $(VENV)/.installed-dev ## look for known vulnerabilities of what is installed
 	$(BIN)/python .ci/audit.py

@@ -8,8 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+# Read when torch is imported: test processes side by side (pytest-xdist) share the cores, and so do what they start.
+if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(processes))))
+
+import hypothesis
 import pytest
 import torch
+
+# How long an example takes says nothing where other tests run beside it.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 # Read when a kernel is defined: without a GPU Triton's kernels are interpreted, before any test imports one.
 if not torch.cuda.is_available():

@@ -109,6 +109,7 @@ def test_parameter_files_set_what_the_lessons_declare(path: Path) -> None:
     assert any(one.chosen for one in chosen)
 
 
+@pytest.mark.lesson
 @lesson
 def test_runs_at_smoke_size(path: Path, tmp_path: Path) -> None:
     (chosen,) = runner.find_lessons(NOTEBOOKS, [path.stem])
@@ -118,6 +119,7 @@ def test_runs_at_smoke_size(path: Path, tmp_path: Path) -> None:
     assert result.metrics
 
 
+@pytest.mark.lesson
 def test_an_encoder_kept_by_lesson_01_serves_the_others(tmp_path: Path) -> None:
     for number, setting in (("01", {"weights": "mine.safetensors"}), ("02", {"encoder": "mine.safetensors"})):
         (chosen,) = runner.find_lessons(NOTEBOOKS, [number])
@@ -127,6 +129,7 @@ def test_an_encoder_kept_by_lesson_01_serves_the_others(tmp_path: Path) -> None:
         assert result.error is None, result.error
 
 
+@pytest.mark.lesson
 @pytest.mark.real_data
 @pytest.mark.parametrize("number", ["00", "10"])
 @pytest.mark.parametrize("slide", ["cmu-1-small-region", "tcga-cr-7395"])

@@ -251,6 +251,7 @@ def test_classes_clicked_at_the_same_places_tie_everywhere():
 # Tissue
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "floor"), [("u", 0.60), ("classes", 0.70)])
 def test_five_pairs_of_clicks_outline_tumour(form, floor):
     """Three phantom tiles, three draws of points: a floor, not a result."""

@@ -11,7 +11,7 @@ import triton.language as tl
 
 from histolab_lite.kernels.kmeans import reference
 
-SEGMENT = 2048  # points a program of sum_kernel adds up
+SEGMENT = 2048  # points that one program of sum_kernel adds up, at most
 
 
 @triton.jit
@@ -122,12 +122,13 @@ def assign(
 def cluster_sums(x: torch.Tensor, labels: torch.Tensor, k_max: int, running: torch.Tensor) -> torch.Tensor:
     """(B, K, D); what it holds for a problem that is not running means nothing."""
     b, n, d = x.shape
-    segments = triton.cdiv(n, SEGMENT)
+    segment = min(SEGMENT, max(64, triton.next_power_of_2(n)))  # few points are not padded to thousands
+    segments = triton.cdiv(n, segment)
     partial = x.new_empty(b, segments, k_max, d)
     block_k = min(max(triton.next_power_of_2(k_max), 16), 64)
     sum_kernel[(triton.cdiv(d, 64), segments, b)](
         x, labels, running, partial, n, k_max, d, segments,
-        SEGMENT=SEGMENT, BLOCK_N=64, BLOCK_K=block_k, BLOCK_D=64, num_warps=4,
+        SEGMENT=segment, BLOCK_N=64, BLOCK_K=block_k, BLOCK_D=64, num_warps=4,
     )  # fmt: skip
     return partial.sum(1)
 
