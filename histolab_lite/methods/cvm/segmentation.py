@@ -79,7 +79,7 @@ def segment(
     Prefer it, as {1: inside, 0: outside}: u asks how like the clicks inside a location is and is made for a uniform
     target, this asks which clicks it is more like. On GlaS the contrast is the better half at three clicks a class, the
     regression at ten, and together they beat either; on OCDC, ten tiles of one slide, the regression alone is better
-    still (``benchmarks/few_clicks.py``).
+    still (``benchmarks/experiments/few_clicks.py``).
 
     ValueError for a side or class without a point, a point off the grid, class ids that are not 0 to 254.
     """

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.few_clicks --data glas``: what a few clicks buy, beside the tool a pathologist uses today.
+"""``python -m benchmarks.experiments.few_clicks --data glas``: what a few clicks buy beside what pathologists use.
 
 Every image gets 3, 5 and 10 random points a class, the same for every method; nothing is trained on its mask:
 

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.labels --data glas --out …``: what each kind of label buys, by the time it takes.
+"""``python -m benchmarks.experiments.labels --data glas --out …``: what each kind of label buys, by the time it takes.
 
 Lesson 11 at several seeds, on phantom slides or real tissue. A seed is a split by slide or patient, and draws of its
 own of what is named, ticked, clicked, dropped or outlined. Besides lesson 11's linear reader, a network reads the

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.wsss4luad --out …``: from tags to masks, one idea of the challenge's teams at a time.
+"""``python -m benchmarks.experiments.wsss4luad --out …``: tags to masks, one idea of the challenge's teams at a time.
 
 Han et al., "WSSS4LUAD: Grand challenge on weakly-supervised tissue semantic segmentation for lung adenocarcinoma",
 2022, Sect. IV-B. On the phantom challenge or, with the same parts, on GlaS. Lesson 09 shows the figures.

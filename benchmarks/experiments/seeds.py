@@ -1,4 +1,4 @@
-"""``python -m benchmarks.seeds --data phantom``: what 1, 3 or 5 seeds a class make of a slide, as in SIC's Fig. 2.
+"""``python -m benchmarks.experiments.seeds --data phantom``: masks from 1, 3 or 5 seeds per class (SIC, Fig. 2).
 
 Every slide is cut into patches that half overlap; its seeds are drawn from inside the masks, the same for every encoder
 and method. A patch is positive if half of it is, and F1 is that of the positive patches of a slide. Small lesions are

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.mlps --out …``: Tables III and IV of MLPS on our data, all rows, several seeds.
+"""``python -m benchmarks.experiments.mlps --out …``: Tables III and IV of MLPS on our data, all rows, several seeds.
 
 Han et al., "Multi-layer pseudo-supervision for histopathology tissue semantic segmentation using patch-level
 classification labels", Medical Image Analysis 2022. Lessons 05 and 06 show the figures beside their own.

@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +12,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-import benchmarks
-from benchmarks import harness, report
+from benchmarks import harness, kernels, report
 
 command = importlib.import_module("benchmarks.__main__")
 Case = harness.Case
@@ -57,9 +57,9 @@ def cases():
 def heap(tmp_path, monkeypatch):
     """A benchmark script of one case in a folder of its own, seen by ``python -m benchmarks`` as its only one."""
     (tmp_path / "heap.py").write_text(HEAP)
-    monkeypatch.setattr(benchmarks, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(kernels, "__path__", [str(tmp_path)])
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(sys.modules, "benchmarks.heap", importlib.import_module("heap"))
+    monkeypatch.setitem(sys.modules, "benchmarks.kernels.heap", importlib.import_module("heap"))
     yield importlib.import_module("heap")
     del sys.modules["heap"]
 
@@ -150,6 +150,22 @@ def test_bounds_do_the_work_they_name():
     assert harness.bare_matmul(3, 4, 5)[1]() is None
     assert harness.copy_bandwidth() > 1e8
     assert harness.matmul_rate() > 1e8
+
+
+@pytest.mark.slow
+def test_a_whole_run_measures_every_script_of_this_checkout(monkeypatch, tmp_path):
+    written = {path.stem for path in Path(kernels.__file__).parent.glob("[!_]*.py")}
+    for name in written:
+        module = importlib.import_module(f"benchmarks.kernels.{name}")
+        assert module.cases
+        monkeypatch.setattr(module, "cases", lambda name=name: [Case(name, "work", lambda: None, {}, rounds=1)])
+    monkeypatch.setattr(harness, "peak_extra_bytes", lambda *of: 0)
+    monkeypatch.setattr(report, "machine", lambda: {"cpu": "any", "cores": 1})
+    out = tmp_path / "figures.json"
+    done = CliRunner().invoke(APPLICATION, ["--out", str(out)])
+    assert done.exit_code == 0, done.output
+    measured = [result["operation"] for result in json.loads(out.read_text(encoding="utf-8"))["results"]]
+    assert measured == sorted(written)
 
 
 def test_table_and_file_of_a_whole_run(heap, tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """A click on a slide: seeds have changed, new labels are wanted. Algorithm 1 of ``methods/sic`` and on scikit-learn.
 
-Embeddings are those of ``benchmarks.kmeans``; a fifth of the kinds is positive, five patches a class are seeds.
+Embeddings are those of ``benchmarks.kernels.kmeans``; a fifth of the kinds is positive, five patches a class are seeds.
 The first case clusters raw embeddings, as the paper does, the second what ``prepare`` has made of them once a slide.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Case
-from benchmarks.kmeans import KINDS, RANK, D, tissue
+from benchmarks.kernels.kmeans import KINDS, RANK, D, tissue
 from histolab_lite.methods.sic import prepare, segment
 
 SEEDS, SCIKIT_LEARN = 5, "Algorithm 1 on scikit-learn KMeans"

@@ -1,6 +1,6 @@
 """A lecture hall: visitors who click on every page at once, over loopback, and how long each waits for the picture.
 
-    python -m benchmarks.demo_load [--visitors 20] [--seconds 120] [--own] [--out benchmarks/results/demo_load.json]
+    python -m benchmarks.demos.load [--visitors 20] [--seconds 120] [--own] [--out benchmarks/results/demo_load.json]
 
 The server is a process of its own, as `python -m demos` starts it, without real tissue. Visitors have no browser, so
 that the machine's cores are the server's; what a browser takes to draw is left out. Each waits 2 to 6 seconds between
@@ -27,12 +27,12 @@ import psutil
 import typer
 from PIL import Image
 
+from benchmarks.demos.visitors import Visitor
 from benchmarks.report import document, machine
-from benchmarks.visitors import Visitor
 from demos.phantoms import SIZE, SLIDES, bundled
 from demos.serving import free_port
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 THINKING = (2.0, 6.0)  # seconds
 ALLOWED = 1.5  # seconds, of 95 in 100 clicks
 
