@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.experiments.baselines import mil
 from histolab_lite.data.patches import labelled_patches
 from histolab_lite.data.tiles import load_tiles
 from histolab_lite.files import write_atomically
-from histolab_lite.methods import mil
 from histolab_lite.methods.proto2seg import direct_query, embed, encode, simulate_dictionary, upsample
 from histolab_lite.metrics import segmentation_scores
 from histolab_lite.models import load_encoder

@@ -25,6 +25,8 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.experiments.baselines.histosegnet import histosegnet_masks
+from benchmarks.experiments.baselines.sub_categories import train_sub_categories
 from histolab_lite.data.patches import IGNORE
 from histolab_lite.data.tiles import load_tiles
 from histolab_lite.files import write_atomically
@@ -99,7 +101,7 @@ def crf_masks_of(model: mlps.Classifier, patches: np.ndarray, tags: np.ndarray) 
     """HistoSegNet's masks."""
     ticks = np.array_split(tags, range(CHUNK, len(tags), CHUNK))
     pairs = zip(batches(patches), ticks, strict=True)
-    found = [mlps.histosegnet_masks(model, x, torch.from_numpy(t)) for x, t in pairs]
+    found = [histosegnet_masks(model, x, torch.from_numpy(t)) for x, t in pairs]
     return torch.cat(found).cpu().numpy()
 
 
@@ -168,7 +170,7 @@ def one_seed(data: str, seed: int, s: dict[str, Any]) -> dict[str, Any]:
     if s["rounds"]:
         models["SC-CAM"] = copy.deepcopy(start)
         options = {"n_sub": s["n_sub"], "rounds": s["rounds"], "epochs": s["epochs"]}
-        mlps.train_sub_categories(models["SC-CAM"], models.get("none", start), x, tags, **options, **first)
+        train_sub_categories(models["SC-CAM"], models.get("none", start), x, tags, **options, **first)
     for name, model in models.items():
         y = presence(model, x_test)
         ticks = ((y > 0.5) | (y == y.max(1, keepdims=True))).astype(np.uint8)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from histolab_lite.methods import mil
+from benchmarks.experiments.baselines import mil
 from histolab_lite.training import Checkpoint
 
 

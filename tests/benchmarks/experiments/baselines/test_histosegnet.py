@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histolab_lite.methods.mlps import Classifier, activation_maps, classify, histosegnet
+from benchmarks.experiments.baselines import histosegnet
+from histolab_lite.methods.mlps import Classifier, activation_maps, classify
 from tests.methods.small_classifier import CLASSES, classifier, pictures
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from histolab_lite.methods.mlps import Classifier, classify, sub_categories
+from benchmarks.experiments.baselines import sub_categories
+from histolab_lite.methods.mlps import Classifier, classify
 from histolab_lite.models.resnet38 import ResNet38
 from tests.methods.small_classifier import CLASSES, classifier, patches, pictures
 
