@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.data.tiles import load_tiles
 from histolab_lite.files import write_atomically
 from histolab_lite.methods import labels, refinement

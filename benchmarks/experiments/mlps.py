@@ -27,7 +27,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.experiments.baselines.histosegnet import histosegnet_masks
 from benchmarks.experiments.baselines.sub_categories import train_sub_categories
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.data.tiles import load_tiles
 from histolab_lite.files import write_atomically
 from histolab_lite.methods import mlps

@@ -5,7 +5,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from skimage.segmentation import expand_labels
 
 from benchmarks.harness import Case
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.methods.wsss4luad import fill_background, normal_rule
 
 NORMAL, AROUND, SHARE = 2, 100, 0.3

@@ -10,7 +10,7 @@ import numpy as np
 from skimage.measure import find_contours
 
 from demos.clicking.pictures import Picture, Prepared
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.methods import cvm
 
 # η and λ of the method, in step with it.

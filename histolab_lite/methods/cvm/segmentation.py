@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.kernels.chan_vese import chan_vese
 from histolab_lite.kernels.contrast_maps import FLAT, contrast_maps
 from histolab_lite.methods.cvm.points import Points

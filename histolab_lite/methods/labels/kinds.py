@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.methods import cvm, proto2seg, sic
 from histolab_lite.methods.labels.pictures import Picture
 from histolab_lite.methods.labels.ticks import patch_ticks, picture_ticks, single_ticks

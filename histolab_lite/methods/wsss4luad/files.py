@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.methods.mlps.tags import tags_of_name
 from histolab_lite.methods.wsss4luad.pictures import (
     PictureError,

@@ -6,7 +6,7 @@
 import numpy as np
 from skimage.morphology import remove_small_objects
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 
 
 def foreground(image: np.ndarray, white: float = 0.9, specks: int = 64) -> np.ndarray:

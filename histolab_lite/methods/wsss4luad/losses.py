@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from segmentation_models_pytorch.losses import LovaszLoss
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 
 
 def easy_weights(loss_map: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:

@@ -19,8 +19,7 @@ from joblib import delayed
 from PIL import Image
 from tqdm.auto import tqdm
 
-from histolab_lite.data import phantom
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE, phantom
 from histolab_lite.data.tiles import Tile, load_tiles
 from histolab_lite.data.workers import parallel
 from histolab_lite.formats.masks import mask_png

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 
 
 def fill_background(prediction: np.ndarray, foreground: np.ndarray, background: int = IGNORE) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.methods.wsss4luad.files import BACKGROUND, CLASSES
 from histolab_lite.metrics import confusion
 

@@ -8,7 +8,7 @@ tissue of a patch with a single tag is known at every pixel that is no glass, an
 
 import numpy as np
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 
 
 def splice(

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from histolab_lite.data import IGNORE
 from histolab_lite.data.augment import StainJitter, random_flips
-from histolab_lite.data.patches import IGNORE
 from histolab_lite.methods.mlps.classification import check_tags
 from histolab_lite.methods.mlps.masks import strongest
 from histolab_lite.methods.wsss4luad.balancing import balanced_indices

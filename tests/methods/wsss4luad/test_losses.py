@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.methods.wsss4luad import losses
 from histolab_lite.methods.wsss4luad.losses import easy_weights, hard_negative_loss, segmentation_loss
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.data.tiles import Tile, TileSet
 from histolab_lite.formats.masks import write_mask
 from histolab_lite.methods.wsss4luad.files import PALETTE

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.methods.mlps.masks import strongest
 from histolab_lite.methods.wsss4luad.losses import segmentation_loss
 from histolab_lite.methods.wsss4luad.network import MultiTask, Siamese
