@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from histolab_lite.data import phantom
-from histolab_lite.methods import default_mlps as module
-from histolab_lite.methods.default_mlps import CLASSES, DEFAULT_WEIGHTS, PALETTE, TISSUES, load_mlps, to_classes
 from histolab_lite.methods.mlps import LAYERS, classify, predict, tags_of_masks
+from histolab_lite.methods.mlps.pretrained import CLASSES, DEFAULT_WEIGHTS, PALETTE, TISSUES, load_mlps, to_classes
 from histolab_lite.models.checkpoint import save_weights
 
 
@@ -76,7 +75,7 @@ def test_they_know_drawn_tissue(networks, drawn):
 
 def test_other_weights_are_refused(tmp_path):
     path = save_weights({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
-    with pytest.raises(ValueError, match="not written by default_mlps"):
+    with pytest.raises(ValueError, match="does not hold the networks of MLPS"):
         load_mlps(str(path))
     about = {"width": "0.0625", "encoder": "tu-tf_mobilenetv3_small_minimal_100", "decoder": "16"}
     path = save_weights({"classifier.x": torch.zeros(1)}, tmp_path / "y.safetensors", about)
@@ -84,14 +83,3 @@ def test_other_weights_are_refused(tmp_path):
         load_mlps(str(path))
     with pytest.raises(FileNotFoundError):
         load_mlps("nowhere.safetensors")
-
-
-def test_a_run_in_small_can_be_loaded(tmp_path, monkeypatch):
-    slide = phantom.phantom_slide(3, 256, 1.0)
-    tiles = type("Tiles", (), {"read": lambda self, mpp: ([slide.image], [slide.mask])})()
-    monkeypatch.setattr(module, "load_tiles", lambda *name, **options: tiles)
-    monkeypatch.setattr(module, "WIDTH", 2 / 64)
-    monkeypatch.setattr(module, "ENCODER", "tu-tf_mobilenetv3_small_minimal_100")
-    module.train(tmp_path / "w.safetensors", n_slides=1, patch=64, classifier_epochs=1, segmenter_epochs=1, seed=0)
-    networks = load_mlps(str(tmp_path / "w.safetensors"))
-    assert networks.segment(slide.image[None, :64, :64]).shape == (1, 64, 64)

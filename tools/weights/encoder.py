@@ -1,7 +1,7 @@
-"""How the encoder that ships with the package was made: lesson 01's recipe, on more and real patches, and for longer.
+"""Make the encoder that ships with the package: lesson 01's recipe, on more and real patches, and for longer.
 
-    python -m histolab_lite.methods.default_encoder train weights.safetensors
-    python -m histolab_lite.methods.default_encoder evaluate default random --data glas
+    python -m tools.weights.encoder train weights.safetensors
+    python -m tools.weights.encoder evaluate default random --data glas
 
 Patches come from phantom slides and from the openly licensed real tissue whose manifests are OCDC, OSCC,
 CMU-1-Small-Region and tcga-cr-7395; GlaS is left out, since the lessons test on it. Each source is read at several
