@@ -7,6 +7,7 @@ import zipfile
 import pytest
 
 from histolab_lite.methods.wsss4luad import SubmissionError, check_submission, pack
+from histolab_lite.methods.wsss4luad.challenge import submission
 from tests.methods.wsss4luad.submissions import GOOD, NAME, assert_problems, zipped
 
 
@@ -51,7 +52,7 @@ def test_an_encrypted_member_is_named(truth, folder):
 
 def test_a_member_that_unpacks_to_too_much_is_not_unpacked(truth, folder, monkeypatch):
     path = zipped(folder)
-    monkeypatch.setattr("histolab_lite.methods.wsss4luad.submission.MOST_BYTES", (folder / NAME).stat().st_size - 1)
+    monkeypatch.setattr(submission, "MOST_BYTES", (folder / NAME).stat().st_size - 1)
     assert "unpacks to more than" in {p.path: p.reason for p in check_submission(path, truth)}[NAME]
 
 

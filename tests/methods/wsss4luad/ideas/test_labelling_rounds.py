@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histolab_lite.methods.wsss4luad.labelling_rounds import Costs, simulate_rounds
+from histolab_lite.methods.wsss4luad.ideas.labelling_rounds import Costs, simulate_rounds
 
 COSTS = Costs(label=7, verify=1, review=4, correct=3)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from histolab_lite.data import IGNORE
-from histolab_lite.methods.wsss4luad.files import BACKGROUND, CLASSES
+from histolab_lite.methods.wsss4luad.challenge.files import BACKGROUND, CLASSES
 from histolab_lite.metrics import confusion
 
 BAND = 512  # rows counted at a time: counting takes some 40 bytes a pixel

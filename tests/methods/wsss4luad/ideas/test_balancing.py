@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histolab_lite.methods.wsss4luad.balancing import balanced_indices, channel_statistics
+from histolab_lite.methods.wsss4luad.ideas.balancing import balanced_indices, channel_statistics
 
 
 def rows(**counts: int) -> np.ndarray:

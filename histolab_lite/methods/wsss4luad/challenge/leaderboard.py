@@ -6,7 +6,7 @@ from typing import NamedTuple
 from rich.markup import escape
 from rich.table import Table
 
-from histolab_lite.methods.wsss4luad.scores import Scores
+from histolab_lite.methods.wsss4luad.challenge.scores import Scores
 
 
 class Row(NamedTuple):

@@ -9,9 +9,9 @@ import torch
 
 from histolab_lite.data import IGNORE
 from histolab_lite.methods.mlps.masks import strongest
-from histolab_lite.methods.wsss4luad.losses import segmentation_loss
-from histolab_lite.methods.wsss4luad.network import MultiTask, Siamese
-from histolab_lite.methods.wsss4luad.training import Recipe, _segmentation, gather, train, train_tags
+from histolab_lite.methods.wsss4luad.ideas.losses import segmentation_loss
+from histolab_lite.methods.wsss4luad.ideas.network import MultiTask, Siamese
+from histolab_lite.methods.wsss4luad.ideas.training import Recipe, _segmentation, gather, train, train_tags
 from histolab_lite.training import Checkpoint
 
 SIDE = 32

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from histolab_lite.data import IGNORE
-from histolab_lite.methods.wsss4luad import losses
-from histolab_lite.methods.wsss4luad.losses import easy_weights, hard_negative_loss, segmentation_loss
+from histolab_lite.methods.wsss4luad.ideas import losses
+from histolab_lite.methods.wsss4luad.ideas.losses import easy_weights, hard_negative_loss, segmentation_loss
 
 MODES = [{}, {"easy": True}, {"hard": 0.3}, {"lovasz": 0.7}, {"easy": True, "lovasz": 1.0}, {"hard": 0.5, "lovasz": 2}]
 

@@ -15,7 +15,7 @@ from torch import nn
 from histolab_lite.methods.mlps.classification import check_tags
 from histolab_lite.methods.mlps.masks import strongest
 from histolab_lite.methods.mlps.segmentation import DeepLab
-from histolab_lite.methods.wsss4luad.inference import Predict
+from histolab_lite.methods.wsss4luad.ideas.inference import Predict
 
 FUSED = 3
 

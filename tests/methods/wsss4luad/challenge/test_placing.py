@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histolab_lite.methods.wsss4luad.placing import SHARES, Place, place_patches, place_pictures
+from histolab_lite.methods.wsss4luad.challenge.placing import SHARES, Place, place_patches, place_pictures
 
 
 def slides(n: int, size: tuple[int, int] = (150, 170), seed: int = 0) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from histolab_lite.methods.wsss4luad.files import (
+from histolab_lite.methods.wsss4luad.challenge.files import (
     BACKGROUNDS,
     IMAGES,
     MASKS,
@@ -17,7 +17,7 @@ from histolab_lite.methods.wsss4luad.files import (
     number,
     parse_name,
 )
-from histolab_lite.methods.wsss4luad.pictures import (
+from histolab_lite.methods.wsss4luad.challenge.pictures import (
     PictureError,
     decode_background,
     decode_ids,

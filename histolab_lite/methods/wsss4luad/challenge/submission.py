@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from histolab_lite.files import write_atomically
-from histolab_lite.methods.wsss4luad.checks import Problem, is_numbered
-from histolab_lite.methods.wsss4luad.files import BACKGROUNDS, IMAGES, MASKS, PALETTE, number
-from histolab_lite.methods.wsss4luad.pictures import (
+from histolab_lite.methods.wsss4luad.challenge.checks import Problem, is_numbered
+from histolab_lite.methods.wsss4luad.challenge.files import BACKGROUNDS, IMAGES, MASKS, PALETTE, number
+from histolab_lite.methods.wsss4luad.challenge.pictures import (
     MOST_BYTES,
     PictureError,
     decode_background,
@@ -24,7 +24,7 @@ from histolab_lite.methods.wsss4luad.pictures import (
     read_bytes,
     read_header,
 )
-from histolab_lite.methods.wsss4luad.scores import Scores, challenge_scores
+from histolab_lite.methods.wsss4luad.challenge.scores import Scores, challenge_scores
 
 Size = tuple[int, int]
 

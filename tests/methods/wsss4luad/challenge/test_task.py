@@ -9,8 +9,8 @@ from PIL import Image
 from histolab_lite.data import IGNORE
 from histolab_lite.data.tiles import Tile, TileSet
 from histolab_lite.formats.masks import write_mask
-from histolab_lite.methods.wsss4luad.files import PALETTE
-from histolab_lite.methods.wsss4luad.task import challenge_task, resized_masks, tiles_task
+from histolab_lite.methods.wsss4luad.challenge.files import PALETTE
+from histolab_lite.methods.wsss4luad.challenge.task import challenge_task, resized_masks, tiles_task
 
 
 def save(path: Path, colour: tuple[int, int, int], height: int, width: int) -> None:

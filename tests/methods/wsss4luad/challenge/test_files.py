@@ -10,7 +10,7 @@ from PIL import Image
 
 from histolab_lite.formats.masks import mask_png
 from histolab_lite.methods.wsss4luad import PALETTE, read_evaluation, read_training, resized
-from histolab_lite.methods.wsss4luad.files import parse_name, training_name
+from histolab_lite.methods.wsss4luad.challenge.files import parse_name, training_name
 from tests.methods.wsss4luad.challenge_folder import SIZES, save, write_dataset
 
 

@@ -17,11 +17,11 @@ from histolab_lite.data import IGNORE
 from histolab_lite.data.augment import StainJitter, random_flips
 from histolab_lite.methods.mlps.classification import check_tags
 from histolab_lite.methods.mlps.masks import strongest
-from histolab_lite.methods.wsss4luad.balancing import balanced_indices
-from histolab_lite.methods.wsss4luad.foreground import foreground, single_class_masks
-from histolab_lite.methods.wsss4luad.losses import segmentation_loss
-from histolab_lite.methods.wsss4luad.network import Siamese, map_masks
-from histolab_lite.methods.wsss4luad.splicing import mosaic, splice
+from histolab_lite.methods.wsss4luad.challenge.foreground import foreground, single_class_masks
+from histolab_lite.methods.wsss4luad.ideas.balancing import balanced_indices
+from histolab_lite.methods.wsss4luad.ideas.losses import segmentation_loss
+from histolab_lite.methods.wsss4luad.ideas.network import Siamese, map_masks
+from histolab_lite.methods.wsss4luad.ideas.splicing import mosaic, splice
 from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
 
 

@@ -13,7 +13,14 @@ from PIL import Image
 
 from histolab_lite.data.tiles import TileSet
 from histolab_lite.methods.mlps.tags import tagged_patches
-from histolab_lite.methods.wsss4luad.files import CLASSES, MPP, PALETTE, read_evaluation, read_training, resized
+from histolab_lite.methods.wsss4luad.challenge.files import (
+    CLASSES,
+    MPP,
+    PALETTE,
+    read_evaluation,
+    read_training,
+    resized,
+)
 
 
 @dataclass(frozen=True)

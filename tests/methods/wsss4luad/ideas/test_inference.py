@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histolab_lite.methods.wsss4luad.inference import ensemble, multi_scale, segment
+from histolab_lite.methods.wsss4luad.ideas.inference import ensemble, multi_scale, segment
 
 
 def pictures(height: int, width: int, b: int = 2, seed: int = 0) -> torch.Tensor:

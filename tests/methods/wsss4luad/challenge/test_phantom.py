@@ -19,8 +19,8 @@ from histolab_lite.methods.wsss4luad import (
     score_submission,
     training_masks,
 )
-from histolab_lite.methods.wsss4luad import phantom as module
-from histolab_lite.methods.wsss4luad.phantom import challenge_mask
+from histolab_lite.methods.wsss4luad.challenge import phantom as module
+from histolab_lite.methods.wsss4luad.challenge.phantom import challenge_mask
 
 SMALL = dict(
     n_training=40,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from histolab_lite.data import IGNORE
-from histolab_lite.methods.wsss4luad.postprocessing import fill_background, normal_rule
+from histolab_lite.methods.wsss4luad.ideas.postprocessing import fill_background, normal_rule
 
 
 def scene(height: int, width: int, ids: list[int], seed: int = 0) -> np.ndarray:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from histolab_lite.data import IGNORE
 from histolab_lite.methods.mlps.tags import tags_of_name
-from histolab_lite.methods.wsss4luad.pictures import (
+from histolab_lite.methods.wsss4luad.challenge.pictures import (
     PictureError,
     decode_background,
     decode_ids,

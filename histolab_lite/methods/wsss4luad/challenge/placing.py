@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from histolab_lite.methods.wsss4luad.files import CLASSES, Tags
+from histolab_lite.methods.wsss4luad.challenge.files import CLASSES, Tags
 
 #: Tags that a patch may have, and the share of such patches.
 SHARES: tuple[tuple[tuple[Tags, ...], float], ...] = (

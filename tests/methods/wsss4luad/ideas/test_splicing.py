@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 from histolab_lite.data import IGNORE
-from histolab_lite.methods.wsss4luad.splicing import mosaic, splice
+from histolab_lite.methods.wsss4luad.ideas.splicing import mosaic, splice
 
 KINDS = {"splice": splice, "mosaic": mosaic}
 

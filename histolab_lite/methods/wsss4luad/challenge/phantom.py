@@ -23,9 +23,9 @@ from histolab_lite.data import IGNORE, phantom
 from histolab_lite.data.tiles import Tile, load_tiles
 from histolab_lite.data.workers import parallel
 from histolab_lite.formats.masks import mask_png
-from histolab_lite.methods.wsss4luad import placing
-from histolab_lite.methods.wsss4luad.checks import LARGE_SIDES, PATCH_SIDES, SMALL_SIDES
-from histolab_lite.methods.wsss4luad.files import (
+from histolab_lite.methods.wsss4luad.challenge import placing
+from histolab_lite.methods.wsss4luad.challenge.checks import LARGE_SIDES, PATCH_SIDES, SMALL_SIDES
+from histolab_lite.methods.wsss4luad.challenge.files import (
     BACKGROUND,
     BACKGROUNDS,
     IMAGES,
@@ -37,7 +37,7 @@ from histolab_lite.methods.wsss4luad.files import (
     read_training,
     training_name,
 )
-from histolab_lite.methods.wsss4luad.foreground import foreground
+from histolab_lite.methods.wsss4luad.challenge.foreground import foreground
 
 SETTINGS = "phantom.json"
 #: Class of the challenge for each of ``phantom.CLASS_NAMES``.

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from histolab_lite.methods.wsss4luad.network import MultiTask, Siamese, by_maps, by_network, map_masks, presence
+from histolab_lite.methods.wsss4luad.ideas.network import MultiTask, Siamese, by_maps, by_network, map_masks, presence
 
 STATISTICS = ((0.8, 0.6, 0.7), (0.1, 0.2, 0.3))
 
