@@ -5,7 +5,7 @@ Every image gets 3, 5 and 10 random points a class, the same for every method; n
 - pixel classifier: in the manner of ilastik (Berg et al., Nature Methods 2019) and QuPath, a random forest on
   multi-scale intensity, edges and texture of the 5 × 5 pixels around every click;
 - nearest click, logistic regression, contrast alone: on the features that ``cvm.encode`` gives;
-- u, and CVM: ``cvm.segment`` with the points in and out of the target, and with the same points as two classes.
+- u: ``cvm.segment``, with the points in and out of the target; CVM: ``cvm.segment_classes``, with them as two classes.
 
 Dice is the mean of target and rest on an image, then over the images that hold both, then over the draws of points. It
 is counted on every second row and column.
@@ -66,7 +66,7 @@ def binary_u(features: torch.Tensor, cells: Cells) -> torch.Tensor:
 
 
 def two_classes(features: torch.Tensor, cells: Cells) -> torch.Tensor:
-    return cvm.segment(features, {name: cells[name] for name in (0, 1)}).scores
+    return cvm.segment_classes(features, {name: cells[name] for name in (0, 1)}).scores
 
 
 ON_FEATURES: dict[str, Callable[[torch.Tensor, Cells], torch.Tensor]] = {
