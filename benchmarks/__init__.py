@@ -1,1 +1,2 @@
-"""What each operation costs, beside what people use today. ``python -m benchmarks`` runs all of it."""
+"""What each operation costs beside what people use today (``kernels``), how well methods do (``experiments``), and how
+long visitors of the demos wait (``demos``). ``python -m benchmarks`` runs ``kernels``."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--only k-means] [--out FILE]``: run the benchmarks, print the table, write the JSON.
+"""``python -m benchmarks [--only k-means] [--out FILE]``: time the kernels, print the table, write the JSON.
 
 Exits with 1 if a figure that is asked for was missed. A run narrowed by --only writes a file only where --out says so:
 ``results/<machine>.json`` always holds one whole run.
@@ -9,31 +9,33 @@ import importlib
 import json
 import pkgutil
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-import benchmarks
-from benchmarks import harness, report
+from benchmarks import harness, kernels, report
 
 
-def scripts() -> list[str]:
-    """Names of the modules here that define cases."""
-    tools = {"__main__", "harness", "report", "few_clicks", "mil", "mlps", "seeds", "wsss4luad"}
-    return sorted({module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - tools)
+def scripts() -> dict[str, ModuleType]:
+    """The modules of ``benchmarks.kernels`` that define ``cases``, by name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(kernels.__path__))
+    modules = {name: importlib.import_module(f"{kernels.__name__}.{name}") for name in names}
+    return {name: module for name, module in modules.items() if hasattr(module, "cases")}
 
 
 def main(
-    only: Annotated[str | None, typer.Option(help="Part of an operation's name, or the name of a script here.")] = None,
+    only: Annotated[str | None, typer.Option(help="Part of an operation's name, or a script in kernels/.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the JSON.")] = None,
 ) -> None:
     console = Console()
-    names = [only] if only in scripts() else scripts()
+    found = scripts()
+    names = [only] if only in found else list(found)
     results: list[dict[str, Any]] = []
     operations: list[str] = []
     for name in names:
-        module = importlib.import_module(f"benchmarks.{name}")
+        module = found[name]
         for index, case in enumerate(module.cases()):
             operations.append(case.operation)
             if only is not None and only != name and only.lower() not in case.operation.lower():

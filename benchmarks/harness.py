@@ -1,6 +1,6 @@
 """Measure an operation beside its peers: time, memory, and the bound that the machine sets.
 
-A script ``benchmarks/<operation>.py`` defines ``cases()``; inputs are made there, so that no contender pays for them.
+A script ``benchmarks/kernels/<operation>.py`` defines ``cases()``; no contender pays for the inputs that it makes.
 All contenders of a case run interleaved in one process, in an order that turns by one a round: whatever else the
 machine does hits them alike. Memory is measured apart, each contender in a fresh process.
 """

@@ -11,9 +11,8 @@ import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import typer
 from packaging.requirements import Requirement
@@ -21,10 +20,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from histolab_lite.environment import cpu_cores, device_name
+
 PACKAGE = "histolab-lite"
 EXTRAS = ("demos", "cluster", "dev")
 KERNELS = Path(__file__).with_name("kernels")
-REPORTED = (PACKAGE, "torch", "torchvision", "timm", "numpy", "scikit-learn", "openslide-python")
 MARKS = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "problem": "[bold red]problem[/]"}
 
 State = Literal["ok", "absent", "problem"]
@@ -39,38 +39,6 @@ class Finding:
     state: State
     detail: str
     advice: str = ""
-
-
-def environment() -> dict[str, Any]:
-    """The machine as metrics.json and the benchmarks name it: date, system, device, versions."""
-    versions = {}
-    for name in REPORTED:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # what is missing is for `packages` to report
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu_cores": cpu_cores(),
-        "device": device_name(),
-        "versions": versions,
-    }
-
-
-def cpu_cores() -> int:
-    """The cores that this process may use, which in a container are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def device_name() -> str:
-    """The device that the lessons will use: a CUDA GPU by its name, Apple's GPU, or the CPU."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return "Apple GPU (MPS)" if torch.backends.mps.is_available() else "CPU"
 
 
 def packages() -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from torchmetrics.functional.classification import (
     multiclass_confusion_matrix,
 )
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from sklearn.manifold import TSNE
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 
 Palette = Sequence[tuple[int, int, int]]
 

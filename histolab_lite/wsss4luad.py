@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
-    from histolab_lite.methods.wsss4luad.checks import Problem
+    from histolab_lite.methods.wsss4luad.challenge.checks import Problem
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown", no_args_is_help=True
@@ -45,8 +45,8 @@ def evaluate(
     from dataclasses import asdict
 
     from histolab_lite.files import write_atomically
-    from histolab_lite.methods.wsss4luad.leaderboard import table
-    from histolab_lite.methods.wsss4luad.submission import SubmissionError, score_submission
+    from histolab_lite.methods.wsss4luad.challenge.leaderboard import table
+    from histolab_lite.methods.wsss4luad.challenge.submission import SubmissionError, score_submission
 
     console = Console()
     try:
@@ -65,7 +65,7 @@ def evaluate(
 @app.command()
 def check(root: Annotated[Path, typer.Argument(help="Folder with 1.training, 2.validation and 3.testing.")]) -> None:
     """List every file of a data set that is not as it should be, and why. Warnings alone are no failure."""
-    from histolab_lite.methods.wsss4luad.checks import check_dataset
+    from histolab_lite.methods.wsss4luad.challenge.checks import check_dataset
 
     console = Console()
     try:
@@ -86,7 +86,7 @@ def pack(
     out: Annotated[Path, typer.Option(help="The zip archive to write.")],
 ) -> None:
     """Check predictions and write the archive to submit; nothing is written if there is a problem."""
-    from histolab_lite.methods.wsss4luad import submission
+    from histolab_lite.methods.wsss4luad.challenge import submission
 
     console = Console()
     try:
@@ -117,7 +117,7 @@ def phantom(
 
     The same settings make the same files. A finished folder is left as it is.
     """
-    from histolab_lite.methods.wsss4luad.phantom import make_phantom
+    from histolab_lite.methods.wsss4luad.challenge.phantom import make_phantom
 
     try:
         make_phantom(

@@ -110,10 +110,3 @@ def test_report_prints_square_brackets_as_they_are() -> None:
     doctor.show([finding], Console(file=page, width=100))
     assert "[red]no markup[/]" in page.getvalue()
     assert 'pip install ".[demos]"' in page.getvalue()
-
-
-def test_environment_names_the_machine() -> None:
-    machine = doctor.environment()
-    assert machine["cpu_cores"] >= 1
-    assert machine["device"] == doctor.device_name()
-    assert machine["versions"]["histolab-lite"] == importlib.metadata.version("histolab-lite")

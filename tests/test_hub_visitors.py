@@ -15,8 +15,8 @@ pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histol
 
 import httpx  # noqa: E402  # comes with gradio
 
-from benchmarks import demo_load  # noqa: E402
-from benchmarks.visitors import Visitor  # noqa: E402
+from benchmarks.demos import load as demo_load  # noqa: E402
+from benchmarks.demos.visitors import Visitor  # noqa: E402
 from tests.browsing import ROOT, serve  # noqa: E402
 from tests.hostile import NAMES, READ, REFUSED  # noqa: E402
 

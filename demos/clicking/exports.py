@@ -15,7 +15,7 @@ from demos.clicking.pictures import Picture
 from demos.clicking.session import OUTSIDE
 from demos.colours import PALETTE
 from demos.saving import pack
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.formats.masks import mask_png
 from histolab_lite.formats.qupath import to_geojson
 from histolab_lite.plots import overlay

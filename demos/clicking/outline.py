@@ -10,11 +10,11 @@ import numpy as np
 from skimage.measure import find_contours
 
 from demos.clicking.pictures import Picture, Prepared
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.methods import cvm
 
 # η and λ of the method, in step with it.
-DEFAULTS = {name: inspect.signature(cvm.segment).parameters[name].default for name in ("eta", "lam")}
+DEFAULTS = {name: inspect.signature(cvm.segment_classes).parameters[name].default for name in ("eta", "lam")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ def outline(
     """points: class id -> (row, column) in pixels of the full picture, two classes or more. shown: whose contrast."""
     grid = prepared.features.shape[1:]
     cells = {name: cvm.to_grid(clicked, picture.size, grid) for name, clicked in points.items()}
-    scores = cvm.segment(prepared.features, cells, eta=eta, lam=lam)
+    scores = cvm.segment_classes(prepared.features, cells, eta=eta, lam=lam)
     contrast = scores.contrast[scores.classes.index(shown)].numpy()
     ids = scores.ids(prepared.tissue.shape, margin).numpy()
     maps = scores.scores.numpy()

@@ -18,7 +18,7 @@ from demos.clicking.pictures import Picture
 from demos.clicking.session import OUTSIDE, Point
 from demos.colours import PALETTE, SYMBOLS, UNSURE, css_colour
 from demos.markup import data_uri, scale_bar
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 
 CIVIDIS = (colormaps["cividis"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
 

@@ -14,7 +14,7 @@ from demos.seeding.results import Iteration
 from demos.seeding.session import Work
 from demos.seeding.slides import SeedSlide
 from demos.seeding.views import PALETTE
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.formats.anndata import Labels, to_anndata
 from histolab_lite.formats.ome_tiff import write_labels
 from histolab_lite.formats.qupath import to_geojson

@@ -24,7 +24,7 @@ from demos.ticking.patch_sets import SIZES, PatchSet, cut
 from demos.ticking.results import Answers, answer, compare
 from demos.ticking.session import Session, from_memory, to_memory
 from demos.uploads import UploadError, read_file, read_pixels
-from histolab_lite.methods.default_mlps import Networks, load_mlps
+from histolab_lite.methods.mlps.pretrained import Networks, load_mlps
 
 LARGEST_LOG = 2 * 10**6  # bytes
 SKIP = gr.skip()

@@ -14,8 +14,8 @@ from demos.ticking.log import Header
 from demos.uploads import Upload, UploadError
 from histolab_lite.data.patches import grid_patches
 from histolab_lite.data.slides import tissue_mask
-from histolab_lite.methods.default_mlps import LEAST, MPP, TISSUES, to_classes
 from histolab_lite.methods.mlps import tags_of_masks
+from histolab_lite.methods.mlps.pretrained import LEAST, MPP, TISSUES, to_classes
 
 SIZE = 224  # pixels a side that the networks read, at 1 µm per pixel; shown twice as fine, as the slides are
 SIZES = (112, 224)

@@ -14,7 +14,7 @@ from demos.markup import as_uri, region_marks
 from demos.ticking.log import Log
 from demos.ticking.results import Answers, Comparison
 from histolab_lite.formats.masks import mask_png
-from histolab_lite.methods.default_mlps import LEAST, MPP, PALETTE, TISSUES
+from histolab_lite.methods.mlps.pretrained import LEAST, MPP, PALETTE, TISSUES
 
 # Table V: minutes for 100 patches, of three pathologists.
 TICKING, DRAWING = (6.8, 5.2, 7.0), (177.5, 209.3, 231.6)

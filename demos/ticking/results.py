@@ -8,8 +8,8 @@ import numpy as np
 
 from demos.ticking.log import Log
 from demos.ticking.patch_sets import PatchSet
-from histolab_lite.methods.default_mlps import CLASSES, LEAST, TISSUES, Networks
 from histolab_lite.methods.mlps import LAYERS, tags_of_masks
+from histolab_lite.methods.mlps.pretrained import CLASSES, LEAST, TISSUES, Networks
 from histolab_lite.metrics import SegmentationScores, segmentation_scores
 
 LAYER = LAYERS[-1]  # whose pseudo masks are shown: the deepest, which counts most in training (λ = 0.6)

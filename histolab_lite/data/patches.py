@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-#: The class id of pixels that count for nothing.
-IGNORE = 255
+from histolab_lite.data import IGNORE
 
 
 def grid_patches(image: np.ndarray, patch: int, stride: int | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -17,9 +17,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
-from histolab_lite.data import phantom
+from histolab_lite.data import IGNORE, phantom
 from histolab_lite.data.manifests import Manifest, TileFolder, load_manifest
-from histolab_lite.data.patches import IGNORE
 from histolab_lite.data.phantom_cache import phantom_files
 
 

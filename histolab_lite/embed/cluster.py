@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from functools import cache
 from typing import Any
 
-from histolab_lite.doctor import cpu_cores
 from histolab_lite.embed.jobs import Job, Outcome, run_jobs
 from histolab_lite.embed.settings import Settings, choose_device, encoder_revision
+from histolab_lite.environment import cpu_cores
 from histolab_lite.models.encoder import PatchEncoder, load_encoder
 
 LOCAL = "dask"

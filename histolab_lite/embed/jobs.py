@@ -17,9 +17,9 @@ import numpy as np
 
 from histolab_lite.data.slide_files import is_same
 from histolab_lite.data.slides import Slide, SlideError
-from histolab_lite.doctor import cpu_cores
 from histolab_lite.embed.reading import PatchStream
 from histolab_lite.embed.settings import Settings, encoder_revision
+from histolab_lite.environment import cpu_cores
 from histolab_lite.formats.embeddings import SlideEmbeddings, read_attributes, slide_file
 from histolab_lite.formats.hdf5 import DamagedError
 from histolab_lite.models.encoder import PatchEncoder

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.formats.embeddings import SlideEmbeddings
 from histolab_lite.formats.hdf5 import write_hdf5
 

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import tifffile
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.files import write_atomically
 from histolab_lite.formats.masks import GREY, Palette
 

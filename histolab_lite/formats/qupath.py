@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.files import read_json, write_atomically
 from histolab_lite.formats.masks import Palette, check_ids
 

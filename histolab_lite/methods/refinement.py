@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from histolab_lite.data import IGNORE
 from histolab_lite.data.augment import StainJitter
-from histolab_lite.data.patches import IGNORE
 from histolab_lite.models.segmenters import LinkNet
 from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
 

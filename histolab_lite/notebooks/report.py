@@ -16,7 +16,7 @@ import nbformat
 from nbconvert.exporters import HTMLExporter
 from PIL import Image
 
-from histolab_lite.doctor import environment
+from histolab_lite.environment import environment
 from histolab_lite.notebooks import claims_page
 from histolab_lite.notebooks.claims import Claim
 from histolab_lite.notebooks.evidence import of_run

@@ -13,6 +13,7 @@ from histolab_lite.methods.cvm import (
     ClassScores,
     encode,
     segment,
+    segment_classes,
     simulate_points,
     to_grid,
     upsample,
@@ -127,7 +128,7 @@ def test_no_binary_map_has_less_energy_than_u():
 def test_multi_class_scores_are_the_mean_of_shares_and_their_segmentation():
     features = torch.randn(3, 6, 5, generator=seeded(1))
     points = {7: [(0, 0), (1, 1)], 3: [(5, 4)], 0: [(0, 4), (3, 3)]}
-    answer = segment(features, points, lam=5.0)
+    answer = segment_classes(features, points, lam=5.0)
     assert answer.classes == (7, 3, 0)
     z = []
     for name in answer.classes:
@@ -144,7 +145,7 @@ def test_multi_class_scores_are_the_mean_of_shares_and_their_segmentation():
 
 def test_where_no_class_contrasts_the_regression_decides():
     """Clicks of all classes on one place: no contrast, and a regression that knows only how often each was clicked."""
-    answer = segment(halves(), {0: [(3, 3)], 1: [(3, 3), (3, 3), (3, 3)]})
+    answer = segment_classes(halves(), {0: [(3, 3)], 1: [(3, 3), (3, 3), (3, 3)]})
     assert (answer.ids() == 1).all()
 
 
@@ -198,22 +199,31 @@ def test_a_map_without_contrast_gives_no_target():
 @pytest.mark.parametrize(
     ("inside", "outside", "message"),
     [
-        ([(1, 1)], None, "points outside the target are missing"),
         ([(1, 1)], [], "outside holds no point"),
         ([], [(1, 1)], "inside holds no point"),
         ([(1, 16)], [(1, 1)], "off the feature grid"),
         ([(0.5, 1.0)], [(1, 1)], "whole numbers"),
-        ({1: [(1, 1)]}, None, "at least two classes"),
-        ({1: [(1, 1)], 2: []}, None, "class 2 has no point"),
-        ({1: [(1, 1)], 255: [(2, 2)]}, None, "from 0 to 254"),
-        ({"tumour": [(1, 1)], 2: [(2, 2)]}, None, "'tumour'"),
-        ({1: [(1, 1)], 2: [(2, 2, 2)]}, None, "class 2 must be"),
-        ({1: [(1, 1)], 2: [(2, 2)]}, [(3, 3)], "one more class"),
     ],
 )
 def test_clicks_that_cannot_be_used_are_refused(inside, outside, message):
     with pytest.raises(ValueError, match=message):
         segment(halves(), inside, outside)
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ({1: [(1, 1)]}, "at least two classes"),
+        ({1: [(1, 1)], 2: []}, "class 2 has no point"),
+        ({1: [(1, 1)], 255: [(2, 2)]}, "from 0 to 254"),
+        ({"tumour": [(1, 1)], 2: [(2, 2)]}, "'tumour'"),
+        ({1: [(1, 1)], 2: [(2, 2, 2)]}, "class 2 must be"),
+        ({1: [(1, 16)], 2: [(2, 2)]}, "off the feature grid"),
+    ],
+)
+def test_clicks_by_class_that_cannot_be_used_are_refused(points, message):
+    with pytest.raises(ValueError, match=message):
+        segment_classes(halves(), points)
 
 
 # Several classes
@@ -223,7 +233,7 @@ def test_three_stripes_by_class():
     features = 0.1 * torch.randn(4, 12, 18, generator=seeded())
     for stripe in range(3):
         features[stripe, :, 6 * stripe : 6 * stripe + 6] += 1
-    answer = segment(features, {4: [(6, 2)], 1: [(6, 8), (2, 9)], 9: [(6, 15)]})
+    answer = segment_classes(features, {4: [(6, 2)], 1: [(6, 8), (2, 9)], 9: [(6, 15)]})
     expected = torch.tensor([4, 1, 9], dtype=torch.uint8).repeat_interleave(6).expand(12, 18)
     assert torch.equal(answer.ids(), expected)
     assert torch.equal(answer.ids((24, 36))[::2, ::2], expected)
@@ -243,7 +253,7 @@ def test_a_tie_goes_to_the_first_class_and_is_unsure_under_any_margin():
 
 def test_classes_clicked_at_the_same_places_tie_everywhere():
     points = {3: [(8, 3), (2, 12)], 6: [(8, 3), (2, 12)]}
-    answer = segment(halves(), points)
+    answer = segment_classes(halves(), points)
     assert (answer.ids() == 3).all()
     assert (answer.ids(margin=0.01) == 255).all()
 
@@ -266,6 +276,6 @@ def test_five_pairs_of_clicks_outline_tumour(form, floor):
             if form == "u":
                 found = upsample(segment(features, cells[1], cells[0]), truth.shape).numpy() >= 0.5
             else:
-                found = segment(features, cells).ids(truth.shape).numpy() == 1
+                found = segment_classes(features, cells).ids(truth.shape).numpy() == 1
             scores.append(dice(found, truth))
     assert np.mean(scores) > floor, scores

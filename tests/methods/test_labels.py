@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.data.tiles import load_tiles
 from histolab_lite.methods import cvm, labels, sic
 from histolab_lite.methods.labels import kinds, ticks

@@ -8,7 +8,7 @@ variational model", CVPR 2023, Sect. 4.2. Both take logits s of the target, ŷ =
 import torch
 import torch.nn.functional as F
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 
 
 def partial_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

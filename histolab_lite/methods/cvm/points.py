@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 
 Points = torch.Tensor | np.ndarray | Sequence[Sequence[int]]  # (N, 2) whole numbers, (row, col)
 

@@ -7,14 +7,13 @@ segmentation an in-target point (eq. 6), their normalised mean (eq. 7).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.kernels.chan_vese import chan_vese
 from histolab_lite.kernels.contrast_maps import FLAT, contrast_maps
 from histolab_lite.methods.cvm.points import Points
@@ -48,21 +47,9 @@ class ClassScores:
         return ids.masked_fill(best - second < margin, IGNORE)
 
 
-@overload
 def segment(
-    features: torch.Tensor, inside: Points, outside: Points, eta: float = ..., lam: float = ...
-) -> torch.Tensor: ...
-@overload
-def segment(
-    features: torch.Tensor, inside: Mapping[int, Points], outside: None = ..., eta: float = ..., lam: float = ...
-) -> ClassScores: ...
-def segment(
-    features: torch.Tensor,
-    inside: Points | Mapping[int, Points],
-    outside: Points | None = None,
-    eta: float = 0.6,
-    lam: float = 3.0,
-) -> torch.Tensor | ClassScores:
+    features: torch.Tensor, inside: Points, outside: Points, eta: float = 0.6, lam: float = 3.0
+) -> torch.Tensor:
     """The fast half: u (h, w) float32 in [0, 1], near 1 in the target and near 0 out of it. Segment by u >= 0.5.
 
         z_p = mean_q C_pq (eq. 5),   u_p = argmin F(u_p, c1, c2) (eq. 6),   u = N(mean_p u_p) (eq. 7)
@@ -71,45 +58,49 @@ def segment(
     eta: how much of the likeness to the points outside is subtracted. lam: λ, larger follows the contrast more closely.
     N stretches to [0, 1]; a constant map stays what it is.
 
-    A dict of class id -> points, of two classes or more, gives the multi-class form, which the paper leaves open. Each
-    class k in turn is inside and all others are outside, and p_k is the logistic regression of the clicks' features:
+    ValueError for a side without a point, a point off the grid.
+    """
+    z = contrast_maps(features, torch.as_tensor(inside), torch.as_tensor(outside), eta)
+    return stretch(_variational(z, lam).mean(0))
+
+
+def segment_classes(
+    features: torch.Tensor, points: Mapping[int, Points], eta: float = 0.6, lam: float = 3.0
+) -> ClassScores:
+    """``segment`` for two classes or more, which the paper leaves open: {class id: its points}.
+
+    Each class k in turn is inside and all others are outside, and p_k is the logistic regression of the clicks'
+    features:
 
         z_k = N(max_p z_p),   s_k = (z_k / sum_j z_j + p_k) / 2,   score_k = (s_k + argmin F(s_k)) / 2
 
     Prefer it, as {1: inside, 0: outside}: u asks how like the clicks inside a location is and is made for a uniform
     target, this asks which clicks it is more like. On GlaS the contrast is the better half at three clicks a class, the
     regression at ten, and together they beat either; on OCDC, ten tiles of one slide, the regression alone is better
-    still (``benchmarks/few_clicks.py``).
+    still (``benchmarks/experiments/few_clicks.py``).
 
-    ValueError for a side or class without a point, a point off the grid, class ids that are not 0 to 254.
+    ValueError for a class without a point, a point off the grid, class ids that are not 0 to 254.
     """
-    if not isinstance(inside, Mapping):
-        if outside is None:
-            raise ValueError("points outside the target are missing; click at least one in the target and one out.")
-        z = contrast_maps(features, torch.as_tensor(inside), torch.as_tensor(outside), eta)
-        return stretch(_variational(z, lam).mean(0))
-    if outside is not None:
-        raise ValueError("with points by class there is no outside: give it as one more class.")
-    if len(inside) < 2:
-        raise ValueError(f"points of at least two classes are needed; got those of {len(inside)}.")
-    for name, clicked in inside.items():
+    if len(points) < 2:
+        raise ValueError(f"points of at least two classes are needed; got those of {len(points)}.")
+    for name, clicked in points.items():
         if isinstance(name, bool) or not isinstance(name, int | np.integer) or not 0 <= name < IGNORE:
             raise ValueError(f"class ids are whole numbers from 0 to {IGNORE - 1}; got {name!r}.")
         if len(clicked) == 0:
             raise ValueError(f"class {name} has no point: click one, or leave the class out.")
-    points = {int(name): torch.as_tensor(clicked) for name, clicked in inside.items()}
-    for name, clicked in points.items():
+    by_class = {int(name): torch.as_tensor(clicked) for name, clicked in points.items()}
+    for name, clicked in by_class.items():
         if clicked.ndim != 2 or clicked.shape[1] != 2:
             raise ValueError(f"the points of class {name} must be (N, 2), (row, col); got {(*clicked.shape,)}.")
     maps = []
-    for name, own in points.items():
-        others = torch.cat([other for key, other in points.items() if key != name])
+    for name, own in by_class.items():
+        others = torch.cat([other for key, other in by_class.items() if key != name])
         maps.append(stretch(contrast_maps(features, own, others, eta).amax(0)))
     contrast = torch.stack(maps)
     total = contrast.sum(0)
-    share = torch.where(total > 0, contrast / total.clamp(min=FLAT), 1 / len(points))
-    scores = (share + _logistic_regression(features, list(points.values()))) / 2
-    return ClassScores(tuple(points), (scores + _variational(scores, lam)) / 2, contrast)
+    share = torch.where(total > 0, contrast / total.clamp(min=FLAT), 1 / len(by_class))
+    scores = (share + _logistic_regression(features, list(by_class.values()))) / 2
+    return ClassScores(tuple(by_class), (scores + _variational(scores, lam)) / 2, contrast)
 
 
 def _logistic_regression(features: torch.Tensor, points: Sequence[torch.Tensor]) -> torch.Tensor:

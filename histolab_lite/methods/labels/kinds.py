@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.methods import cvm, proto2seg, sic
 from histolab_lite.methods.labels.pictures import Picture
 from histolab_lite.methods.labels.ticks import patch_ticks, picture_ticks, single_ticks
@@ -56,7 +56,7 @@ def points(pictures: Sequence[Picture], acts: int, n_classes: int, seed: int) ->
         clicked = cvm.simulate_points(picture.mask, n, classes[i], seed=1000 * seed + i)
         size, grid = picture.mask.shape, picture.maps.shape[1:]
         cells = {k: cvm.to_grid(at, size, (grid[0], grid[1])) for k, at in clicked.items()}
-        masks[i] = cvm.segment(picture.maps, cells).ids((size[0], size[1])).numpy()
+        masks[i] = cvm.segment_classes(picture.maps, cells).ids((size[0], size[1])).numpy()
     return masks
 
 

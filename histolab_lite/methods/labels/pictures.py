@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.ndimage import uniform_filter
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.data.tiles import TileSet
 from histolab_lite.methods import cvm, proto2seg
 from histolab_lite.models.encoder import PatchEncoder

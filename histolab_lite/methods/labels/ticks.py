@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.methods.labels.pictures import Box, Picture
 
 SIDE = 4  # cells a side of a patch that is ticked: as large as the window of an embedding

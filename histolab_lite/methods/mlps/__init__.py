@@ -7,11 +7,9 @@ patch-level classification labels", Medical Image Analysis 2022.
 from histolab_lite.methods.mlps.activation import LAYERS, activation_maps
 from histolab_lite.methods.mlps.attention import PROGRESSIVE, DropoutCoefficient, constant
 from histolab_lite.methods.mlps.classification import Classifier, classify, train_classifier
-from histolab_lite.methods.mlps.histosegnet import histosegnet_masks
 from histolab_lite.methods.mlps.inference import gate, predict
 from histolab_lite.methods.mlps.masks import pseudo_masks
 from histolab_lite.methods.mlps.segmentation import WEIGHTS, DeepLab, multi_layer_loss, train_segmenter
-from histolab_lite.methods.mlps.sub_categories import train_sub_categories
 from histolab_lite.methods.mlps.tags import tagged_patches, tags_of_masks, tags_of_name
 
 __all__ = [
@@ -25,7 +23,6 @@ __all__ = [
     "classify",
     "constant",
     "gate",
-    "histosegnet_masks",
     "multi_layer_loss",
     "predict",
     "pseudo_masks",
@@ -34,5 +31,4 @@ __all__ = [
     "tags_of_name",
     "train_classifier",
     "train_segmenter",
-    "train_sub_categories",
 ]

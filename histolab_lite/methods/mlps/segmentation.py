@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from kornia.augmentation import RandomGaussianBlur
 from torch import nn
 
+from histolab_lite.data import IGNORE
 from histolab_lite.data.augment import StainJitter, random_flips
-from histolab_lite.data.patches import IGNORE
 from histolab_lite.models.segmenters import LinkNet
 from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
 

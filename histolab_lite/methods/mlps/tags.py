@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from histolab_lite.data.patches import IGNORE, grid_patches
+from histolab_lite.data import IGNORE
+from histolab_lite.data.patches import grid_patches
 
 _NAMED = re.compile(r"\[([01](?:[ ,]*[01])*)\]$")
 

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.kernels.kmeans import kmeans
 from histolab_lite.kernels.nearest_prototype import nearest_prototype
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from histolab_lite.data.patches import IGNORE
+from histolab_lite.data import IGNORE
 from histolab_lite.data.slide_files import identify
 from histolab_lite.data.slides import Slide
 from histolab_lite.formats.masks import Palette

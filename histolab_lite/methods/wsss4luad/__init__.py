@@ -4,9 +4,8 @@ Han, Pan, Yan, Lin et al., "WSSS4LUAD: Grand challenge on weakly-supervised tiss
 adenocarcinoma", arXiv:2204.06455, 2022.
 """
 
-from histolab_lite.methods.wsss4luad.balancing import balanced_indices, channel_statistics
-from histolab_lite.methods.wsss4luad.checks import Problem, check_dataset
-from histolab_lite.methods.wsss4luad.files import (
+from histolab_lite.methods.wsss4luad.challenge.checks import Problem, check_dataset
+from histolab_lite.methods.wsss4luad.challenge.files import (
     BACKGROUND,
     CLASSES,
     MPP,
@@ -18,19 +17,25 @@ from histolab_lite.methods.wsss4luad.files import (
     read_training,
     resized,
 )
-from histolab_lite.methods.wsss4luad.foreground import foreground, single_class_masks
-from histolab_lite.methods.wsss4luad.inference import Predict, ensemble, multi_scale, segment
-from histolab_lite.methods.wsss4luad.labelling_rounds import Costs, RoundRecord, simulate_rounds
-from histolab_lite.methods.wsss4luad.leaderboard import LEADERBOARD, rank, table
-from histolab_lite.methods.wsss4luad.losses import easy_weights, hard_negative_loss, segmentation_loss
-from histolab_lite.methods.wsss4luad.network import MultiTask, Siamese, by_maps, by_network, map_masks, presence
-from histolab_lite.methods.wsss4luad.phantom import make_phantom, training_masks
-from histolab_lite.methods.wsss4luad.postprocessing import fill_background, normal_rule
-from histolab_lite.methods.wsss4luad.scores import Scores, challenge_scores
-from histolab_lite.methods.wsss4luad.splicing import mosaic, splice
-from histolab_lite.methods.wsss4luad.submission import SubmissionError, check_submission, pack, score_submission
-from histolab_lite.methods.wsss4luad.task import Task, challenge_task, tiles_task
-from histolab_lite.methods.wsss4luad.training import Recipe, Samples, gather, guess, train, train_tags
+from histolab_lite.methods.wsss4luad.challenge.foreground import foreground, single_class_masks
+from histolab_lite.methods.wsss4luad.challenge.leaderboard import LEADERBOARD, rank, table
+from histolab_lite.methods.wsss4luad.challenge.phantom import make_phantom, training_masks
+from histolab_lite.methods.wsss4luad.challenge.scores import Scores, challenge_scores
+from histolab_lite.methods.wsss4luad.challenge.submission import (
+    SubmissionError,
+    check_submission,
+    pack,
+    score_submission,
+)
+from histolab_lite.methods.wsss4luad.challenge.task import Task, challenge_task, tiles_task
+from histolab_lite.methods.wsss4luad.ideas.balancing import balanced_indices, channel_statistics
+from histolab_lite.methods.wsss4luad.ideas.inference import Predict, ensemble, multi_scale, segment
+from histolab_lite.methods.wsss4luad.ideas.labelling_rounds import Costs, RoundRecord, simulate_rounds
+from histolab_lite.methods.wsss4luad.ideas.losses import easy_weights, hard_negative_loss, segmentation_loss
+from histolab_lite.methods.wsss4luad.ideas.network import MultiTask, Siamese, by_maps, by_network, map_masks, presence
+from histolab_lite.methods.wsss4luad.ideas.postprocessing import fill_background, normal_rule
+from histolab_lite.methods.wsss4luad.ideas.splicing import mosaic, splice
+from histolab_lite.methods.wsss4luad.ideas.training import Recipe, Samples, gather, guess, train, train_tags
 
 __all__ = [
     "BACKGROUND",

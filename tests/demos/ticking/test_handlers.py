@@ -18,7 +18,7 @@ from demos.ticking.log import Header, Log, to_lines  # noqa: E402
 from demos.ticking.patch_sets import PatchSet  # noqa: E402
 from demos.ticking.results import answer  # noqa: E402
 from demos.ticking.session import Session, new_key  # noqa: E402
-from histolab_lite.methods.default_mlps import TISSUES  # noqa: E402
+from histolab_lite.methods.mlps.pretrained import TISSUES  # noqa: E402
 
 SKIP = gr.skip()
 

@@ -11,7 +11,7 @@ from demos.ticking.log import Header, Log  # noqa: E402
 from demos.ticking.patch_sets import PatchSet  # noqa: E402
 from demos.ticking.result_views import results  # noqa: E402
 from demos.ticking.results import LAYER, answer, compare  # noqa: E402
-from histolab_lite.methods.default_mlps import CLASSES, TISSUES  # noqa: E402
+from histolab_lite.methods.mlps.pretrained import CLASSES, TISSUES  # noqa: E402
 
 
 class Networks:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from histolab_lite.formats.masks import mask_png
-from histolab_lite.methods.wsss4luad.files import PALETTE, SPLITS, TRAINING, training_name
+from histolab_lite.methods.wsss4luad.challenge.files import PALETTE, SPLITS, TRAINING, training_name
 
 SIZES = {"00": (200, 211), "01": (230, 300), "10": (201, 200)}
 

@@ -1,0 +1,1 @@
+"""Many visitors on the demos at once: how long each waits."""

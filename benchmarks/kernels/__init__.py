@@ -1,0 +1,1 @@
+"""Timings beside peers. Each module defines ``cases()``, see ``benchmarks.harness``."""

@@ -1,0 +1,1 @@
+"""What the best teams did, part by part, and how the organisers had patches tagged."""

@@ -1,0 +1,240 @@
+"""The teams' ideas as one recipe: what to train on, and by which losses.
+
+WSSS4LUAD (Han et al., 2022), Sect. IV-B. A network learns tags first (``train_tags``). Its class maps are the masks of
+patches with several tags, those with one tag have exact ones (``gather``); then it learns to segment (``train``). Two
+networks teach each other (Lin et al., 1st place): the maps of one, as they are at that step, are the masks of the
+other, where the mask is not exact. How the team weights the two tasks, and its schedule, the paper does not say.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from histolab_lite.data import IGNORE
+from histolab_lite.data.augment import StainJitter, random_flips
+from histolab_lite.methods.mlps.classification import check_tags
+from histolab_lite.methods.mlps.masks import strongest
+from histolab_lite.methods.wsss4luad.challenge.foreground import foreground, single_class_masks
+from histolab_lite.methods.wsss4luad.ideas.balancing import balanced_indices
+from histolab_lite.methods.wsss4luad.ideas.losses import segmentation_loss
+from histolab_lite.methods.wsss4luad.ideas.network import Siamese, map_masks
+from histolab_lite.methods.wsss4luad.ideas.splicing import mosaic, splice
+from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which ideas a segmentation is trained with; without any, on class maps and exact masks alone.
+
+    splices: patches made of single-class ones, half spliced and half mosaics, for each given one (Lin, Zhu, Fang).
+    balanced: rare classes are repeated (Lin). tag_weight: λ of the classification task, learnt besides (Lin, Zhu).
+    easy: inexact masks are learnt from easy pixels first (Li); hard: of exact ones, only this share of the hardest
+    pixels (Lin); lovasz: λ of the Lovász-softmax on exact masks (Lin).
+    """
+
+    splices: float = 0.0
+    balanced: bool = False
+    tag_weight: float = 0.0
+    easy: bool = False
+    hard: float | None = None
+    lovasz: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.splices, self.tag_weight) < 0:
+            raise ValueError(f"splices and tag_weight are at least 0, not {self.splices} and {self.tag_weight}.")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """patches uint8 (N, P, P, 3), tags (N, K), masks uint8 (N, P, P) with 255 for white, exact bool (N,): no guess."""
+
+    patches: np.ndarray
+    tags: np.ndarray
+    masks: np.ndarray
+    exact: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    def where(self, chosen: np.ndarray) -> "Samples":
+        """Those of an index or a bool (N,), such as ``exact``."""
+        return Samples(self.patches[chosen], self.tags[chosen], self.masks[chosen], self.exact[chosen])
+
+
+def guess(model: Siamese, patches: np.ndarray, tags: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """Pseudo masks by ``map_masks``, in batches: patches uint8 (N, P, P, 3), tags (N, K) -> ids uint8 (N, P, P)."""
+    _check_patches(patches)
+    present = check_tags(tags, len(patches), model.n_classes).split(batch_size)
+    parts = torch.from_numpy(patches).permute(0, 3, 1, 2).split(batch_size)
+    return torch.cat([map_masks(model, x / 255, y) for x, y in zip(parts, present, strict=True)]).numpy()
+
+
+def gather(patches: np.ndarray, tags: np.ndarray, guesses: np.ndarray, recipe: Recipe, seed: int = 0) -> Samples:
+    """What a recipe trains on. guesses: uint8 (N, P, P), masks of patches with several tags, as of ``guess``.
+
+    Patches with one tag get exact masks by their foreground, and are the material of splices. White is 255 in all.
+    Raises ValueError for sizes that do not belong together, a patch without a tag, or splices where no patch has one.
+    """
+    present = check_tags(tags, len(patches), np.shape(tags)[-1]).numpy()
+    if guesses.shape != patches.shape[:3] or not present.any(1).all():
+        raise ValueError(f"expected a tag or more a patch, and masks {patches.shape[:3]}, not {guesses.shape}.")
+    exact = present.sum(1) == 1
+    masks = np.where(foreground(patches), guesses, np.uint8(IGNORE))
+    masks[exact] = single_class_masks(patches[exact], present[exact])
+    if recipe.splices:
+        pure = exact & (masks != IGNORE).any((1, 2))
+        half = max(round(recipe.splices * len(patches) / 2), 1)
+        made = [make(patches[pure], masks[pure], half, seed) for make in (splice, mosaic)]
+        ids = np.concatenate([labels for _, labels in made])
+        shown = np.stack([(ids == k).any((1, 2)) for k in range(present.shape[1])], 1)
+        patches = np.concatenate([patches, *(pictures for pictures, _ in made)])
+        masks, present = np.concatenate([masks, ids]), np.concatenate([present, shown])
+        exact = np.concatenate([exact, np.ones(len(ids), bool)])
+    samples = Samples(patches, present.astype(np.uint8), masks, exact)
+    return samples.where(balanced_indices(present, seed)) if recipe.balanced else samples
+
+
+def train_tags(
+    model: Siamese,
+    patches: np.ndarray,
+    tags: np.ndarray,
+    *,
+    epochs: int = 20,
+    batch_size: int = 16,
+    lr: float = 1e-3,
+    stain_strength: float = 0.3,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    checkpoint: Checkpoint | None = None,
+    progress: str | None = "tags",
+) -> list[float]:
+    """Train encoder and classifier in place with the multi-label soft margin loss; the mean loss of every epoch.
+
+    patches: uint8 (N, P, P, 3). tags: (N, K). ValueError for what does not belong together.
+    """
+    _check_patches(patches)
+    targets = check_tags(tags, len(patches), model.n_classes).float()
+    device = pick_device(device)
+    jitter = StainJitter(stain_strength).to(device)
+
+    def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
+        (x,) = _vary(jitter, patches, indices, device)
+        y = targets[indices].to(device)
+        return torch.stack([F.multilabel_soft_margin_loss(z, y) for z in model(x, "maps").mean((3, 4))]).sum()
+
+    return fit(
+        model,
+        loss,
+        len(patches),
+        data=[patches, targets],
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        schedule=Schedule("poly"),
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
+        settings={"stain_strength": stain_strength},
+    )
+
+
+def train(
+    model: Siamese,
+    samples: Samples,
+    recipe: Recipe,
+    *,
+    epochs: int = 20,
+    batch_size: int = 16,
+    lr: float = 1e-3,
+    stain_strength: float = 0.3,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    checkpoint: Checkpoint | None = None,
+    progress: str | None = "masks",
+) -> list[float]:
+    """Train one network, or two that teach each other, in place by ``recipe``; the mean loss of every epoch.
+
+    samples: of ``gather``. Patches are flipped, and their stains varied. Raises ValueError for samples and a network
+    that do not belong together, and for batches of one, which the atrous pooling cannot normalise.
+    """
+    _check_patches(samples.patches)
+    tags = check_tags(samples.tags, len(samples), model.n_classes)
+    if min(batch_size, len(samples)) < 2:
+        raise ValueError(f"DeepLabV3+ learns from two patches at a time or more; got {len(samples)}.")
+    device = pick_device(device)
+    jitter = StainJitter(stain_strength).to(device)
+    masks, exact = torch.from_numpy(samples.masks), torch.from_numpy(samples.exact)
+
+    def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
+        x, target = _vary(jitter, samples.patches, indices, device, masks[indices])
+        present, certain = tags[indices].to(device), exact[indices].to(device)
+        outputs = model(x, "both")
+        total = x.new_zeros(())
+        for own, (maps, logits) in enumerate(outputs):
+            other = outputs[1 - own][0] if len(outputs) == 2 else None
+            total = total + _segmentation(logits, target, certain, present, other, recipe)
+            if recipe.tag_weight:
+                scores = maps.mean((2, 3)).float()
+                total = total + recipe.tag_weight * F.multilabel_soft_margin_loss(scores, present.float())
+        return total
+
+    return fit(
+        model,
+        loss,
+        len(samples),
+        data=[samples.patches, tags, masks, exact],
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        schedule=Schedule("poly"),
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
+        settings=asdict(recipe) | {"stain_strength": stain_strength, "networks": len(model.networks)},
+    )
+
+
+def _segmentation(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    certain: torch.Tensor,
+    present: torch.Tensor,
+    other: torch.Tensor | None,
+    recipe: Recipe,
+) -> torch.Tensor:
+    """Exact masks by one loss, guesses by another, each with the share of the batch's counted pixels that it has.
+
+    other: maps of the other network, whose masks take the place of the guesses.
+    """
+    if other is not None:
+        taught = strongest(other.detach().float().relu(), present, target.shape[1:]).to(target.dtype)
+        target = torch.where((target == IGNORE) | certain[:, None, None], target, taught)
+    counted = (target != IGNORE).sum((1, 2)).float()
+    share = counted[certain].sum() / counted.sum().clamp(min=1)
+    total = logits.new_zeros((), dtype=torch.float32)
+    if certain.any():
+        total = total + share * segmentation_loss(
+            logits[certain], target[certain], hard=recipe.hard, lovasz=recipe.lovasz
+        )
+    if not certain.all():
+        total = total + (1 - share) * segmentation_loss(logits[~certain], target[~certain], easy=recipe.easy)
+    return total
+
+
+def _vary(
+    jitter: StainJitter, patches: np.ndarray, indices: torch.Tensor, device: torch.device, *masks: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    x = torch.from_numpy(patches[indices.numpy()]).to(device).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        return random_flips(jitter(x), *(mask.to(device) for mask in masks))
+
+
+def _check_patches(patches: np.ndarray) -> None:
+    if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8:
+        raise ValueError(f"expected patches, uint8 (N, P, P, 3); got {patches.dtype} {patches.shape}.")
+
