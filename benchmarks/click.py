@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import Case
-from demos.clicking import views
-from demos.clicking.outline import DEFAULTS, Outline, outline, shares
-from demos.clicking.pictures import Picture, Prepared, make_picture, prepare
+from demos.cvm import views
+from demos.cvm.outline import DEFAULTS, Outline, outline, shares
+from demos.cvm.pictures import Picture, Prepared, make_picture, prepare
 from histolab_lite.data import phantom
 from histolab_lite.methods import cvm
 
@@ -33,7 +33,7 @@ def scene() -> tuple[Picture, Prepared, np.ndarray, dict[int, list[tuple[int, in
 
 
 def answer() -> tuple[Outline, str]:
-    """What ``ClickPoints.draw`` does."""
+    """What ``Handlers.draw`` does."""
     picture, prepared, _, points = scene()
     found = outline(picture, prepared, points, **DEFAULTS, margin=0.1, shown=1)
     clicked = [(name, *place) for name, places in points.items() for place in places]

@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from demos.uploads import LARGEST_FILE
+from demos.shared.uploads import LARGEST_FILE
 
 RED, WHITE = (200, 30, 60), (255, 255, 255)
 

@@ -25,7 +25,7 @@ INSIDE, OUTSIDE = [(0.3, 0.25), (0.7, 0.2), (0.62, 0.75)], [(0.3, 0.7), (0.6, 0.
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
-    with serve("demos.click_points", tmp_path_factory.mktemp("demo") / "log.txt") as url:
+    with serve("demos.cvm", tmp_path_factory.mktemp("demo") / "log.txt") as url:
         yield url
 
 

@@ -13,30 +13,30 @@ from tests.browsing import LAPTOP, PHONE, Visitor, expect, free_port, serve
 
 pytestmark = pytest.mark.browser
 READY = {
-    "click-points": "#main svg",
-    "label-clusters": "#panel [data-serial]",
-    "tag-patches": "#panel [data-serial]",
-    "seed-slide": "#seed-stage[data-ready]",
+    "cvm": "#main svg",
+    "proto2seg": "#panel [data-serial]",
+    "mlps": "#panel [data-serial]",
+    "sic": "#seed-stage[data-ready]",
 }
 TITLES = {
-    "click-points": "Click points, get an outline",
-    "label-clusters": "Name clusters, get masks",
-    "tag-patches": "Tick patches, get masks",
-    "seed-slide": "Drop seeds, sort a slide",
+    "cvm": "Click points, get an outline",
+    "proto2seg": "Name clusters, get masks",
+    "mlps": "Tick patches, get masks",
+    "sic": "Drop seeds, sort a slide",
 }
 
 #: What a visitor does on a page, and what shows that it was kept.
 LABELS = {
-    "click-points": lambda page: page.locator("#main svg").click(position={"x": 100, "y": 100}),
-    "label-clusters": lambda page: page.keyboard.press("2"),
-    "tag-patches": lambda page: page.keyboard.press("1"),
-    "seed-slide": lambda page: page.locator("#seed-stage").click(),
+    "cvm": lambda page: page.locator("#main svg").click(position={"x": 100, "y": 100}),
+    "proto2seg": lambda page: page.keyboard.press("2"),
+    "mlps": lambda page: page.keyboard.press("1"),
+    "sic": lambda page: page.locator("#seed-stage").click(),
 }
 LABELLED = {
-    "click-points": "#main [data-point]",
-    "label-clusters": "#panel [data-do=name][aria-pressed=true]",
-    "tag-patches": '#panel .tag[data-state="there"]',
-    "seed-slide": "#seed-stage .seed",
+    "cvm": "#main [data-point]",
+    "proto2seg": "#panel [data-do=name][aria-pressed=true]",
+    "mlps": '#panel .tag[data-state="there"]',
+    "sic": "#seed-stage .seed",
 }
 
 
@@ -60,17 +60,17 @@ class Guest(Visitor):
 
 def test_from_page_to_page_and_labels_stay(browser, address):
     guest = Guest(browser, address)
-    guest.at("click-points")
+    guest.at("cvm")
     guest.page.locator("nav.pages a", has_text="Tick patches").click()
-    guest.at("tag-patches")
+    guest.at("mlps")
     guest.see('#panel [data-patch="0"]', 1)
     guest.page.keyboard.press("1")
     guest.see('#panel .tag[data-state="there"]', 1)
     guest.page.locator("nav.pages a", has_text="Click points").click()
-    guest.at("click-points")
+    guest.at("cvm")
     guest.see("#main svg", 1)
     guest.page.go_back()
-    guest.at("tag-patches")
+    guest.at("mlps")
     guest.see('#panel .tag[data-state="there"]', 1)
     assert not guest.complaints
     assert not guest.elsewhere
@@ -79,14 +79,14 @@ def test_from_page_to_page_and_labels_stay(browser, address):
 
 def test_a_shared_address_by_keyboard_on_a_phone_and_in_the_dark(browser, address):
     guest = Guest(browser, address, PHONE, color_scheme="dark")
-    guest.page.goto(f"{address}/tag-patches")
-    guest.at("tag-patches")
+    guest.page.goto(f"{address}/mlps")
+    guest.at("mlps")
     guest.page.keyboard.press("Tab")
     assert guest.page.evaluate("document.activeElement.textContent") == "Click points"
     width = guest.page.evaluate("document.documentElement.scrollWidth")
     assert width <= PHONE["width"], f"the page is {width} pixels wide"
     guest.page.keyboard.press("Enter")
-    guest.at("click-points")
+    guest.at("cvm")
     assert not guest.complaints
     guest.context.close()
 
@@ -94,7 +94,7 @@ def test_a_shared_address_by_keyboard_on_a_phone_and_in_the_dark(browser, addres
 def test_two_visitors_never_mix(browser, address):
     one, other = (Guest(browser, address, LAPTOP) for _ in range(2))
     for guest in (one, other):
-        guest.page.goto(f"{address}/tag-patches/")
+        guest.page.goto(f"{address}/mlps/")
         guest.see('#panel [data-patch="0"]', 1)
     one.page.keyboard.press("2")
     one.see('#panel .tag[data-state="there"]', 1)
@@ -126,7 +126,7 @@ def test_axe_finds_no_barrier(browser, address, name, scheme, viewport):
 
 def test_axe_would_find_one(browser, address):
     guest = Guest(browser, address)
-    guest.at("click-points")
+    guest.at("cvm")
     guest.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=\"data:,\">')")
     assert any("image-alt" in barrier for barrier in guest.barriers())
     guest.context.close()
@@ -134,7 +134,7 @@ def test_axe_would_find_one(browser, address):
 
 def test_the_lesson_opens_from_the_bar(browser, address):
     guest = Guest(browser, address)
-    guest.at("click-points")
+    guest.at("cvm")
     guest.page.context.route("**/*.js*", lambda route: route.abort())  # MathJax
     with guest.page.context.expect_page() as opened:
         guest.page.locator("nav.pages .about a", has_text="Lesson 07").click()

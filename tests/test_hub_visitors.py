@@ -23,10 +23,10 @@ from tests.hostile import NAMES, READ, REFUSED  # noqa: E402
 pytestmark = pytest.mark.slow
 #: Page -> the buttons that take files, and how a file's name must end.
 BUTTONS = {
-    "click-points": {"upload": ".png"},
-    "label-clusters": {"upload": ".png", "bring": ".safetensors"},
-    "tag-patches": {"picture": ".png", "bring": ".jsonl"},
-    "seed-slide": {"seed-upload": ".tif"},
+    "cvm": {"upload": ".png"},
+    "proto2seg": {"upload": ".png", "bring": ".safetensors"},
+    "mlps": {"picture": ".png", "bring": ".jsonl"},
+    "sic": {"seed-upload": ".tif"},
 }
 SECRET = "value-of-the-environment"
 SENTENCE = re.compile(r'[A-Z][a-z]+ [^<>]+[.?]</div>$|Invalid file type\. Please upload|^{"detail":"[A-Z][^"]+\."}$')
@@ -64,7 +64,7 @@ class Stranger(Visitor):
         except RuntimeError as refused:  # by its suffix, before a handler sees it
             said = str(refused)
         else:
-            return self.value("seed-problem" if self.page == "seed-slide" else "problem")
+            return self.value("seed-problem" if self.page == "sic" else "problem")
         self.heard += said
         return said
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from demos.naming.dictionary import to_bytes
-from demos.naming.samples import load
+from demos.proto2seg.dictionary import to_bytes
+from demos.proto2seg.samples import load
 from histolab_lite.methods.proto2seg import PrototypeDictionary
 from tests.browsing import LAPTOP, PATIENCE, PHONE, expect, serve
 from tests.browsing import Visitor as BaseVisitor
@@ -23,7 +23,7 @@ CLASSES = ["background", "stroma", "tumour", "lymphocytes", "necrosis", "normal 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
-    with serve("demos.label_clusters", tmp_path_factory.mktemp("demo") / "log.txt") as url:
+    with serve("demos.proto2seg", tmp_path_factory.mktemp("demo") / "log.txt") as url:
         yield url
 
 

@@ -15,7 +15,7 @@ import pytest
 import tifffile
 
 from demos.bundle import FOLDER
-from demos.seeding.samples import SLIDE
+from demos.sic.samples import SLIDE
 from histolab_lite.data.phantom.pyramid import write_pyramid
 from histolab_lite.data.slides import Slide
 from histolab_lite.formats.ome_tiff import read_labels
@@ -34,7 +34,7 @@ TUMOUR, BESIDE_TUMOUR, STROMA, GLAND = (
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
-    with serve("demos.seed_slide", tmp_path_factory.mktemp("demo") / "log.txt") as url:
+    with serve("demos.sic", tmp_path_factory.mktemp("demo") / "log.txt") as url:
         yield url
 
 
@@ -271,7 +271,7 @@ def test_on_a_laptop_slide_classes_and_map_are_in_view(meet):
 
 def test_an_upload_does_not_outlive_the_server(browser, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with serve("demos.seed_slide", tmp_path / "log.txt") as url:
+    with serve("demos.sic", tmp_path / "log.txt") as url:
         visitor = Visitor(browser, url)
         visitor.bring(small_slide(tmp_path))
         visitor.see("#seed-caption", text="Your slide: 768 × 768 pixels")

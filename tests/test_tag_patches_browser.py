@@ -23,7 +23,7 @@ PATCHES = 24
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
     """The demo as it is hosted: each browser keeps its ticks."""
-    with serve("demos.tag_patches", tmp_path_factory.mktemp("demo") / "log.txt") as url:
+    with serve("demos.mlps", tmp_path_factory.mktemp("demo") / "log.txt") as url:
         yield url
 
 
@@ -259,7 +259,7 @@ def test_own_pictures_are_ticked_and_saved_only(meet, tmp_path):
 
 def test_a_restart_of_the_server_loses_nothing(meet, tmp_path):
     labels, port = tmp_path / "ticks.jsonl", free_port()
-    arguments = ("demos.tag_patches", tmp_path / "log.txt", "--labels", str(labels))
+    arguments = ("demos.mlps", tmp_path / "log.txt", "--labels", str(labels))
     with serve(*arguments, port=port) as url:
         one, other = meet(url), meet(url)
         one.press("1", "Space", "2", "3")

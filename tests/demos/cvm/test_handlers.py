@@ -1,0 +1,151 @@
+"""What handlers make of a visitor's session: errors become sentences, old clicks are dropped, nothing is shared."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+gr = pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
+
+from demos.cvm.handlers import Handlers, choices, class_names  # noqa: E402
+from demos.cvm.pictures import Prepared, PreparedCache, make_picture  # noqa: E402
+from demos.cvm.session import Session, to_memory  # noqa: E402
+
+SETTINGS = (0.6, 10, 0.1, 1, "inside", "tissue 2", "tissue 3")
+SAMPLE = make_picture(np.full((64, 64, 3), 90, np.uint8), "sample", "Sample", mpp=0.5)
+SECOND = make_picture(np.full((64, 64, 3), 90, np.uint8), "second", "Second", caption="<i>Source</i>")
+
+
+def fake(picture):
+    """Left and right halves are two tissues."""
+    features = torch.zeros(2, 16, 16)
+    features[0, :, :8] = features[1, :, 8:] = 1
+    return Prepared(features, np.ones(picture.view.shape[:2], bool))
+
+
+@pytest.fixture
+def app():
+    app = Handlers({"sample": SAMPLE, "second": SECOND})
+    app.prepared = PreparedCache(10**9, fake)
+    app.prepared(SAMPLE)
+    return app
+
+
+def event(x, y, picture="sample"):
+    return SimpleNamespace(index=[x, y], value=picture)
+
+
+def choosing(name):
+    return (*SETTINGS[:3], name, *SETTINGS[4:])
+
+
+def test_two_clicks_make_an_outline(app):
+    session, memory, problem, awaited, main, *_ = app.click(event(10, 20), Session().show(SAMPLE), *SETTINGS)
+    assert session.points == [(1, 20, 10)]
+    assert memory == to_memory(session)
+    assert (problem, awaited) == ("", "")
+    assert "data-point" in main
+    session, _, _, _, main, contrast, _, numbers = app.click(event(50, 20), session, *choosing(0))
+    assert session.points == [(1, 20, 10), (0, 20, 50)]
+    assert 'class="heat"' in contrast
+    assert 'data-class="1" data-share="0.5' in numbers or 'data-class="1" data-share="0.4' in numbers
+
+
+def test_a_click_on_the_picture_before_is_dropped(app):
+    session = Session().show(SECOND)
+    assert app.click(event(10, 20, "sample"), session, *SETTINGS)[0] == session
+    assert app.click(event(10, 20, "sample"), Session(), *SETTINGS)[0] == Session()
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"), [(64, 0, "lies off the picture"), (None, 3, "both numbers"), (3, None, "both numbers")]
+)
+def test_impossible_coordinates_are_explained(app, x, y, message):
+    session = Session().show(SAMPLE)
+    done, _, problem, *_ = app.add(session, x, y, *SETTINGS)
+    assert done == session
+    assert message in problem
+    assert app.add(session, 3, 4, *SETTINGS)[0].points == [(1, 4, 3)]
+    assert "Choose a picture" in app.add(Session(), 3, 4, *SETTINGS)[2]
+
+
+def test_clicks_come_before_the_features(app):
+    session, _, _, awaited, main, *_, numbers = app.click(event(1, 1, "second"), Session().show(SECOND), *SETTINGS)
+    assert awaited
+    assert "data-point" in main
+    assert "You can click already" in numbers
+    app.look(awaited, session)
+    after = app.refresh(awaited, session, *SETTINGS)
+    assert after[0] == ""
+    assert "You can click already" not in after[-1]
+    assert app.refresh("", session, *SETTINGS) == [gr.skip()] * 5
+
+
+def test_the_scale_is_changed_for_one_visitor(app):
+    session = app.scale(Session().show(SECOND), 0.4, *SETTINGS)[0]
+    assert session.picture.mpp == 0.4
+    assert SECOND.mpp is None
+    assert "0.01 and 100" in app.scale(session, 3000, *SETTINGS)[2]
+    assert app.scale(session, None, *SETTINGS)[0].picture.mpp is None
+
+
+def test_a_refresh_brings_a_sample_back(app):
+    memory = to_memory(Session().show(SECOND).add(3, 5, 6))
+    sample, count, _, caption, _, session, *_ = app.restore(memory, *SETTINGS)
+    assert (sample, count) == ("second", 3)
+    assert session.points == [(3, 5, 6)]
+    assert "&lt;i&gt;Source" in caption
+
+
+def test_a_refresh_asks_for_an_uploaded_picture_again(app):
+    own = make_picture(np.zeros((40, 40, 3), np.uint8), "digest", "Your picture")
+    memory = to_memory(Session().show(own).add(1, 5, 6))
+    sample, _, _, _, _, session, kept, problem, *_ = app.restore(memory, *SETTINGS)
+    assert sample == "sample"
+    assert kept == memory
+    assert "Upload the same file again" in problem
+    assert app.show(own, session, *SETTINGS)[3].points == [(1, 5, 6)]
+
+
+NONSENSE = {"version": 1, "picture": "gone", "title": 5, "actions": {"gone": [1]}}
+
+
+@pytest.mark.parametrize("memory", [None, 3, {}, NONSENSE])
+def test_a_memory_of_nothing_or_nonsense_starts_afresh(app, memory):
+    sample, count, *_ = app.restore(memory, *SETTINGS)
+    assert (sample, count) == ("sample", 1)
+
+
+def test_uploads_are_read_or_explained(app, tmp_path):
+    path = tmp_path / "own.png"
+    Image.new("RGB", (50, 40)).save(path)
+    picture, problem = app.read(str(path))
+    assert (picture.size, problem) == ((40, 50), "")
+    assert not path.exists()  # nothing of a visitor stays on the disk
+    path.write_text("no picture")
+    picture, problem = app.read(str(path))
+    assert picture is None
+    assert 'role="alert"' in problem
+    assert str(tmp_path) not in problem
+    assert len(app.show(None, Session(), *SETTINGS)) == len(app.show(SAMPLE, Session(), *SETTINGS))
+
+
+def test_saving_without_an_outline_is_explained(app):
+    packed, problem = app.export("mask", Session().show(SAMPLE).add(1, 1, 1), 0.5, *SETTINGS)
+    assert packed == ""
+    assert "no outline yet" in problem
+    session = Session().show(SAMPLE).add(1, 20, 10).add(0, 20, 50)
+    for kind in ("qupath", "mask", "figure"):
+        packed, problem = app.export(kind, session, 0.5, *SETTINGS)
+        assert packed
+        assert problem == ""
+
+
+def test_names_and_choices():
+    assert class_names(["  Tumour ", "", None]) == ["outside", "Tumour", "tissue 2", "tissue 3"]
+    assert len(class_names(["x" * 500, "", ""])[1]) == 40
+    assert choices(2, "a", "b", "c") == [("● a", 1), ("■ b", 2), ("✕ outside", 0)]
