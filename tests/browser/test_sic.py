@@ -19,10 +19,9 @@ from demos.sic.samples import SLIDE
 from histolab_lite.data.phantom.pyramid import write_pyramid
 from histolab_lite.data.slides import Slide
 from histolab_lite.formats.ome_tiff import read_labels
-from tests.browsing import LAPTOP, PATIENCE, PHONE, expect, serve
-from tests.browsing import Visitor as BaseVisitor
+from tests.browser.browsing import LAPTOP, PATIENCE, PHONE, expect, serve
+from tests.browser.browsing import Visitor as BaseVisitor
 
-pytestmark = pytest.mark.browser
 TILE = re.compile(r"/slides/[\w-]{32}/(\d+)/\d+_\d+\.jpeg$")
 TUMOUR, BESIDE_TUMOUR, STROMA, GLAND = (
     (0.33, 0.80),

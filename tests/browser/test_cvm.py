@@ -16,10 +16,9 @@ from PIL import Image
 
 from histolab_lite.formats.masks import read_mask
 from histolab_lite.formats.qupath import read_geojson
-from tests.browsing import LAPTOP, PATIENCE, PHONE, ROOT, expect, serve
-from tests.browsing import Visitor as BaseVisitor
+from tests.browser.browsing import LAPTOP, PATIENCE, PHONE, ROOT, expect, serve
+from tests.browser.browsing import Visitor as BaseVisitor
 
-pytestmark = pytest.mark.browser
 INSIDE, OUTSIDE = [(0.3, 0.25), (0.7, 0.2), (0.62, 0.75)], [(0.3, 0.7), (0.6, 0.55), (0.93, 0.5)]  # glands, stroma
 
 

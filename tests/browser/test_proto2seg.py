@@ -14,10 +14,9 @@ from PIL import Image
 from demos.proto2seg.dictionary import to_bytes
 from demos.proto2seg.samples import load
 from histolab_lite.methods.proto2seg import PrototypeDictionary
-from tests.browsing import LAPTOP, PATIENCE, PHONE, expect, serve
-from tests.browsing import Visitor as BaseVisitor
+from tests.browser.browsing import LAPTOP, PATIENCE, PHONE, expect, serve
+from tests.browser.browsing import Visitor as BaseVisitor
 
-pytestmark = pytest.mark.browser
 CLASSES = ["background", "stroma", "tumour", "lymphocytes", "necrosis", "normal gland"]
 
 

@@ -17,7 +17,7 @@ import httpx  # noqa: E402  # comes with gradio
 
 from benchmarks import demo_load  # noqa: E402
 from benchmarks.visitors import Visitor  # noqa: E402
-from tests.browsing import ROOT, serve  # noqa: E402
+from tests.browser.browsing import ROOT, serve  # noqa: E402
 from tests.hostile import NAMES, READ, REFUSED  # noqa: E402
 
 pytestmark = pytest.mark.slow

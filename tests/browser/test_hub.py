@@ -9,9 +9,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.browsing import LAPTOP, PHONE, Visitor, expect, free_port, serve
+from tests.browser.browsing import LAPTOP, PHONE, Visitor, expect, free_port, serve
 
-pytestmark = pytest.mark.browser
 READY = {
     "cvm": "#main svg",
     "proto2seg": "#panel [data-serial]",

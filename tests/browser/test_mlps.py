@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browsing import LAPTOP, PATIENCE, PHONE, expect, free_port, serve
-from tests.browsing import Visitor as BaseVisitor
+from tests.browser.browsing import LAPTOP, PATIENCE, PHONE, expect, free_port, serve
+from tests.browser.browsing import Visitor as BaseVisitor
 
-pytestmark = pytest.mark.browser
 TISSUES = ["stroma", "tumour", "lymphocytes", "necrosis", "normal gland"]
 PATCHES = 24
 
