@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -16,12 +16,27 @@ from demos.cvm import exports, views
 from demos.cvm.outline import DEFAULTS, Outline, outline, shares
 from demos.cvm.pictures import Picture, PreparedCache, read_upload
 from demos.cvm.session import MOST_TISSUES, OUTSIDE, Session, from_memory, to_memory
+from demos.shared.events import Answer
 from demos.shared.markup import notice
 from demos.shared.uploads import UploadError
 
 TISSUE_NAMES = ("inside", "tissue 2", "tissue 3")
 LONGEST_NAME = 40
-SKIP = gr.skip()
+
+
+class Settings(NamedTuple):
+    """What the controls are set to. choice: class id of the next click. names: of the tissues, as the visitor wrote
+    them."""
+
+    eta: float
+    lam: float
+    margin: float
+    choice: int
+    names: tuple[str, ...]
+
+    @classmethod
+    def read(cls, eta: float, lam: float, margin: float, choice: int, *names: str) -> Settings:
+        return cls(eta, lam, margin, int(choice), names)
 
 
 class Handlers:
@@ -36,78 +51,75 @@ class Handlers:
         first = next(iter(self.offered.values()))
         self.prepared(first)
         corners = Session().show(first).add(1, 0, 0).add(OUTSIDE, first.size[0] - 1, first.size[1] - 1)
-        self.find(corners, **DEFAULTS, margin=0, choice=1)
+        self.find(corners, Settings(**DEFAULTS, margin=0, choice=1, names=TISSUE_NAMES))
 
     # What the page shows for a session -------------------------------------------------------------------------
 
-    def find(self, session: Session, eta: float, lam: float, margin: float, choice: int) -> Outline | None:
+    def find(self, session: Session, settings: Settings) -> Outline | None:
         """None until there are two sides of points, and features."""
         points = session.by_class()
         prepared = self.prepared.ready(session.picture) if session.picture else None
         if session.picture is None or prepared is None or len(points) < 2:
             return None
+        eta, lam, margin, choice, _ = settings
         shown = choice if choice in points and choice != OUTSIDE else next(iter(points))
         return outline(session.picture, prepared, points, eta, lam, margin, shown)
 
-    def draw(self, session: Session, eta: float, lam: float, margin: float, choice: int, *names: str) -> list[Any]:
-        """[awaited, main, contrast, segmentation, numbers]; awaited names the picture whose features are missing."""
-        picture = session.picture
+    def draw(self, session: Session, *given: Any) -> Answer:
+        """awaited names the picture whose features are missing."""
+        picture, settings = session.picture, Settings.read(*given)
         if picture is None:
-            return ["", "", "", "", '<p class="next">Choose a picture, or upload one.</p>']
-        found, points, called = self.find(session, eta, lam, margin, choice), session.points, class_names(names)
+            text = '<p class="next">Choose a picture, or upload one.</p>'
+            return {"awaited": "", "main": "", "contrast": "", "segmentation": "", "numbers": text}
+        found, points, called = self.find(session, settings), session.points, class_names(settings.names)
         prepared = self.prepared.ready(picture)
-        shown = choice if choice != OUTSIDE else 1
-        return [
-            "" if prepared else f"{picture.key} {picture.work_size}",
-            views.main_view(picture, points, found, called),
-            views.contrast_view(picture, found, called[shown]),
-            views.segmentation_view(picture, found, called),
-            views.numbers(
-                picture,
-                points,
-                shares(found.ids, prepared.tissue) if found and prepared else None,
-                called,
-                pending=prepared is None,
-            ),
-        ]
+        shown = settings.choice if settings.choice != OUTSIDE else 1
+        part = shares(found.ids, prepared.tissue) if found and prepared else None
+        return {
+            "awaited": "" if prepared else f"{picture.key} {picture.work_size}",
+            "main": views.main_view(picture, points, found, called),
+            "contrast": views.contrast_view(picture, found, called[shown]),
+            "segmentation": views.segmentation_view(picture, found, called),
+            "numbers": views.numbers(picture, points, part, called, pending=prepared is None),
+        }
 
     # Queue "edit": changes of the session ------------------------------------------------------------------------
 
-    def edit(self, change: Callable[[Session], Session], session: Session, *settings: Any) -> list[Any]:
-        """[session, memory, notice, *draw]"""
+    def edit(self, change: Callable[[Session], Session], session: Session, *settings: Any) -> Answer:
         try:
             session, message = change(session), ""
         except ValueError as error:
             message = notice(str(error))
-        return [session, to_memory(session), message, *self.draw(session, *settings)]
+        drawn = self.draw(session, *settings)
+        return {"session": session, "memory": to_memory(session), "problem": message, **drawn}
 
-    def click(self, event: gr.SelectData, session: Session, *settings: Any) -> list[Any]:
+    def click(self, event: gr.SelectData, session: Session, *settings: Any) -> Answer:
         column, row = event.index
 
         def add(session: Session) -> Session:
             if session.picture is None or event.value != session.picture.key:
                 return session  # a click on the picture shown before
-            return session.add(int(settings[3]), int(row), int(column))
+            return session.add(Settings.read(*settings).choice, int(row), int(column))
 
         return self.edit(add, session, *settings)
 
-    def add(self, session: Session, x: float | None, y: float | None, *settings: Any) -> list[Any]:
+    def add(self, session: Session, x: float | None, y: float | None, *settings: Any) -> Answer:
         def add(session: Session) -> Session:
             if session.picture is None:
                 raise ValueError("Choose a picture first.")
             if x is None or y is None:
                 raise ValueError("A point needs both numbers, x and y.")
-            return session.add(int(settings[3]), int(y), int(x))
+            return session.add(Settings.read(*settings).choice, int(y), int(x))
 
         return self.edit(add, session, *settings)
 
-    def undo(self, session: Session, *settings: Any) -> list[Any]:
+    def undo(self, session: Session, *settings: Any) -> Answer:
         return self.edit(Session.undo, session, *settings)
 
-    def clear(self, session: Session, *settings: Any) -> list[Any]:
+    def clear(self, session: Session, *settings: Any) -> Answer:
         return self.edit(Session.clear, session, *settings)
 
-    def scale(self, session: Session, mpp: float | None, *settings: Any) -> list[Any]:
+    def scale(self, session: Session, mpp: float | None, *settings: Any) -> Answer:
         def rescale(session: Session) -> Session:
             if session.picture is None or session.picture.mpp == (mpp or None):
                 return session
@@ -117,70 +129,74 @@ class Handlers:
 
         return self.edit(rescale, session, *settings)
 
-    def show(self, picture: Picture | None, session: Session, *settings: Any) -> list[Any]:
-        """[tissue, caption, mpp, *edit]"""
+    def show(self, picture: Picture | None, session: Session, *settings: Any) -> Answer:
         if picture is None:  # an upload that could not be read; what was wrong is said already
-            return [SKIP] * 11  # as many as there are outputs
+            return {}
         own = picture.key not in self.offered
-        scale = gr.Number(value=picture.mpp, interactive=own or picture.mpp is None)
-        message = notice(picture.note) if picture.note else ""
-        done = self.edit(lambda session: session.show(picture), session, *settings)
-        done[2] = message
-        return [views.tissue(picture), f'<p class="small">{escape(picture.caption)}</p>', scale, *done]
+        return {
+            **self.edit(lambda session: session.show(picture), session, *settings),
+            "problem": notice(picture.note) if picture.note else "",
+            "tissue": views.tissue(picture),
+            "caption": f'<p class="small">{escape(picture.caption)}</p>',
+            "mpp": gr.Number(value=picture.mpp, interactive=own or picture.mpp is None),
+        }
 
-    def pick(self, key: str, session: Session, *settings: Any) -> list[Any]:
+    def pick(self, key: str, session: Session, *settings: Any) -> Answer:
         return self.show(self.offered.get(key), session, *settings)
 
-    def restore(self, memory: Any, *settings: Any) -> list[Any]:
-        """[sample, count, *show]: where the visitor left off."""
+    def restore(self, memory: Any, *settings: Any) -> Answer:
+        """Where the visitor left off."""
         key, session = from_memory(memory)
         picture = self.offered.get(key or "") or next(iter(self.offered.values()))
         shown = self.show(picture, session, *settings)
         if key and key not in self.offered and session.actions.get(key):
             title = memory.get("title") if isinstance(memory.get("title"), str) else "Your own picture"
-            shown[5] = notice(f"{title[:60]} is not kept here. Upload the same file again, and your points come back.")
-            shown[4] = memory
-        count = max([1, *(name for name, _, _ in shown[3].points)])
-        return [picture.key, count, *shown]
+            text = f"{title[:60]} is not kept here. Upload the same file again, and your points come back."
+            shown |= {"problem": notice(text), "memory": memory}
+        count = max([1, *(name for name, _, _ in shown["session"].points)])
+        return {"sample": picture.key, "count": count, **shown}
 
-    def switch(self, session: Session, *settings: Any) -> list[Any]:
+    def switch(self, session: Session, *settings: Any) -> Answer:
         """Another choice of the next click: of several tissues, the contrast of that one is shown."""
         several = len(session.by_class().keys() - {OUTSIDE}) > 1
-        return self.draw(session, *settings) if several else [SKIP] * 5
+        return self.draw(session, *settings) if several else {}
 
-    def offer(self, count: int, *names: str) -> list[Any]:
-        """[choice, *names] for so many tissues."""
-        visible = [gr.update(visible=number <= count) for number in range(1, 1 + MOST_TISSUES)]
-        return [gr.update(choices=choices(count, *names)), *visible]
+    def offer(self, count: int, *names: str) -> Answer:
+        """The choice and the names for so many tissues."""
+        visible = {f"name {number}": gr.update(visible=number <= count) for number in range(1, 1 + MOST_TISSUES)}
+        return {"choice": gr.update(choices=choices(count, *names)), **visible}
 
-    def refresh(self, awaited: str, session: Session, *settings: Any) -> list[Any]:
-        return self.draw(session, *settings) if awaited else [SKIP] * 5
+    def refresh(self, awaited: str, session: Session, *settings: Any) -> Answer:
+        return self.draw(session, *settings) if awaited else {}
 
     # Queue "slow": seconds, and no session -----------------------------------------------------------------------
 
-    def read(self, path: str | None) -> tuple[Picture | None, Any]:
-        """(picture, notice)"""
+    def read(self, path: str | None) -> Answer:
         if path is None:
-            return None, ""
+            return {"arrived": None, "problem": ""}
         try:
-            return read_upload(path, forget=True), ""
+            return {"arrived": read_upload(path, forget=True), "problem": ""}
         except UploadError as error:
-            return None, notice(str(error))
+            return {"arrived": None, "problem": notice(str(error))}
 
     def look(self, awaited: str, session: Session) -> None:
         if awaited and session.picture:
             self.prepared(session.picture)
 
-    def export(self, kind: str, session: Session, opacity: float, *settings: Any) -> tuple[str, str]:
-        """(file packed for the page, notice)"""
-        found = self.find(session, *settings[:4])
+    def export(self, kind: str, session: Session, opacity: float, *given: Any) -> Answer:
+        """packed: the file for the page."""
+        settings = Settings.read(*given)
+        found = self.find(session, settings)
         if session.picture is None or found is None:
-            return "", notice("There is no outline yet: click at least one point inside and one outside.")
+            text = "There is no outline yet: click at least one point inside and one outside."
+            return {"packed": "", "problem": notice(text)}
         if kind == "qupath":
-            return exports.qupath(session.picture, found, class_names(settings[4:])), ""
-        if kind == "mask":
-            return exports.mask(session.picture, found), ""
-        return exports.figure(session.picture, found, opacity), ""
+            packed = exports.qupath(session.picture, found, class_names(settings.names))
+        elif kind == "mask":
+            packed = exports.mask(session.picture, found)
+        else:
+            packed = exports.figure(session.picture, found, opacity)
+        return {"packed": packed, "problem": ""}
 
 
 def class_names(names: Sequence[str]) -> list[str]:

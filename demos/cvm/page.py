@@ -8,6 +8,8 @@ variational model", CVPR 2023; ``histolab_lite.methods.cvm``.
 
 from __future__ import annotations
 
+from functools import partial
+
 import gradio as gr
 
 from demos.cvm import views
@@ -16,7 +18,7 @@ from demos.cvm.outline import DEFAULTS
 from demos.cvm.samples import samples
 from demos.cvm.session import Session
 from demos.serving import Host, Port, is_loopback, serve
-from demos.shared.events import ONE_BY_ONE, QUIET, SLOWLY, save_by
+from demos.shared.events import ONE_BY_ONE, QUIET, SLOWLY, answer, save_by
 from demos.shared.style import NO_DEVICE, blocks
 from demos.shared.uploads import SUFFIXES
 from demos.shared.warming import soon
@@ -131,28 +133,38 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
         gr.HTML(f'<p class="small" id="fine-print">{PRIVACY} {NO_DEVICE}</p>')
 
         settings = [eta, lam, margin, choice, *names]
-        drawn = [awaited, main, contrast, segmentation, numbers]
-        edited = [session, memory, problem, *drawn]
-        shown = [tissue, caption, mpp, *edited]
+        drawn = {
+            "awaited": awaited,
+            "main": main,
+            "contrast": contrast,
+            "segmentation": segmentation,
+            "numbers": numbers,
+        }
+        edited = {"session": session, "memory": memory, "problem": problem, **drawn}
+        shown = {"tissue": tissue, "caption": caption, "mpp": mpp, **edited}
+        offer = {"choice": choice, **{f"name {number}": name for number, name in enumerate(names, 1)}}
+        each, last = ({"trigger_mode": mode, **ONE_BY_ONE} for mode in ("multiple", "always_last"))
 
-        page.load(app.restore, [memory, *settings], [sample, count, *shown], **ONE_BY_ONE)
-        sample.input(app.pick, [sample, session, *settings], shown, **ONE_BY_ONE)
-        read = upload.upload(app.read, upload, [arrived, problem], **SLOWLY)
-        read.then(app.show, [arrived, session, *settings], shown, **ONE_BY_ONE)
+        answer(page.load, app.restore, [memory, *settings], {"sample": sample, "count": count, **shown}, **ONE_BY_ONE)
+        answer(sample.input, app.pick, [sample, session, *settings], shown, **ONE_BY_ONE)
+        read = answer(upload.upload, app.read, upload, {"arrived": arrived, "problem": problem}, **SLOWLY)
+        answer(read.then, app.show, [arrived, session, *settings], shown, **ONE_BY_ONE)
         for view in (main, contrast, segmentation):
-            view.select(app.click, [session, *settings], edited, trigger_mode="multiple", **ONE_BY_ONE)
+            answer(view.select, app.click, [session, *settings], edited, **each)
         for button, handler in ((undo, app.undo), (clear, app.clear)):
-            button.click(handler, [session, *settings], edited, trigger_mode="multiple", **ONE_BY_ONE)
-        gr.on([add.click, x.submit, y.submit], app.add, [session, x, y, *settings], edited, **ONE_BY_ONE)
-        gr.on([mpp.submit, mpp.blur], app.scale, [session, mpp, *settings], edited, **ONE_BY_ONE)
+            answer(button.click, handler, [session, *settings], edited, **each)
+        added = partial(gr.on, [add.click, x.submit, y.submit])
+        answer(added, app.add, [session, x, y, *settings], edited, **ONE_BY_ONE)
+        entered = partial(gr.on, [mpp.submit, mpp.blur])
+        answer(entered, app.scale, [session, mpp, *settings], edited, **ONE_BY_ONE)
         looked = awaited.change(app.look, [awaited, session], None, **SLOWLY)
-        looked.then(app.refresh, [awaited, session, *settings], drawn, **ONE_BY_ONE)
+        answer(looked.then, app.refresh, [awaited, session, *settings], drawn, **ONE_BY_ONE)
         for control in (eta, lam, margin):
-            control.change(app.draw, [session, *settings], drawn, trigger_mode="always_last", **ONE_BY_ONE)
-        choice.change(app.switch, [session, *settings], drawn, trigger_mode="always_last", **ONE_BY_ONE)
+            answer(control.change, app.draw, [session, *settings], drawn, **last)
+        answer(choice.change, app.switch, [session, *settings], drawn, **last)
         named = [event for name in names for event in (name.submit, name.blur)]
-        gr.on(named, app.draw, [session, *settings], drawn, **ONE_BY_ONE)
-        gr.on([count.change, *named], app.offer, [count, *names], [choice, *names], **QUIET)
+        answer(partial(gr.on, named), app.draw, [session, *settings], drawn, **ONE_BY_ONE)
+        answer(partial(gr.on, [count.change, *named]), app.offer, [count, *names], offer, **QUIET)
         opacity.change(
             None, opacity, None, js="(value) => document.documentElement.style.setProperty('--overlay', value)"
         )

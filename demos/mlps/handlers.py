@@ -20,6 +20,7 @@ from demos.mlps.patch_sets import SIZES, PatchSet, cut
 from demos.mlps.results import Answers, answer, compare
 from demos.mlps.session import Session, from_memory, to_memory
 from demos.shared.class_names import NamesError, class_names
+from demos.shared.events import Answer
 from demos.shared.markup import notice
 from demos.shared.panel import RELOAD, read_message
 from demos.shared.saving import pack
@@ -27,7 +28,6 @@ from demos.shared.uploads import UploadError, read_file, read_pixels
 from histolab_lite.methods.default_mlps import Networks, load_mlps
 
 LARGEST_LOG = 2 * 10**6  # bytes
-SKIP = gr.skip()
 NOT_MADE_FOR_IT = (
     "The networks behind “Show me” have learnt drawn tissue alone and are not made for your picture, so nothing is "
     "shown for it. Your ticks are yours to save."
@@ -55,8 +55,7 @@ class Handlers:
 
     # Queue "edit": changes of the session ------------------------------------------------------------------------
 
-    def edit(self, change: Callable[[Session], Session], session: Session, message: str = "") -> list[Any]:
-        """[session, memory, notice, patch, panel]"""
+    def edit(self, change: Callable[[Session], Session], session: Session, message: str = "") -> Answer:
         before = session
         try:
             session = change(session)
@@ -66,8 +65,13 @@ class Handlers:
         except OSError:
             session, message = before, notice("The last change could not be written to the file of ticks. Is it full?")
         same = before.patches is session.patches and before.at == session.at
-        shown = SKIP if same else views.patch_view(session)
-        return [session, to_memory(session, self.labels is None), message, shown, views.panel(session)]
+        return {
+            "session": session,
+            "memory": to_memory(session, self.labels is None),
+            "problem": message,
+            "panel": views.panel(session),
+            **({} if same else {"patch": views.patch_view(session)}),
+        }
 
     def _write(self, before: Session, session: Session) -> None:
         if self.labels is None:
@@ -79,111 +83,116 @@ class Handlers:
             if log.records != old.records:
                 self.labels.append(session.key, log, known if goes_on else 0)
 
-    def act(self, event: gr.SelectData, session: Session) -> list[Any]:
+    def act(self, event: gr.SelectData, session: Session) -> Answer:
         """Keys and clicks of the panel, several at once where they came fast."""
         if session.patches is None:  # the server was started anew, and knows this page no more
-            return [SKIP, SKIP, SKIP, SKIP, RELOAD]
+            return {"panel": RELOAD}
         serial, events = read_message(event.value)
         if serial <= session.serial:
-            return [SKIP, SKIP, SKIP, SKIP, views.panel(session)]  # it came twice
+            return {"panel": views.panel(session)}  # it came twice
         done = self.edit(lambda session: session.apply(events), session)
-        done[0] = done[0].numbered(serial)
-        done[4] = views.panel(done[0])
-        return done
+        session = done["session"].numbered(serial)
+        return {**done, "session": session, "panel": views.panel(session)}
 
-    def show(self, patches: PatchSet | None, session: Session) -> list[Any]:
-        """[show, result, caption, *edit]"""
+    def show(self, patches: PatchSet | None, session: Session) -> Answer:
         if patches is None:  # an upload that could not be read; what was wrong is said already
-            return [SKIP] * 8
-        known = patches.truth is not None
+            return {}
         message = notice(patches.note) if patches.note else ""
-        result = "" if known else f'<p class="next">{escape(NOT_MADE_FOR_IT)}</p>'
-        done = self.edit(lambda session: session.show(patches), session, message)
-        return [gr.Button(interactive=known), result, views.caption(patches), *done]
+        return {**self.edit(lambda session: session.show(patches), session, message), **_about(patches)}
 
-    def back(self, session: Session) -> list[Any]:
+    def back(self, session: Session) -> Answer:
         return self.show(self.sample, session)
 
-    def restore(self, memory: Any) -> list[Any]:
-        """[names, size, *show]: where the visitor left off."""
+    def restore(self, memory: Any) -> Answer:
+        """Where the visitor left off."""
         key, session = from_memory(memory)
         if self.labels is not None:
             session = session.with_logs(self.labels.logs(session.key))
-        names, size, message = SKIP, SKIP, ""
+        shown, message = self.show(self.sample, session), ""
         own = session.logs.get(key or "")
         if own is not None and key != self.sample.header.key:
-            names, size = ", ".join(own.header.classes), own.header.size
+            shown |= {**_cut_by(own), "memory": {**shown["memory"], "set": key}}  # still the picture that is awaited
             message = notice("Your own picture is not kept here. Upload the same file again, and your ticks come back.")
         elif self.labels is not None and self.labels.damaged and session.logs:
             lines = ", ".join(map(str, self.labels.damaged[:5]))
             text = f"Line {lines} of the file of ticks was cut off and is left out. Look at your last patch again."
             message = notice(text)
-        shown = self.show(self.sample, session)
-        shown[5] = message
-        if own is not None and key != self.sample.header.key:
-            shown[4] = {**shown[4], "set": key}  # still that of the picture that is awaited
-        return [names, size, *shown]
+        return {**shown, "problem": message}
 
-    def bring(self, path: str | None, session: Session) -> list[Any]:
-        """[names, size, *show]: ticks that were saved before."""
+    def bring(self, path: str | None, session: Session) -> Answer:
+        """Ticks that were saved before."""
         if path is None:
-            return [SKIP] * 10
+            return {}
         try:
             log, cut_off = _read_log(path)
         except LogError as error:
-            return [*[SKIP] * 7, notice(str(error)), SKIP, SKIP]
+            return {"problem": notice(str(error))}
         shown = session.patches.header if session.patches else None
         if log.header not in (shown, self.sample.header):
             if log.header.key == self.sample.header.key or log.header.size not in SIZES:
-                text = "These ticks belong to other patches than this page has."
-                return [*[SKIP] * 7, notice(text), SKIP, SKIP]
+                return {"problem": notice("These ticks belong to other patches than this page has.")}
             text = "These ticks belong to another picture. Upload that picture now, and they come back."
             done = self.edit(lambda session: session.restore(log), session, notice(text))
-            done[1] = {**done[1], "set": log.header.key}
-            return [", ".join(log.header.classes), log.header.size, SKIP, SKIP, SKIP, *done]
+            return {**done, **_cut_by(log), "memory": {**done["memory"], "set": log.header.key}}
         patches = session.patches if log.header == shown and session.patches else self.sample
         done = self.edit(lambda session: session.restore(log).show(patches), session)
-        if not done[2] and cut_off:
-            done[2] = notice("The last line of the file was cut off and is left out. Look at the last patch again.")
-        done[3] = views.patch_view(done[0])
-        known = patches.truth is not None
-        return [SKIP, SKIP, gr.Button(interactive=known), "", views.caption(patches), *done]
+        if not done["problem"] and cut_off:
+            text = "The last line of the file was cut off and is left out. Look at the last patch again."
+            done["problem"] = notice(text)
+        return {**done, **_about(patches), "result": "", "patch": views.patch_view(done["session"])}
 
-    def start_over(self, session: Session) -> list[Any]:
+    def start_over(self, session: Session) -> Answer:
         if session.patches is None:
-            return [SKIP] * 5
+            return {}
         return self.edit(Session.start_over, session)
 
     # Queue "slow": seconds, and no session -----------------------------------------------------------------------
 
-    def read(self, path: str | None, names: str, size: int) -> tuple[PatchSet | None, Any]:
-        """(patches, notice)"""
+    def read(self, path: str | None, names: str, size: int) -> Answer:
         if path is None:
-            return None, ""
+            return {"arrived": None, "problem": ""}
         try:
             upload = read_pixels(path, forget=True)
-            return cut(upload, class_names(names or ""), int(size)), ""
+            return {"arrived": cut(upload, class_names(names or ""), int(size)), "problem": ""}
         except (UploadError, NamesError) as error:
-            return None, notice(str(error))
+            return {"arrived": None, "problem": notice(str(error))}
 
-    def show_me(self, session: Session) -> tuple[Any, str]:
-        """(result, notice)"""
+    def show_me(self, session: Session) -> Answer:
         if session.patches is None or session.patches.header != self.sample.header:
-            return SKIP, notice(NOT_MADE_FOR_IT)
+            return {"problem": notice(NOT_MADE_FOR_IT)}
         log = session.log
         if not log.done:
-            return SKIP, notice("Finish a patch first: tick what it shows, then press Next.")
-        return result_views.results(self.answers, compare(self.networks, self.answers, log), log), ""
+            return {"problem": notice("Finish a patch first: tick what it shows, then press Next.")}
+        found = compare(self.networks, self.answers, log)
+        return {"result": result_views.results(self.answers, found, log), "problem": ""}
 
-    def save(self, kind: str, session: Session) -> tuple[str, str]:
-        """(file packed for the page, notice)"""
+    def save(self, kind: str, session: Session) -> Answer:
+        """packed: the file for the page."""
         if session.patches is None or not session.log.records:
-            return "", notice("There is nothing to save yet: tick what the first patch shows.")
+            text = "There is nothing to save yet: tick what the first patch shows."
+            return {"packed": "", "problem": notice(text)}
         if kind == "log":
-            return pack("ticks.jsonl", "application/jsonl", to_lines(session.log)), ""
+            return {"packed": pack("ticks.jsonl", "application/jsonl", to_lines(session.log)), "problem": ""}
         if not session.log.done:
-            return "", notice("The table holds finished patches, and there is none yet: press Next after ticking.")
-        return pack("ticks.csv", "text/csv", to_table(session.log, session.patches.corners)), ""
+            text = "The table holds finished patches, and there is none yet: press Next after ticking."
+            return {"packed": "", "problem": notice(text)}
+        table = to_table(session.log, session.patches.corners)
+        return {"packed": pack("ticks.csv", "text/csv", table), "problem": ""}
+
+
+def _about(patches: PatchSet) -> Answer:
+    """What the page says of patches, and whether it can show what their labels become."""
+    known = patches.truth is not None
+    return {
+        "show_me": gr.Button(interactive=known),
+        "result": "" if known else f'<p class="next">{escape(NOT_MADE_FOR_IT)}</p>',
+        "caption": views.caption(patches),
+    }
+
+
+def _cut_by(log: Log) -> Answer:
+    """The classes and the size of patches for which a picture is uploaded again."""
+    return {"names": ", ".join(log.header.classes), "size": log.header.size}
 
 
 def _read_log(path: str) -> tuple[Log, bool]:

@@ -19,7 +19,7 @@ from demos.mlps.label_file import LabelFile
 from demos.mlps.patch_sets import SIZES, PatchSet, sample_set
 from demos.mlps.session import Session
 from demos.serving import Host, Port, is_loopback, serve
-from demos.shared.events import ONE_BY_ONE, SLOWLY, save_by
+from demos.shared.events import ONE_BY_ONE, SLOWLY, answer, save_by
 from demos.shared.panel import MESSAGES, PANEL, script
 from demos.shared.style import NO_DEVICE, blocks
 from demos.shared.uploads import SUFFIXES
@@ -110,17 +110,20 @@ def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> g
         result = gr.HTML(elem_id="result", apply_default_css=False)
         gr.HTML(f'<p class="small" id="fine-print">{IN_BROWSER if labels is None else IN_FILE} {NO_DEVICE}</p>')
 
-        edited = [session, memory, problem, patch, panel]
-        shown = [show_me, result, caption, *edited]
+        edited = {"session": session, "memory": memory, "problem": problem, "patch": patch, "panel": panel}
+        shown = {"show_me": show_me, "result": result, "caption": caption, **edited}
+        all_of_it = {"names": names, "size": size, **shown}
+        came, compared = {"arrived": arrived, "problem": problem}, {"result": result, "problem": problem}
+        waited_for = {**SLOWLY, "show_progress": "minimal"}
 
-        page.load(app.restore, memory, [names, size, *shown], **ONE_BY_ONE)
-        panel.select(app.act, session, edited, trigger_mode="multiple", **ONE_BY_ONE)
-        read = upload.upload(app.read, [upload, names, size], [arrived, problem], **SLOWLY)
-        read.then(app.show, [arrived, session], shown, **ONE_BY_ONE)
-        back.click(app.back, session, shown, **ONE_BY_ONE)
-        bring.upload(app.bring, [bring, session], [names, size, *shown], **ONE_BY_ONE)
-        start_over.click(app.start_over, session, edited, **ONE_BY_ONE)
-        answered = show_me.click(app.show_me, session, [result, problem], **{**SLOWLY, "show_progress": "minimal"})
+        answer(page.load, app.restore, memory, all_of_it, **ONE_BY_ONE)
+        answer(panel.select, app.act, session, edited, trigger_mode="multiple", **ONE_BY_ONE)
+        read = answer(upload.upload, app.read, [upload, names, size], came, **SLOWLY)
+        answer(read.then, app.show, [arrived, session], shown, **ONE_BY_ONE)
+        answer(back.click, app.back, session, shown, **ONE_BY_ONE)
+        answer(bring.upload, app.bring, [bring, session], all_of_it, **ONE_BY_ONE)
+        answer(start_over.click, app.start_over, session, edited, **ONE_BY_ONE)
+        answered = answer(show_me.click, app.show_me, session, compared, **waited_for)
         answered.success(None, None, None, js=TO_RESULT)
         save_by({"log": log, "table": table}, app.save, [session], problem)
     return page

@@ -17,7 +17,7 @@ from demos.proto2seg.query import LARGEST_SIDE
 from demos.proto2seg.samples import MPP, Samples, load
 from demos.proto2seg.session import GAMMA, LARGEST_GAMMA, Session
 from demos.serving import Host, Port, serve
-from demos.shared.events import ONE_BY_ONE, SLOWLY, save_by
+from demos.shared.events import ONE_BY_ONE, SLOWLY, answer, save_by
 from demos.shared.panel import MESSAGES, PANEL, script
 from demos.shared.style import NO_DEVICE, blocks
 from demos.shared.uploads import SUFFIXES
@@ -110,21 +110,22 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
             start_over = gr.Button("Forget all names and times", elem_id="start-over")
         gr.HTML(f'<p class="small" id="fine-print">{PRIVACY} {NO_DEVICE}</p>')
 
-        drawn = [panel, plane, stopwatch, result, own_names]
-        edited = [session, memory, problem, gallery, *drawn]
-        shown = [choice, session, memory, images, result]
+        kept = {"session": session, "memory": memory}
+        drawn = {"panel": panel, "plane": plane, "stopwatch": stopwatch, "result": result, "own_names": own_names}
+        edited = {**kept, "problem": problem, "gallery": gallery, **drawn}
+        shown = {**kept, "choice": choice, "images": images, "result": result}
+        waited_for = {**SLOWLY, "show_progress": "minimal"}
 
-        page.load(
-            app.restore, memory, [dots, gamma, choice, images, session, memory, problem, gallery, *drawn], **ONE_BY_ONE
-        )
-        panel.select(app.act, session, edited, trigger_mode="multiple", **ONE_BY_ONE)
-        choice.input(app.pick, [choice, session], shown, **ONE_BY_ONE)
-        gamma.change(app.regroup, [gamma, session], [session, memory, result], trigger_mode="always_last", **ONE_BY_ONE)
-        bring.upload(app.bring, [bring, session], edited, **ONE_BY_ONE)
-        own_names.click(app.own_names, session, edited, **ONE_BY_ONE)
-        start_over.click(app.start_over, session, edited, **ONE_BY_ONE)
-        read = upload.upload(app.read, [upload, mpp], [arrived, problem], **{**SLOWLY, "show_progress": "minimal"})
-        read.then(app.show, [arrived, session], shown, **ONE_BY_ONE)
+        answer(page.load, app.restore, memory, {"dots": dots, "gamma": gamma, **shown, **edited}, **ONE_BY_ONE)
+        answer(panel.select, app.act, session, edited, trigger_mode="multiple", **ONE_BY_ONE)
+        answer(choice.input, app.pick, [choice, session], shown, **ONE_BY_ONE)
+        regrouped = {**kept, "result": result}
+        answer(gamma.change, app.regroup, [gamma, session], regrouped, trigger_mode="always_last", **ONE_BY_ONE)
+        answer(bring.upload, app.bring, [bring, session], edited, **ONE_BY_ONE)
+        answer(own_names.click, app.own_names, session, edited, **ONE_BY_ONE)
+        answer(start_over.click, app.start_over, session, edited, **ONE_BY_ONE)
+        read = answer(upload.upload, app.read, [upload, mpp], {"arrived": arrived, "problem": problem}, **waited_for)
+        answer(read.then, app.show, [arrived, session], shown, **ONE_BY_ONE)
         save_by({"dictionary": keep, "mask": mask}, app.save, [session], problem)
     return page
 

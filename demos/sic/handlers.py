@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from demos.shared.events import Answer
 from demos.shared.markup import notice
 from demos.shared.panel import read_message
 from demos.shared.uploads import UploadError, given_scale
@@ -24,7 +25,6 @@ from demos.sic.slides import Progress, SeedSlide, SlideCache, prepare
 from demos.sic.tiles import TILES, Tiles
 from demos.sic.turns import Busy, Superseded, Turns, Visitor, Waiting
 
-SKIP = gr.skip()
 SAVERS = {"geojson": exports.qupath, "h5ad": exports.h5ad, "labels": exports.label_image}
 AGAIN = "Your own slide is not kept here. Upload the same file again, and your seeds come back."
 
@@ -52,44 +52,46 @@ class Handlers:
 
     # Queue "edit": changes of the session ------------------------------------------------------------------------
 
-    def edit(self, change: Callable[[Session], Session], session: Session, message: str = "") -> list[Any]:
-        """[session, memory, notice, state]"""
+    def edit(self, change: Callable[[Session], Session], session: Session, message: str = "") -> Answer:
         try:
             session = change(session)
         except ValueError as error:
             message = notice(str(error))
         assert session.slide is not None
-        answer = cluster(session.slide, session.work)
-        return [session, to_memory(session), message, views.state(session, answer)]
+        state = views.state(session, cluster(session.slide, session.work))
+        return {"session": session, "memory": to_memory(session), "problem": message, "state": state}
 
-    def act(self, event: gr.SelectData, session: Session) -> list[Any]:
+    def act(self, event: gr.SelectData, session: Session) -> Answer:
         """Clicks and keys of the page, several at once where they came fast."""
         if session.slide is None:  # the server was started anew, and knows this page no more
-            return [SKIP, SKIP, SKIP, views.RELOAD]
+            return {"state": views.RELOAD}
         serial, events = read_message(event.value)
         if serial <= session.serial:
             return self.edit(lambda session: session, session)  # it came twice
         return self.edit(lambda session: session.apply(events).numbered(serial), session)
 
-    def show(self, arrived: Arrived | None, session: Session) -> list[Any]:
-        """[sample, slide, caption, names, *edit]"""
+    def show(self, arrived: Arrived | None, session: Session) -> Answer:
         if arrived is None:  # an upload that could not be read; what was wrong is said already
-            return [SKIP] * 8
+            return {}
         try:
             layout = self.tiles.layout(arrived.token)
         except KeyError:
-            return [*[SKIP] * 6, notice("This slide is not kept any longer. Upload it again."), SKIP]
+            return {"problem": notice("This slide is not kept any longer. Upload it again.")}
         if session.token != arrived.token:
             self.tiles.forget(session.token)
         slide = arrived.slide
         message = notice(slide.note) if slide.note else ""
         done = self.edit(lambda session: session.show(slide, arrived.token), session, message)
-        names = ", ".join(done[0].work.classes)
-        sample = slide.key if slide.key in self.samples else None
-        return [sample, views.slide_data(slide, layout), views.caption(slide), names, *done]
+        return {
+            **done,
+            "sample": slide.key if slide.key in self.samples else None,
+            "data": views.slide_data(slide, layout),
+            "caption": views.caption(slide),
+            "names": ", ".join(done["session"].work.classes),
+        }
 
-    def restore(self, memory: Any) -> list[Any]:
-        """As ``show``: where the visitor left off."""
+    def restore(self, memory: Any) -> Answer:
+        """Where the visitor left off."""
         key, session = from_memory(memory)
         ready = self._ready(key) or self._ready(PHANTOM)
         assert ready is not None
@@ -97,13 +99,13 @@ class Handlers:
         if key is not None and key != ready.slide.key:
             known = self.samples.get(key)
             text = f"Choose “{known.title}” again, and your seeds come back." if known else AGAIN
-            shown[6] = notice(text)
-            shown[5] = {**shown[5], "slide": key}  # still the one that is awaited
+            memory = {**shown["memory"], "slide": key}  # still the one that is awaited
+            shown |= {"problem": notice(text), "memory": memory}
         return shown
 
-    def rename(self, names: str, session: Session) -> list[Any]:
+    def rename(self, names: str, session: Session) -> Answer:
         if session.slide is None:
-            return [SKIP, SKIP, SKIP, views.RELOAD]
+            return {"state": views.RELOAD}
         return self.edit(lambda session: session.rename(names or ""), session)
 
     def _ready(self, key: str | None) -> Arrived | None:
@@ -115,12 +117,12 @@ class Handlers:
 
     # Queue "slow": seconds, and no session -----------------------------------------------------------------------
 
-    def choose(self, key: str, request: gr.Request) -> Iterator[tuple[Arrived | None, Any]]:
+    def choose(self, key: str, request: gr.Request) -> Iterator[Answer]:
         """(arrived, notice), again and again while it is being prepared. It ends what this visitor asked for before."""
         visitor = _visitor(request)
         self.turns.end(visitor)
         if key not in self.samples:
-            yield None, ""
+            yield {"arrived": None, "problem": ""}
             return
         ready = self._ready(key)
         if ready is None:
@@ -131,12 +133,12 @@ class Handlers:
             if slide is None:
                 return
             ready = Arrived(slide, self.tiles.add_sample(sample.path))
-        yield ready, ""
+        yield {"arrived": ready, "problem": ""}
 
-    def read(self, path: str | None, mpp: Any, request: gr.Request) -> Iterator[tuple[Arrived | None, Any]]:
+    def read(self, path: str | None, mpp: Any, request: gr.Request) -> Iterator[Answer]:
         """The same of a visitor's own slide, whose file is deleted unless it is shown."""
         if path is None:
-            yield None, ""
+            yield {"arrived": None, "problem": ""}
             return
         file, visitor = Path(path), _visitor(request)
         try:
@@ -148,13 +150,13 @@ class Handlers:
                 slide = yield from self._prepare(visitor, file, key, "Your slide", scale)
             if slide is None:
                 return
-            yield Arrived(slide, self.tiles.add_upload(file, visitor.address)), ""
+            yield {"arrived": Arrived(slide, self.tiles.add_upload(file, visitor.address)), "problem": ""}
         except UploadError as error:
-            yield None, notice(str(error))
+            yield _refused(str(error))
         finally:
             file.unlink(missing_ok=True)
 
-    def _prepare(self, visitor: Visitor, path: Path, key: str, *what: Any) -> Generator[Any, None, SeedSlide | None]:
+    def _prepare(self, visitor: Visitor, path: Path, key: str, *what: Any) -> Generator[Answer, None, SeedSlide | None]:
         """Returns the slide; None once it was said what is wrong, or without a word where the visitor has asked for
         another."""
         done = Progress("Waiting", 0.0)
@@ -163,10 +165,10 @@ class Handlers:
             while True:
                 said = next(work)
                 if isinstance(said, Waiting):
-                    yield None, views.waiting(Progress(f"{done.text}, in turns with {said}", done.share))
+                    shown = Progress(f"{done.text}, in turns with {said}", done.share)
                 else:
-                    done = said
-                    yield None, views.waiting(done)
+                    shown = done = said
+                yield {"arrived": None, "problem": views.waiting(shown)}
                 if found := self.cache.get(key):  # another visitor's was ready first
                     return found
         except StopIteration as end:
@@ -175,26 +177,30 @@ class Handlers:
         except Superseded:
             return None
         except (UploadError, Busy) as error:
-            yield None, notice(str(error))
+            yield _refused(str(error))
             return None
         except Exception:  # whatever else a file made to break it may raise; the server's log tells
-            yield None, notice("This slide could not be prepared. Export it again, or try another one.")
+            yield _refused("This slide could not be prepared. Export it again, or try another one.")
             raise
         finally:
             work.close()
 
-    def save(self, kind: str, session: Session) -> tuple[str, Any]:
-        """(file packed for the page, notice)"""
+    def save(self, kind: str, session: Session) -> Answer:
+        """packed: the file for the page."""
         if session.slide is None:
-            return "", SKIP
+            return {"packed": ""}
         found = cluster(session.slide, session.work).best
         if found is None:
-            return "", notice("There is nothing to save yet: drop seeds of two classes or more.")
-        return SAVERS[kind](session.slide, session.work, found), ""
+            return {"packed": "", "problem": notice("There is nothing to save yet: drop seeds of two classes or more.")}
+        return {"packed": SAVERS[kind](session.slide, session.work, found), "problem": ""}
 
     def leave(self, session: Session) -> None:
         """A visitor's session has ended: a slide that was uploaded in it goes too."""
         self.tiles.forget(session.token)
+
+
+def _refused(sentence: str) -> Answer:
+    return {"arrived": None, "problem": notice(sentence)}
 
 
 def _visitor(request: gr.Request) -> Visitor:

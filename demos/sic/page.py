@@ -8,12 +8,13 @@ Chelebian, Ciompi and Wählby, "Seeded iterative clustering for histology region
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
 
 from demos.serving import Host, Port, is_loopback, serve
-from demos.shared.events import ONE_BY_ONE, SLOWLY, save_by
+from demos.shared.events import ONE_BY_ONE, SLOWLY, answer, save_by
 from demos.shared.panel import MESSAGES, script
 from demos.shared.style import NO_DEVICE, blocks
 from demos.shared.uploads import LARGEST_SLIDE
@@ -101,17 +102,19 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
             gr.Markdown(WHAT_IS_THIS)
         gr.HTML(f'<p class="small">{FINE_PRINT} {NO_DEVICE}</p>', apply_default_css=False)
 
-        edited = [session, memory, problem, state]
-        shown = [sample, data, caption, names, *edited]
+        edited = {"session": session, "memory": memory, "problem": problem, "state": state}
+        shown = {"sample": sample, "data": data, "caption": caption, "names": names, **edited}
+        came = {"arrived": arrived, "problem": problem}
 
-        page.load(app.restore, memory, shown, **ONE_BY_ONE)
-        bench.select(app.act, session, edited, trigger_mode="multiple", **ONE_BY_ONE)
-        gr.on([names.submit, names.blur], app.rename, [names, session], edited, **ONE_BY_ONE)
+        answer(page.load, app.restore, memory, shown, **ONE_BY_ONE)
+        answer(bench.select, app.act, session, edited, trigger_mode="multiple", **ONE_BY_ONE)
+        named = partial(gr.on, [names.submit, names.blur])
+        answer(named, app.rename, [names, session], edited, **ONE_BY_ONE)
         for ready in (
-            sample.input(app.choose, sample, [arrived, problem], **IN_TURNS),
-            upload.upload(app.read, [upload, mpp], [arrived, problem], **IN_TURNS),
+            answer(sample.input, app.choose, sample, came, **IN_TURNS),
+            answer(upload.upload, app.read, [upload, mpp], came, **IN_TURNS),
         ):
-            ready.then(app.show, [arrived, session], shown, **ONE_BY_ONE)
+            answer(ready.then, app.show, [arrived, session], shown, **ONE_BY_ONE)
         save_by({"geojson": geojson, "h5ad": h5ad, "labels": labels}, app.save, [session], problem)
     return page
 

@@ -16,11 +16,9 @@ from demos.mlps.handlers import Handlers  # noqa: E402
 from demos.mlps.label_file import LabelFile  # noqa: E402
 from demos.mlps.log import Header, Log, to_lines  # noqa: E402
 from demos.mlps.patch_sets import PatchSet  # noqa: E402
-from demos.mlps.results import answer  # noqa: E402
+from demos.mlps.results import answer as all_answers  # noqa: E402
 from demos.mlps.session import Session, new_key  # noqa: E402
 from histolab_lite.methods.default_mlps import TISSUES  # noqa: E402
-
-SKIP = gr.skip()
 
 
 class Networks:
@@ -40,7 +38,7 @@ def sample(number: int = 3) -> PatchSet:
 def make(labels: LabelFile | None = None) -> Handlers:
     app = Handlers(sample(), labels)
     app.networks = Networks()
-    app.answers = answer(app.networks, app.sample)
+    app.answers = all_answers(app.networks, app.sample)
     return app
 
 
@@ -58,7 +56,7 @@ def message(serial: int, *events: list) -> SimpleNamespace:
 
 
 def tick(app: Handlers, session: Session, *events: list) -> Session:
-    return app.act(message(session.serial + 1, *events), session)[0]
+    return app.act(message(session.serial + 1, *events), session)["session"]
 
 
 def unpack(packed: str) -> tuple[str, bytes]:
@@ -67,76 +65,77 @@ def unpack(packed: str) -> tuple[str, bytes]:
 
 
 def test_a_tick_is_shown_and_kept(app):
-    session, memory, problem, patch, panel = app.act(message(1, ["toggle", 1, 1.0]), start(app))
-    assert session.log.ticked(0) == ["tumour"]
-    assert memory["logs"][0][1]["class"] == "tumour"
-    assert problem == ""
-    assert patch == SKIP  # the same patch: not sent again
-    assert 'data-serial="1"' in panel
-    assert 'data-class="tumour" data-state="there"' in panel
-    assert "There: tumour." in panel
-    session, _, _, patch, panel = app.act(message(2, ["next", 1.0]), session)
-    assert 'data-patch="1"' in patch
-    assert "1 done" in panel
+    answer = app.act(message(1, ["toggle", 1, 1.0]), start(app))
+    assert answer["session"].log.ticked(0) == ["tumour"]
+    assert answer["memory"]["logs"][0][1]["class"] == "tumour"
+    assert answer["problem"] == ""
+    assert "patch" not in answer  # the same patch: not sent again
+    assert 'data-serial="1"' in answer["panel"]
+    assert 'data-class="tumour" data-state="there"' in answer["panel"]
+    assert "There: tumour." in answer["panel"]
+    answer = app.act(message(2, ["next", 1.0]), answer["session"])
+    assert 'data-patch="1"' in answer["patch"]
+    assert "1 done" in answer["panel"]
 
 
 def test_a_message_that_comes_twice_counts_once(app):
     first = message(1, ["toggle", 0, 1.0])
-    session = app.act(first, start(app))[0]
-    assert app.act(first, session)[0] == SKIP
-    assert app.act(message(2, ["toggle", 0, 1.0]), session)[0].log.value(0, "stroma") is False
+    session = app.act(first, start(app))["session"]
+    assert list(app.act(first, session)) == ["panel"]
+    assert app.act(message(2, ["toggle", 0, 1.0]), session)["session"].log.value(0, "stroma") is False
 
 
 @pytest.mark.parametrize("value", [None, "", "[]", "{}", '{"serial": "1", "events": []}', '{"serial": 1}', "[" * 9999])
 def test_nonsense_from_the_page_does_nothing(app, value):
     session = start(app)
-    assert app.act(SimpleNamespace(index=0, value=value), session)[0] == SKIP
+    assert list(app.act(SimpleNamespace(index=0, value=value), session)) == ["panel"]
 
 
 def test_a_restarted_server_lets_the_page_load_again(app):
-    *unchanged, panel = app.act(message(9, ["next", 1]), Session())
-    assert unchanged == [SKIP] * 4
-    assert "data-reload" in panel
+    answer = app.act(message(9, ["next", 1]), Session())
+    assert list(answer) == ["panel"]
+    assert "data-reload" in answer["panel"]
 
 
 def test_a_refresh_brings_ticks_back(app):
     session = tick(app, start(app), ["toggle", 1, 1], ["next", 1])
-    memory = app.act(message(2, ["toggle", 2, 1]), session)[1]
-    names, size, show, _, _, again, kept, problem, patch, panel = app.restore(memory)
+    memory = app.act(message(2, ["toggle", 2, 1]), session)["memory"]
+    answer = app.restore(memory)
+    again = answer["session"]
     assert again.log.ticked(0) == ["tumour"]
     assert again.log.ticked(1) == ["lymphocytes"]
-    assert (again.at, again.key, problem) == (1, session.key, "")
-    assert kept == memory
-    assert 'data-patch="1"' in patch
+    assert (again.at, again.key, answer["problem"]) == (1, session.key, "")
+    assert answer["memory"] == memory
+    assert 'data-patch="1"' in answer["patch"]
 
 
 def test_with_a_file_the_browser_keeps_the_session_alone(tmp_path):
     path = tmp_path / "ticks.jsonl"
     app = make(LabelFile(path))
-    session, memory, *_ = app.act(message(1, ["toggle", 1, 1], ["next", 1]), start(app))
+    memory = app.act(message(1, ["toggle", 1, 1], ["next", 1]), start(app))["memory"]
     assert memory["logs"] == []
     restarted = make(LabelFile(path))
-    again = restarted.restore(memory)[5]
+    again = restarted.restore(memory)["session"]
     assert again.log.ticked(0) == ["tumour"]
     assert again.log.done == [0]
-    again = restarted.act(message(1, ["toggle", 0, 1]), again)[0]
-    assert make(LabelFile(path)).restore(memory)[5].log.ticked(1) == ["stroma"]
-    assert restarted.restore(None)[5].log.records == ()  # another visitor
+    again = restarted.act(message(1, ["toggle", 0, 1]), again)["session"]
+    assert make(LabelFile(path)).restore(memory)["session"].log.ticked(1) == ["stroma"]
+    assert restarted.restore(None)["session"].log.records == ()  # another visitor
     assert path.read_text().count('"tags"') == 1
     restarted.start_over(again)
-    assert make(LabelFile(path)).restore(memory)[5].log.records == ()
+    assert make(LabelFile(path)).restore(memory)["session"].log.records == ()
 
 
 def test_a_cut_line_is_reported_to_those_whom_it_may_concern(tmp_path):
     path = tmp_path / "ticks.jsonl"
-    memory = make(LabelFile(path)).act(message(1, ["toggle", 1, 1], ["next", 1]), start(make()))[1]
+    memory = make(LabelFile(path)).act(message(1, ["toggle", 1, 1], ["next", 1]), start(make()))["memory"]
     path.write_bytes(path.read_bytes()[:-9])
     app = make(LabelFile(path))
     restored = app.restore(memory)
-    assert restored[5].log.ticked(0) == ["tumour"]
-    assert restored[5].log.done == []
-    assert "Line 3" in restored[7]
-    assert app.restore(None)[7] == ""
+    assert restored["session"].log.ticked(0) == ["tumour"]
+    assert restored["session"].log.done == []
+    assert "Line 3" in restored["problem"]
+    assert app.restore(None)["problem"] == ""
 
 
 def test_a_tick_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
@@ -147,11 +146,11 @@ def test_a_tick_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device", str(tmp_path))
 
     monkeypatch.setattr(app.labels, "_write", full)
-    after, _, problem, _, panel = app.act(message(2, ["toggle", 1, 1]), session)
-    assert after.log == session.log
-    assert "could not be written" in problem
-    assert str(tmp_path) not in problem
-    assert 'data-serial="2"' in panel
+    answer = app.act(message(2, ["toggle", 1, 1]), session)
+    assert answer["session"].log == session.log
+    assert "could not be written" in answer["problem"]
+    assert str(tmp_path) not in answer["problem"]
+    assert 'data-serial="2"' in answer["panel"]
 
 
 def picture(tmp_path, name: str = "own.png", size: tuple[int, int] = (240, 120)) -> str:
@@ -162,51 +161,53 @@ def picture(tmp_path, name: str = "own.png", size: tuple[int, int] = (240, 120))
 
 
 def test_own_pictures_are_cut_or_refused(app, tmp_path):
-    patches, problem = app.read(picture(tmp_path), "fat, muscle", 112)
-    assert (len(patches), problem) == (2, "")
+    read = app.read(picture(tmp_path), "fat, muscle", 112)
+    assert (len(read["arrived"]), read["problem"]) == (2, "")
     assert not (tmp_path / "own.png").exists()
-    show, result, caption, session, *_, panel = app.show(patches, start(app))
-    assert show.interactive is False
-    assert "not made for your picture" in result
-    assert "scale not known" in caption
-    assert "muscle" in panel
-    assert "not made for" in app.show_me(session)[1]
+    shown = app.show(read["arrived"], start(app))
+    session = shown["session"]
+    assert shown["show_me"].interactive is False
+    assert "not made for your picture" in shown["result"]
+    assert "scale not known" in shown["caption"]
+    assert "muscle" in shown["panel"]
+    assert "not made for" in app.show_me(session)["problem"]
     for names, size, message_ in [("one", 112, "2 to 9"), (None, 112, "2 to 9"), ("a, b", 224, "does not fit")]:
-        none, problem = app.read(picture(tmp_path), names, size)
-        assert none is None
-        assert message_ in problem
-        assert str(tmp_path) not in problem
-    assert app.show(None, session) == [SKIP] * len(app.show(patches, session))
-    assert app.back(session)[3].patches is app.sample
+        read = app.read(picture(tmp_path), names, size)
+        assert read["arrived"] is None
+        assert message_ in read["problem"]
+        assert str(tmp_path) not in read["problem"]
+    assert app.show(None, session) == {}
+    assert app.back(session)["session"].patches is app.sample
 
 
 def test_an_own_picture_is_asked_for_again_after_a_refresh(app, tmp_path):
-    patches, _ = app.read(picture(tmp_path), "fat, muscle", 112)
-    session = app.show(patches, start(app))[3]
-    memory = app.act(message(1, ["toggle", 1, 1]), session)[1]
-    names, size, _, _, _, session, kept, problem, *_ = app.restore(memory)
-    assert (names, size) == ("fat, muscle", 112)
-    assert "Upload the same file again" in problem
-    assert kept == memory
-    assert session.patches is app.sample
-    assert app.show(patches, session)[3].log.ticked(0) == ["muscle"]
+    patches = app.read(picture(tmp_path), "fat, muscle", 112)["arrived"]
+    session = app.show(patches, start(app))["session"]
+    memory = app.act(message(1, ["toggle", 1, 1]), session)["memory"]
+    answer = app.restore(memory)
+    assert (answer["names"], answer["size"]) == ("fat, muscle", 112)
+    assert "Upload the same file again" in answer["problem"]
+    assert answer["memory"] == memory
+    assert answer["session"].patches is app.sample
+    assert app.show(patches, answer["session"])["session"].log.ticked(0) == ["muscle"]
 
 
 def test_a_saved_log_comes_back(app, tmp_path):
     session = tick(app, start(app), ["toggle", 1, 1], ["next", 1])
-    name, content = unpack(app.save("log", session)[0])
+    name, content = unpack(app.save("log", session)["packed"])
     assert name == "ticks.jsonl"
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
     done = app.bring(str(path), start(app))
-    assert done[5].log == session.log
-    assert (done[5].at, done[7]) == (1, "")
+    assert done["session"].log == session.log
+    assert (done["session"].at, done["problem"]) == (1, "")
+    assert "names" not in done  # those of the page stay
     assert not path.exists()
     path.write_bytes(content[:-5])
     done = app.bring(str(path), start(app))
-    assert done[5].log.done == []
-    assert "cut off" in done[7]
-    assert len(done) == len(app.bring(None, session)) == len(app.restore(None))
+    assert done["session"].log.done == []
+    assert "cut off" in done["problem"]
+    assert app.bring(None, session) == {}
 
 
 def test_a_saved_log_goes_into_the_file(tmp_path):
@@ -214,22 +215,23 @@ def test_a_saved_log_goes_into_the_file(tmp_path):
     log.write_bytes(to_lines(Log(sample().header).set(2, "stroma", True, 1)))
     app = make(LabelFile(tmp_path / "ticks.jsonl"))
     session = tick(app, start(app), ["toggle", 1, 1])
-    memory = app.bring(str(log), session)[6]
-    again = make(LabelFile(tmp_path / "ticks.jsonl")).restore(memory)[5].log
+    memory = app.bring(str(log), session)["memory"]
+    again = make(LabelFile(tmp_path / "ticks.jsonl")).restore(memory)["session"].log
     assert (again.ticked(0), again.ticked(2)) == ([], ["stroma"])
 
 
 def test_a_log_of_another_picture_waits_for_it(app, tmp_path):
     path = tmp_path / "log.jsonl"
-    patches, _ = app.read(picture(tmp_path), "fat, muscle", 112)
+    patches = app.read(picture(tmp_path), "fat, muscle", 112)["arrived"]
     log = Log(patches.header).set(1, "fat", True, 1)
     path.write_bytes(to_lines(log))
     done = app.bring(str(path), start(app))
-    assert done[:2] == ["fat, muscle", 112]
-    assert "Upload that picture now" in done[7]
-    assert done[5].patches is app.sample
-    assert app.restore(done[6])[:2] == ["fat, muscle", 112]
-    assert app.show(patches, done[5])[3].log == log
+    assert (done["names"], done["size"]) == ("fat, muscle", 112)
+    assert "Upload that picture now" in done["problem"]
+    assert done["session"].patches is app.sample
+    again = app.restore(done["memory"])
+    assert (again["names"], again["size"]) == ("fat, muscle", 112)
+    assert app.show(patches, done["session"])["session"].log == log
 
 
 @pytest.mark.parametrize(
@@ -246,30 +248,30 @@ def test_a_bad_log_is_explained_and_changes_nothing(app, tmp_path, content, said
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
     done = app.bring(str(path), start(app))
-    assert said in done[7]
-    assert done[5] == SKIP
-    assert str(tmp_path) not in done[7]
-    assert "did not arrive" in app.bring(str(path), start(app))[7]
+    assert list(done) == ["problem"]
+    assert said in done["problem"]
+    assert str(tmp_path) not in done["problem"]
+    assert "did not arrive" in app.bring(str(path), start(app))["problem"]
 
 
 def test_show_me_and_saving_say_what_is_missing(app):
     session = start(app)
-    assert "Finish a patch" in app.show_me(session)[1]
-    assert "nothing to save" in app.save("log", session)[1]
+    assert "Finish a patch" in app.show_me(session)["problem"]
+    assert "nothing to save" in app.save("log", session)["problem"]
     session = tick(app, session, ["toggle", 0, 1])
-    assert "no" not in app.save("log", session)[1]
-    assert "press Next" in app.save("table", session)[1]
+    assert app.save("log", session)["problem"] == ""
+    assert "press Next" in app.save("table", session)["problem"]
     session = tick(app, session, ["next", 1])
-    page, problem = app.show_me(session)
-    assert problem == ""
-    assert '<article data-patch="0" data-agree="5">' in page
-    name, content = unpack(app.save("table", session)[0])
+    shown = app.show_me(session)
+    assert shown["problem"] == ""
+    assert '<article data-patch="0" data-agree="5">' in shown["result"]
+    name, content = unpack(app.save("table", session)["packed"])
     assert name == "ticks.csv"
     assert content.decode("utf-8-sig").splitlines()[1] == "1,0,0,1,0,0,0,0,2.0"
 
 
 def test_names_are_shown_as_text(app, tmp_path):
-    patches, _ = app.read(picture(tmp_path), "a<b>, c & d", 112)
-    panel = app.show(patches, start(app))[-1]
+    patches = app.read(picture(tmp_path), "a<b>, c & d", 112)["arrived"]
+    panel = app.show(patches, start(app))["panel"]
     assert "a&lt;b&gt;" in panel
     assert "<b>," not in panel

@@ -63,69 +63,71 @@ def told(markup: str) -> dict:
 
 
 def last(work):
-    """What a slow handler said last, and the texts that it said on the way."""
+    """What a slow handler brought and said last, and the texts that it said on the way."""
     said = list(work)
-    return *said[-1], [text for _, text in said]
+    return said[-1]["arrived"], said[-1]["problem"], [bit["problem"] for bit in said]
 
 
 def test_a_new_visitor_sees_the_phantom(app):
-    sample, data, caption, names, session, memory, problem, state = app.restore(None)
-    assert sample == session.slide.key == memory["slide"] == "phantom"
-    assert names == "tumour, stroma, gland"
-    assert "2,816 × 2,816 pixels, 1.4 × 1.4 mm" in caption
-    assert problem == ""
-    assert told(data)["layout"]["token"] == session.token
-    assert told(state)["seeds"] == []
-    assert told(state)["steps"] == []
-    assert told(state)["next"] in range(len(session.slide))
+    answer = app.restore(None)
+    session, state = answer["session"], told(answer["state"])
+    assert answer["sample"] == session.slide.key == answer["memory"]["slide"] == "phantom"
+    assert answer["names"] == "tumour, stroma, gland"
+    assert "2,816 × 2,816 pixels, 1.4 × 1.4 mm" in answer["caption"]
+    assert answer["problem"] == ""
+    assert told(answer["data"])["layout"]["token"] == session.token
+    assert state["seeds"] == []
+    assert state["steps"] == []
+    assert state["next"] in range(len(session.slide))
 
 
 def test_seeds_and_their_result_come_back_after_a_refresh(app):
-    session = app.restore(None)[4]
-    session, memory, problem, state = act(app, session, 1, ["seed", 100, 0], ["seed", 900, 1])
-    assert problem == ""
-    assert told(state)["seeds"] == [[100, 0], [900, 1]]
-    assert len(told(state)["steps"]) >= 1
-    again = app.restore(json.loads(json.dumps(memory)))
-    assert told(again[7])["seeds"] == [[100, 0], [900, 1]]
-    assert told(again[7])["steps"] == told(state)["steps"]
+    session = app.restore(None)["session"]
+    answer = act(app, session, 1, ["seed", 100, 0], ["seed", 900, 1])
+    state = told(answer["state"])
+    assert answer["problem"] == ""
+    assert state["seeds"] == [[100, 0], [900, 1]]
+    assert len(state["steps"]) >= 1
+    again = told(app.restore(json.loads(json.dumps(answer["memory"])))["state"])
+    assert again["seeds"] == [[100, 0], [900, 1]]
+    assert again["steps"] == state["steps"]
 
 
 def test_a_message_that_comes_twice_counts_once(app):
-    session = app.restore(None)[4]
-    session, *_ = act(app, session, 1, ["seed", 100, 0])
-    session, _, _, state = act(app, session, 1, ["seed", 100, 0])
-    assert told(state)["seeds"] == [[100, 0]]
-    assert told(state)["serial"] == 1
+    session = app.restore(None)["session"]
+    session = act(app, session, 1, ["seed", 100, 0])["session"]
+    state = told(act(app, session, 1, ["seed", 100, 0])["state"])
+    assert state["seeds"] == [[100, 0]]
+    assert state["serial"] == 1
 
 
 @pytest.mark.parametrize(
     "value", [None, 3, "", "{", "[]", '{"serial": "1", "events": []}', '{"serial": 1}', "[" * 10**5]
 )
 def test_a_message_that_cannot_be_meant_changes_nothing(app, value):
-    session = app.restore(None)[4]
+    session = app.restore(None)["session"]
     after = app.act(message(value), session)
-    assert after[0].work == session.work
+    assert after["session"].work == session.work
 
 
 def test_a_page_that_the_server_forgot_is_told_to_reload(app):
-    assert "data-reload" in act(app, Session(), 1, ["undo"])[3]
-    assert "data-reload" in app.rename("a, b", Session())[3]
+    assert "data-reload" in act(app, Session(), 1, ["undo"])["state"]
+    assert "data-reload" in app.rename("a, b", Session())["state"]
 
 
 def test_wrong_class_names_are_explained_and_the_old_ones_stay(app):
-    session = app.restore(None)[4]
+    session = app.restore(None)["session"]
     after = app.rename("only one", session)
-    assert "Name 2 to" in after[2]
-    assert after[0].work == session.work
-    assert [one["name"] for one in told(app.rename("a, <b>b", session)[3])["classes"]] != ["a", "b"]
+    assert "Name 2 to" in after["problem"]
+    assert after["session"].work == session.work
+    assert [one["name"] for one in told(app.rename("a, <b>b", session)["state"])["classes"]] != ["a", "b"]
 
 
 def test_an_upload_is_shown_and_leaves_with_its_visitor(app, upload):
     arrived, problem, texts = last(app.read(upload(), None, ME))
     assert problem == ""
     assert any("Embedding" in text for text in texts)
-    session = app.show(arrived, app.restore(None)[4])[4]
+    session = app.show(arrived, app.restore(None)["session"])["session"]
     assert session.slide.title == "Your slide"
     assert app.tiles.tile(session.token, 0, 0, 0)
     app.leave(session)
@@ -143,23 +145,22 @@ def test_the_same_upload_is_not_prepared_twice_and_not_shared(app, upload):
 
 def test_showing_another_slide_deletes_the_upload(app, upload):
     arrived, _, _ = last(app.read(upload(), None, ME))
-    session = app.show(arrived, app.restore(None)[4])[4]
+    session = app.show(arrived, app.restore(None)["session"])["session"]
     phantom, _, _ = last(app.choose("phantom", ME))
-    assert app.show(phantom, session)[4].slide.key == "phantom"
+    assert app.show(phantom, session)["session"].slide.key == "phantom"
     with pytest.raises(KeyError):
         app.tiles.layout(session.token)
 
 
 def test_own_seeds_wait_for_the_same_file(app, upload):
     arrived, _, _ = last(app.read(upload(), None, ME))
-    session = app.show(arrived, app.restore(None)[4])[4]
-    _, memory, _, _ = act(app, session, 1, ["seed", 7, 1])
-    back = app.restore(memory)
-    assert "Upload the same file again" in back[6]
-    assert back[4].slide.key == "phantom"
-    assert back[5]["slide"] == session.slide.key
+    session = app.show(arrived, app.restore(None)["session"])["session"]
+    back = app.restore(act(app, session, 1, ["seed", 7, 1])["memory"])
+    assert "Upload the same file again" in back["problem"]
+    assert back["session"].slide.key == "phantom"
+    assert back["memory"]["slide"] == session.slide.key
     arrived, _, _ = last(app.read(upload(), None, ME))
-    assert told(app.show(arrived, back[4])[7])["seeds"] == [[7, 1]]
+    assert told(app.show(arrived, back["session"])["state"])["seeds"] == [[7, 1]]
 
 
 @pytest.mark.parametrize("mpp", [None, 0, 0.25, 99, -1, "0.5"])
@@ -172,8 +173,8 @@ def test_a_bad_upload_is_explained_and_deleted(app, tmp_path, mpp):
     assert str(tmp_path) not in problem
     assert "secret" not in problem
     assert not path.exists()
-    session = app.restore(None)[4]
-    assert app.show(arrived, session)[4] == gr.skip()
+    session = app.restore(None)["session"]
+    assert app.show(arrived, session) == {}
 
 
 def test_what_nobody_foresaw_is_a_sentence_too(app, upload, monkeypatch):
@@ -182,15 +183,15 @@ def test_what_nobody_foresaw_is_a_sentence_too(app, upload, monkeypatch):
 
     monkeypatch.setattr(slides, "lay_grid", fail)
     work = app.read(upload(), None, ME)
-    assert "Looking for tissue" in next(work)[1]
-    assert "could not be prepared" in next(work)[1]
+    assert "Looking for tissue" in next(work)["problem"]
+    assert "could not be prepared" in next(work)["problem"]
     with pytest.raises(MemoryError):
         next(work)
 
 
 def test_an_upload_that_has_gone_is_explained(app):
-    session = app.restore(None)[4]
-    assert "not kept any longer" in app.show(Arrived(blobs(), "gone"), session)[6]
+    session = app.restore(None)["session"]
+    assert "not kept any longer" in app.show(Arrived(blobs(), "gone"), session)["problem"]
 
 
 def test_a_full_disk_is_a_sentence_and_nothing_is_left(app, upload, monkeypatch):
@@ -213,7 +214,7 @@ def test_a_full_disk_is_a_sentence_and_nothing_is_left(app, upload, monkeypatch)
 def test_what_a_visitor_asks_for_last_is_what_comes(app, upload):
     path = upload()
     first = app.read(path, None, ME)
-    assert "Looking" in next(first)[1]
+    assert "Looking" in next(first)["problem"]
     arrived, problem, _ = last(app.choose("phantom", ME))
     assert (arrived.slide.key, problem) == ("phantom", "")
     assert list(first) == []
@@ -245,7 +246,7 @@ def test_who_waits_for_a_turn_is_told(app, upload):
     work = app.read(upload(), None, ME)
     next(work)
     app.turns._working = True
-    assert "Looking for tissue, in turns with 0 other slides" in next(work)[1]
+    assert "Looking for tissue, in turns with 0 other slides" in next(work)["problem"]
     app.turns._working = False
     assert last(work)[0].slide.title == "Your slide"
 
@@ -260,21 +261,21 @@ def test_a_slide_that_another_visitor_had_prepared_meanwhile_is_taken(app, uploa
 
 
 def test_an_unknown_sample_changes_nothing(app):
-    assert list(app.choose("../etc", ME)) == [(None, "")]
+    assert list(app.choose("../etc", ME)) == [{"arrived": None, "problem": ""}]
 
 
 def test_nothing_to_save_is_said(app):
-    session = app.restore(None)[4]
-    assert "two classes" in app.save("h5ad", session)[1]
-    session = act(app, session, 1, ["seed", 100, 0], ["seed", 900, 1])[0]
-    packed, problem = app.save("geojson", session)
-    assert problem == ""
-    assert json.loads(packed)["name"] == "seeds.geojson"
+    session = app.restore(None)["session"]
+    assert "two classes" in app.save("h5ad", session)["problem"]
+    session = act(app, session, 1, ["seed", 100, 0], ["seed", 900, 1])["session"]
+    answer = app.save("geojson", session)
+    assert answer["problem"] == ""
+    assert json.loads(answer["packed"])["name"] == "seeds.geojson"
 
 
 def test_two_visitors_never_mix(app):
-    one, other = app.restore(None)[4], app.restore(None)[4]
-    one = act(app, one, 1, ["seed", 100, 0])[0]
+    one, other = (app.restore(None)["session"] for _ in range(2))
+    one = act(app, one, 1, ["seed", 100, 0])["session"]
     assert one.work.seeds == {100: 0}
     assert other.work.seeds == {}
-    assert told(act(app, other, 1, ["seed", 5, 1])[3])["seeds"] == [[5, 1]]
+    assert told(act(app, other, 1, ["seed", 5, 1])["state"])["seeds"] == [[5, 1]]
