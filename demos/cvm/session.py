@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from demos.cvm.pictures import Picture
+from demos.shared import memory
+from demos.shared.memory import History
 
 OUTSIDE = 0
 MOST_TISSUES = 3  # class ids 1 to 3; 0 is outside
@@ -23,7 +24,13 @@ class Session:
     """picture: the one on the page. actions: by picture key, the oldest first, of the pictures used last."""
 
     picture: Picture | None = None
-    actions: Mapping[str, tuple[Action, ...]] = field(default_factory=dict)
+    actions: Mapping[str, History[Action]] = field(default_factory=dict)
+
+    @property
+    def done(self) -> History[Action]:
+        """On the current picture."""
+        assert self.picture is not None
+        return self.actions.get(self.picture.key, History())
 
     @property
     def points(self) -> list[Point]:
@@ -31,7 +38,7 @@ class Session:
         if self.picture is None:
             return []
         points: list[Point] = []
-        for action in self.actions.get(self.picture.key, ()):
+        for action in self.done:
             points = [] if action is None else [*points, action]
         height, width = self.picture.size
         return [(name, row, column) for name, row, column in points if row < height and column < width]
@@ -43,9 +50,8 @@ class Session:
         return {name: [(row, column) for own, row, column in points if own == name] for name in order}
 
     def show(self, picture: Picture) -> Session:
-        kept = {key: done for key, done in self.actions.items() if key != picture.key}
-        kept[picture.key] = self.actions.get(picture.key, ())
-        return Session(picture, dict(list(kept.items())[-MOST_PICTURES:]))
+        done = self.actions.get(picture.key, History())
+        return Session(picture, memory.used_last(self.actions, picture.key, done, MOST_PICTURES))
 
     def add(self, name: int, row: int, column: int) -> Session:
         """ValueError for a point off the picture, or one too many."""
@@ -56,59 +62,47 @@ class Session:
                 f"The point x = {column}, y = {row} lies off the picture: x goes from 0 to {width - 1}, "
                 f"y from 0 to {height - 1}."
             )
-        done = self.actions.get(self.picture.key, ())
-        if len(done) >= MOST_ACTIONS:
-            raise ValueError(f"There are {MOST_ACTIONS} clicks on this picture already. Clear them, or undo some.")
-        return self._with((*done, (name, row, column)))
+        full = f"There are {MOST_ACTIONS} clicks on this picture already. Clear them, or undo some."
+        return self._with(self.done.add((name, row, column), MOST_ACTIONS, full))
 
     def undo(self) -> Session:
         """Takes back the last point, or the last clearing."""
-        return self if self.picture is None else self._with(self.actions.get(self.picture.key, ())[:-1])
+        return self if self.picture is None else self._with(self.done.undo())
 
     def clear(self) -> Session:
         if self.picture is None or not self.points:
             return self
-        return self._with((*self.actions.get(self.picture.key, ())[1 - MOST_ACTIONS :], None))
+        return self._with(self.done.add(None, MOST_ACTIONS))
 
-    def _with(self, actions: tuple[Action, ...]) -> Session:
+    def _with(self, actions: History[Action]) -> Session:
         assert self.picture is not None
         return replace(self, actions={**self.actions, self.picture.key: actions})
 
 
 def to_memory(session: Session) -> dict[str, Any]:
     """What the visitor's browser keeps for the next visit: points and digests, never a picture."""
-    return {
-        "version": 1,
-        "picture": session.picture.key if session.picture else None,
-        "title": session.picture.title if session.picture else None,
-        "actions": {key: [action and list(action) for action in done] for key, done in session.actions.items() if done},
-    }
-
-
-def from_memory(memory: Any) -> tuple[str | None, Session]:
-    """The last picture's key, and a session without a picture. Whatever is not as ``to_memory`` wrote it is left out:
-    it comes from outside."""
-    if not isinstance(memory, Mapping) or memory.get("version") != 1 or not isinstance(memory.get("actions"), Mapping):
-        return None, Session()
-    actions: dict[str, tuple[Action, ...]] = {}
-    for key, done in list(memory["actions"].items())[-MOST_PICTURES:]:
-        if isinstance(key, str) and len(key) <= 100 and isinstance(done, list):
-            actions[key] = tuple(_action(action) for action in done[:MOST_ACTIONS] if _is_action(action))
-    picture = memory.get("picture")
-    return picture if isinstance(picture, str) else None, Session(None, actions)
-
-
-def _action(action: Any) -> Action:
-    return None if action is None else (int(action[0]), int(action[1]), int(action[2]))
-
-
-def _is_action(action: Any) -> bool:
-    if action is None:
-        return True
-    if not isinstance(action, list) or len(action) != 3:
-        return False
-    whole = all(
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value == int(value)
-        for value in action
+    return memory.to_memory(
+        picture=session.picture.key if session.picture else None,
+        title=session.picture.title if session.picture else None,
+        actions={key: [action and list(action) for action in done] for key, done in session.actions.items() if done},
     )
-    return whole and 0 <= action[0] <= MOST_TISSUES and 0 <= action[1] < 10**6 and 0 <= action[2] < 10**6
+
+
+def from_memory(kept: Any) -> tuple[str | None, Session]:
+    """The last picture's key, and a session without a picture. Whatever ``to_memory`` did not write is left out."""
+    kept = memory.from_memory(kept)
+    return memory.text(kept.get("picture")), Session(None, memory.works(kept.get("actions"), _history, MOST_PICTURES))
+
+
+def _history(entry: Any) -> History[Action]:
+    done = memory.fitting(memory.listed(entry)[:MOST_ACTIONS], _action)
+    if not done:
+        raise memory.Unfit
+    return History(done)
+
+
+def _action(entry: Any) -> Action:
+    if entry is None:
+        return None
+    name, row, column = memory.numbers(entry, range(MOST_TISSUES + 1), range(10**6), range(10**6))
+    return name, row, column

@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from demos.shared.class_names import NamesError, class_names
-from demos.shared.reported import LONGEST_PAUSE, is_whole
+from demos.shared.memory import LONGEST_PAUSE, is_whole
 
 VERSION = 1
 MOST_PATCHES = 1000

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from demos.mlps.log import Log, LogError, from_json
+from demos.mlps.log import Log, from_json
 from demos.mlps.patch_sets import PatchSet
-from demos.shared.reported import clean_seconds
+from demos.shared import memory
+from demos.shared.memory import clean_seconds
 
 MOST_SETS = 4  # that a browser keeps
 MOST_EVENTS = 200  # in one message of the page
+KEY = re.compile("[0-9a-f]{32}")
 NEXT_STATE = {None: True, True: False, False: True}  # of a digit: there, not there, there, …
 
 
@@ -42,8 +45,7 @@ class Session:
 
     def restore(self, log: Log) -> Session:
         """Ticks from elsewhere instead of those of the same set."""
-        logs = {key: own for key, own in self.logs.items() if key != log.header.key}
-        session = replace(self, logs={**logs, log.header.key: log})
+        session = self._with(log)
         own = session.patches is not None and session.patches.header.key == log.header.key
         return session.show(session.patches) if own and session.patches else session
 
@@ -107,8 +109,7 @@ class Session:
         return min(max(patch + 1, 0), number - 1)
 
     def _with(self, log: Log) -> Session:
-        kept = {key: own for key, own in self.logs.items() if key != log.header.key}
-        return replace(self, logs={**kept, log.header.key: log})
+        return replace(self, logs=memory.used_last(self.logs, log.header.key, log))
 
 
 def new_key() -> str:
@@ -119,21 +120,14 @@ def to_memory(session: Session, logs: bool) -> dict[str, Any]:
     """What the visitor's browser keeps. logs: the ticks too, where no file does."""
     kept = [log.to_json() for log in session.logs.values() if log.records][-MOST_SETS:] if logs else []
     shown = session.patches.header.key if session.patches else None
-    return {"version": 1, "session": session.key, "set": shown, "logs": kept}
+    return memory.to_memory(session=session.key, set=shown, logs=kept)
 
 
-def from_memory(memory: Any) -> tuple[str | None, Session]:
-    """The set shown last, and a session without patches. Whatever ``to_memory`` did not write is left out: it comes
-    from outside."""
-    if not isinstance(memory, Mapping) or memory.get("version") != 1:
-        return None, Session(new_key())
-    key, shown, kept = memory.get("session"), memory.get("set"), memory.get("logs")
-    known = isinstance(key, str) and len(key) == 32 and all(letter in "0123456789abcdef" for letter in key)
-    logs: dict[str, Log] = {}
-    for entries in kept[-MOST_SETS:] if isinstance(kept, list) else []:
-        try:
-            log = from_json(entries if isinstance(entries, list) and entries else [None])
-        except LogError:
-            continue
-        logs[log.header.key] = log
-    return shown if isinstance(shown, str) else None, Session(key if known else new_key(), logs=logs)
+def from_memory(kept: Any) -> tuple[str | None, Session]:
+    """The set shown last, and a session without patches. Whatever ``to_memory`` did not write is left out."""
+    kept = memory.from_memory(kept)
+    entries = memory.listed(kept.get("logs"))[-MOST_SETS:]
+    logs = memory.fitting(entries, lambda entry: from_json(memory.listed(entry) or [None]))
+    key = memory.text(kept.get("session")) or ""
+    session = Session(key if KEY.fullmatch(key) else new_key(), logs={log.header.key: log for log in logs})
+    return memory.text(kept.get("set")), session

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from demos.shared.reported import clean_seconds, is_number, is_whole
+from demos.shared import memory
+from demos.shared.memory import History, Unfit, clean_seconds, is_number
 from histolab_lite.methods.proto2seg import MIXTURE
 
 MOST_UNDONE = 100  # changes that can be taken back
@@ -21,7 +22,7 @@ class Names:
     None where there was no name. seconds: by cluster."""
 
     given: Mapping[int, int] = field(default_factory=dict)
-    before: tuple[Mapping[int, int | None], ...] = ()
+    before: History[Mapping[int, int | None]] = History()
     seconds: Mapping[int, float] = field(default_factory=dict)
 
     def set(self, changes: Mapping[int, int | None]) -> Names:
@@ -29,14 +30,14 @@ class Names:
         aside = {cluster: self.given.get(cluster) for cluster in changes}
         if aside == dict(changes):
             return self
-        return replace(self._with(changes), before=(*self.before, aside)[-MOST_UNDONE:])
+        return replace(self._with(changes), before=self.before.add(aside, MOST_UNDONE))
 
     def undo(self) -> tuple[Names, int | None]:
         """Without the last change; and a cluster that it concerned, None if there is no change left."""
         if not self.before:
             return self, None
-        *rest, last = self.before
-        return replace(self._with(last), before=tuple(rest)), next(iter(last), None)
+        last = self.before[-1]
+        return replace(self._with(last), before=self.before.undo()), next(iter(last), None)
 
     def spend(self, cluster: int, seconds: float) -> Names:
         spent = min(self.seconds.get(cluster, 0.0) + clean_seconds(seconds), LONGEST)
@@ -65,29 +66,31 @@ class Names:
 
 
 def names_from_json(entry: Any, clusters: int, classes: int) -> Names:
-    """Whatever ``Names.to_json`` did not write is left out: it comes from outside."""
+    """Whatever ``Names.to_json`` did not write is left out."""
     if not isinstance(entry, Mapping):
         return Names()
-    given = _pairs(entry.get("given"), clusters, classes)
-    changes = entry.get("before") if isinstance(entry.get("before"), list) else []
-    before = tuple(aside for change in changes[-MOST_UNDONE:] if (aside := _pairs(change, clusters, classes)))
-    seconds = {
-        cluster: min(float(spent), LONGEST)
-        for cluster, spent in _items(entry.get("seconds"), clusters)
-        if is_number(spent) and spent >= 0
-    }
-    return Names({cluster: name for cluster, name in given.items() if name is not None}, before, seconds)
+
+    def pairs(entry: Any, read: Callable[[Any], tuple[int, Any]]) -> dict[int, Any]:
+        return dict(memory.fitting(memory.listed(entry), read)[:clusters])
+
+    def named(pair: Any) -> tuple[int, int | None]:
+        cluster, name = _pair(pair, clusters)
+        return (cluster, None) if name is None else (cluster, *memory.numbers([name], range(MIXTURE, classes)))
+
+    def spent(pair: Any) -> tuple[int, float]:
+        cluster, seconds = _pair(pair, clusters)
+        if not is_number(seconds) or seconds < 0:
+            raise Unfit
+        return cluster, min(float(seconds), LONGEST)
+
+    given = {cluster: name for cluster, name in pairs(entry.get("given"), named).items() if name is not None}
+    changes = memory.listed(entry.get("before"))[-MOST_UNDONE:]
+    before = History(aside for change in changes if (aside := pairs(change, named)))
+    return Names(given, before, pairs(entry.get("seconds"), spent))
 
 
-def _pairs(entry: Any, clusters: int, classes: int) -> dict[int, int | None]:
-    return {
-        cluster: name
-        for cluster, name in _items(entry, clusters)
-        if name is None or (is_whole(name) and (name == MIXTURE or 0 <= name < classes))
-    }
-
-
-def _items(entry: Any, clusters: int) -> list[tuple[int, Any]]:
-    """(cluster, anything) of a list of pairs."""
-    pairs = [pair for pair in entry if isinstance(pair, list) and len(pair) == 2] if isinstance(entry, list) else []
-    return [(cluster, value) for cluster, value in pairs[:clusters] if is_whole(cluster) and 0 <= cluster < clusters]
+def _pair(pair: Any, clusters: int) -> tuple[int, Any]:
+    """A cluster, and anything. Raises Unfit."""
+    if not isinstance(pair, list) or len(pair) != 2:
+        raise Unfit
+    return memory.numbers(pair[:1], range(clusters))[0], pair[1]

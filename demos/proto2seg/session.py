@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from demos.proto2seg.names import Names, names_from_json
 from demos.proto2seg.samples import Clusters, Tile
-from demos.shared.reported import is_whole
+from demos.shared import memory
+from demos.shared.memory import is_whole
 from histolab_lite.methods.proto2seg import MIXTURE, PrototypeDictionary, build_dictionary
 
 MOST_EVENTS = 200  # in one message of the page
@@ -94,28 +94,26 @@ class Session:
 def to_memory(session: Session) -> dict[str, Any]:
     """What the visitor's browser keeps."""
     assert session.clusters is not None
-    return {
-        "version": 1,
-        "clusters": session.clusters.key,
-        "names": session.names.to_json(),
-        "at": session.at,
-        "tile": session.tile.key if session.tile else None,
-        "gamma": session.gamma,
-        "loaded": session.loaded is not None,
-    }
+    return memory.to_memory(
+        clusters=session.clusters.key,
+        names=session.names.to_json(),
+        at=session.at,
+        tile=session.tile.key if session.tile else None,
+        gamma=session.gamma,
+        loaded=session.loaded is not None,
+    )
 
 
-def from_memory(memory: Any, clusters: Clusters) -> tuple[str | None, Session]:
+def from_memory(kept: Any, clusters: Clusters) -> tuple[str | None, Session]:
     """The key of the tile that was shown last, and the session, without a tile. Whatever ``to_memory`` did not write,
-    or wrote of other clusters, is left out: it comes from outside."""
-    fresh = Session(clusters)
-    if not isinstance(memory, Mapping) or memory.get("version") != 1 or memory.get("clusters") != clusters.key:
+    or wrote of other clusters, is left out."""
+    fresh, kept = Session(clusters), memory.from_memory(kept)
+    if kept.get("clusters") != clusters.key:
         return None, fresh
-    names = names_from_json(memory.get("names"), len(clusters), len(clusters.class_names))
-    at, tile, gamma = memory.get("at"), memory.get("tile"), memory.get("gamma")
-    return tile if isinstance(tile, str) else None, replace(
+    at, gamma = kept.get("at"), kept.get("gamma")
+    return memory.text(kept.get("tile")), replace(
         fresh,
-        names=names,
+        names=names_from_json(kept.get("names"), len(clusters), len(clusters.class_names)),
         at=at if is_whole(at) and at in range(len(clusters)) else fresh.open_after(-1),
         gamma=gamma if is_whole(gamma) and 1 <= gamma <= LARGEST_GAMMA else GAMMA,
     )

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from demos.shared.class_names import NamesError, class_names
-from demos.shared.reported import is_whole
+from demos.shared import memory
+from demos.shared.class_names import class_names
+from demos.shared.memory import History, Unfit
 from demos.sic.slides import SeedSlide
 
 MOST_CLASSES = 6
@@ -28,7 +29,7 @@ class Work:
 
     classes: tuple[str, ...]
     patches: int
-    marks: tuple[Mark, ...] = ()
+    marks: History[Mark] = History()
     held: bool = False
 
     @property
@@ -61,15 +62,14 @@ class Work:
             case ["clear"] if self.seeds:
                 return self._mark(NONE, NONE)
             case ["undo"]:
-                return replace(self, marks=self.marks[:-1])
+                return replace(self, marks=self.marks.undo())
             case ["hold", bool(held)]:
                 return replace(self, held=held)
         return self
 
     def _mark(self, patch: int, name: int) -> Work:
-        if len(self.marks) >= MOST_MARKS:
-            raise ValueError(f"{MOST_MARKS} seeds and changes are as many as this page keeps. Undo some.")
-        return replace(self, marks=(*self.marks, (patch, name)))
+        full = f"{MOST_MARKS} seeds and changes are as many as this page keeps. Undo some."
+        return replace(self, marks=self.marks.add((patch, name), MOST_MARKS, full))
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,7 @@ class Session:
 
     def with_work(self, work: Work) -> Session:
         assert self.slide is not None
-        kept = {key: own for key, own in self.works.items() if key != self.slide.key}
-        return replace(self, works=dict([*kept.items(), (self.slide.key, work)][-MOST_SLIDES:]))
+        return replace(self, works=memory.used_last(self.works, self.slide.key, work, MOST_SLIDES))
 
     def numbered(self, serial: int) -> Session:
         return replace(self, serial=serial)
@@ -125,38 +124,28 @@ def to_memory(session: Session) -> dict[str, Any]:
         for key, work in session.works.items()
         if work.marks or work.held or (session.slide and session.slide.key == key)
     }
-    return {"version": 1, "slide": session.slide.key if session.slide else None, "works": kept}
+    return memory.to_memory(slide=session.slide.key if session.slide else None, works=kept)
 
 
-def from_memory(memory: Any) -> tuple[str | None, Session]:
-    """The slide shown last, and a session without one. Whatever ``to_memory`` did not write is left out: it comes from
-    outside."""
-    if not isinstance(memory, Mapping) or memory.get("version") != 1:
-        return None, Session()
-    shown, kept = memory.get("slide"), memory.get("works")
-    works = {}
-    for key, entry in list(kept.items())[-MOST_SLIDES:] if isinstance(kept, Mapping) else []:
-        work = _work(entry)
-        if isinstance(key, str) and len(key) <= 64 and work is not None:
-            works[key] = work
-    return shown if isinstance(shown, str) and shown in works else None, Session(works=works)
+def from_memory(kept: Any) -> tuple[str | None, Session]:
+    """The slide shown last, and a session without one. Whatever ``to_memory`` did not write is left out."""
+    kept = memory.from_memory(kept)
+    works = memory.works(kept.get("works"), _work, MOST_SLIDES)
+    shown = memory.text(kept.get("slide"))
+    return shown if shown in works else None, Session(works=works)
 
 
-def _work(entry: Any) -> Work | None:
+def _work(entry: Any) -> Work:
+    """Unfit, or NamesError, where anything in it does not fit: seeds of some other classes would mislead."""
     if not isinstance(entry, Mapping):
-        return None
-    names, patches, marks = entry.get("classes"), entry.get("patches"), entry.get("marks")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not is_whole(patches):
-        return None
-    try:
-        classes = class_names(",".join(names), MOST_CLASSES)
-    except NamesError:
-        return None
-    if list(classes) != names or not 0 < patches <= 10**5 or not isinstance(marks, list) or len(marks) > MOST_MARKS:
-        return None
-    for mark in marks:
-        if not (isinstance(mark, list) and len(mark) == 2 and all(map(is_whole, mark))):
-            return None
-        if not (NONE <= mark[0] < patches and NONE <= mark[1] < MOST_CLASSES):
-            return None
-    return Work(classes, patches, tuple((patch, name) for patch, name in marks), entry.get("held") is True)
+        raise Unfit
+    names, marks = memory.listed(entry.get("classes")), entry.get("marks")
+    (patches,) = memory.numbers([entry.get("patches")], range(1, 10**5 + 1))
+    if not all(isinstance(name, str) for name in names) or not isinstance(marks, list) or len(marks) > MOST_MARKS:
+        raise Unfit
+    classes = class_names(",".join(names), MOST_CLASSES)
+    if list(classes) != names:
+        raise Unfit
+    within = range(NONE, patches), range(NONE, MOST_CLASSES)
+    done = History(memory.numbers(mark, *within) for mark in marks)
+    return Work(classes, patches, done, entry.get("held") is True)

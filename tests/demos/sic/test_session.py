@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
 
+from demos.shared.memory import History  # noqa: E402
 from demos.sic.session import MOST_MARKS, Session, Work, from_memory, to_memory  # noqa: E402
 from tests.demos.sic.planted import blobs  # noqa: E402
 
@@ -56,7 +57,7 @@ def test_what_cannot_be_meant_changes_nothing(session, event):
 
 
 def test_one_seed_too_many_is_refused_in_a_sentence(session):
-    full = session.with_work(Work(("a", "b"), session.work.patches, ((0, 0),) * MOST_MARKS))
+    full = session.with_work(Work(("a", "b"), session.work.patches, History([(0, 0)] * MOST_MARKS)))
     with pytest.raises(ValueError, match="as many as this page keeps"):
         full.apply([["seed", 1, 1]])
 
