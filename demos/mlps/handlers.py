@@ -1,6 +1,6 @@
 """What happens on the page of ``mlps``: a handler takes a visitor's session and returns what is to be shown.
 
-``events`` says which of them may change a session. A tick is on the disk, where there is a file, before the page shows
+``events`` says which of them may change a session. A tag is on the disk, where there is a file, before the page shows
 it.
 """
 
@@ -30,12 +30,12 @@ from histolab_lite.methods.default_mlps import Networks, load_mlps
 LARGEST_LOG = 2 * 10**6  # bytes
 NOT_MADE_FOR_IT = (
     "The networks behind “Show me” have learnt drawn tissue alone and are not made for your picture, so nothing is "
-    "shown for it. Your ticks are yours to save."
+    "shown for it. Your tags are yours to save."
 )
 
 
 class Handlers:
-    """What all visitors share: the sample set, the networks, and the file of ticks, if there is one."""
+    """What all visitors share: the sample set, the networks, and the file of tags, if there is one."""
 
     def __init__(self, sample: PatchSet, labels: LabelFile | None = None) -> None:
         self.sample, self.labels = sample, labels
@@ -63,7 +63,7 @@ class Handlers:
         except LogError as error:
             session, message = before, notice(str(error))
         except OSError:
-            session, message = before, notice("The last change could not be written to the file of ticks. Is it full?")
+            session, message = before, notice("The last change could not be written to the file of tags. Is it full?")
         same = before.patches is session.patches and before.at == session.at
         return {
             "session": session,
@@ -112,15 +112,15 @@ class Handlers:
         own = session.logs.get(key or "")
         if own is not None and key != self.sample.header.key:
             shown |= {**_cut_by(own), "memory": {**shown["memory"], "set": key}}  # still the picture that is awaited
-            message = notice("Your own picture is not kept here. Upload the same file again, and your ticks come back.")
+            message = notice("Your own picture is not kept here. Upload the same file again, and your tags come back.")
         elif self.labels is not None and self.labels.damaged and session.logs:
             lines = ", ".join(map(str, self.labels.damaged[:5]))
-            text = f"Line {lines} of the file of ticks was cut off and is left out. Look at your last patch again."
+            text = f"Line {lines} of the file of tags was cut off and is left out. Look at your last patch again."
             message = notice(text)
         return {**shown, "problem": message}
 
     def bring(self, path: str | None, session: Session) -> Answer:
-        """Ticks that were saved before."""
+        """Tags that were saved before."""
         if path is None:
             return {}
         try:
@@ -130,8 +130,8 @@ class Handlers:
         shown = session.patches.header if session.patches else None
         if log.header not in (shown, self.sample.header):
             if log.header.key == self.sample.header.key or log.header.size not in SIZES:
-                return {"problem": notice("These ticks belong to other patches than this page has.")}
-            text = "These ticks belong to another picture. Upload that picture now, and they come back."
+                return {"problem": notice("These tags belong to other patches than this page has.")}
+            text = "These tags belong to another picture. Upload that picture now, and they come back."
             done = self.edit(lambda session: session.restore(log), session, notice(text))
             return {**done, **_cut_by(log), "memory": {**done["memory"], "set": log.header.key}}
         patches = session.patches if log.header == shown and session.patches else self.sample
@@ -162,22 +162,22 @@ class Handlers:
             return {"problem": notice(NOT_MADE_FOR_IT)}
         log = session.log
         if not log.done:
-            return {"problem": notice("Finish a patch first: tick what it shows, then press Next.")}
+            return {"problem": notice("Finish a patch first: tag what it shows, then press Next.")}
         found = compare(self.networks, self.answers, log)
         return {"result": result_views.results(self.answers, found, log), "problem": ""}
 
     def save(self, kind: str, session: Session) -> Answer:
         """packed: the file for the page."""
         if session.patches is None or not session.log.records:
-            text = "There is nothing to save yet: tick what the first patch shows."
+            text = "There is nothing to save yet: tag what the first patch shows."
             return {"packed": "", "problem": notice(text)}
         if kind == "log":
-            return {"packed": pack("ticks.jsonl", "application/jsonl", to_lines(session.log)), "problem": ""}
+            return {"packed": pack("tags.jsonl", "application/jsonl", to_lines(session.log)), "problem": ""}
         if not session.log.done:
-            text = "The table holds finished patches, and there is none yet: press Next after ticking."
+            text = "The table holds finished patches, and there is none yet: press Next after tagging."
             return {"packed": "", "problem": notice(text)}
         table = to_table(session.log, session.patches.corners)
-        return {"packed": pack("ticks.csv", "text/csv", table), "problem": ""}
+        return {"packed": pack("tags.csv", "text/csv", table), "problem": ""}
 
 
 def _about(patches: PatchSet) -> Answer:

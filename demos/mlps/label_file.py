@@ -1,4 +1,4 @@
-"""An append-only file of everybody's ticks, a JSON line each, written and synced before the page says so.
+"""An append-only file of everybody's tags, one JSON line per change, written and synced before the page says so.
 
 Every line bears its visitor's session and its set of patches; a header starts its set's log afresh. A line that was
 cut off, as by a power cut, is left out and counted; the next one begins on a line of its own.
@@ -46,7 +46,7 @@ class LabelFile:
         self._torn = False
 
     def logs(self, session: str) -> dict[str, Log]:
-        """What a session ticked, by set, the set that was begun last at the end."""
+        """What a session tagged, by set, the set that was begun last at the end."""
         headers: dict[str, Header] = {}
         records: dict[str, list] = {}
         for _, entry in self._entries():

@@ -1,4 +1,4 @@
-"""What a visitor ticked: a log of changes, as JSON lines, from which everything else follows.
+"""What a visitor tagged: a log of changes, as JSON lines, from which everything else follows.
 
 The first line names the patches and the classes. Every other line is one change: a class that is there, is not
 there, or is open again (null), or a patch that is done. The last word on each holds, so that a reader of the file
@@ -100,7 +100,7 @@ class Log:
         """Patches that are finished, in order."""
         return sorted(patch for patch, values in self._state[0].items() if values.get(None))
 
-    def ticked(self, patch: int) -> list[str]:
+    def tagged(self, patch: int) -> list[str]:
         """Classes that are there, in order."""
         return [name for name in self.header.classes if self.value(patch, name)]
 
@@ -146,8 +146,8 @@ def to_table(log: Log, corners: Sequence[tuple[int, int]]) -> bytes:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["patch", "row", "column", *log.header.classes, "seconds"])
     for patch in log.done:
-        ticks = [int(bool(log.value(patch, name))) for name in log.header.classes]
-        writer.writerow([patch + 1, *corners[patch], *ticks, f"{log.seconds(patch):.1f}"])
+        tags = [int(bool(log.value(patch, name))) for name in log.header.classes]
+        writer.writerow([patch + 1, *corners[patch], *tags, f"{log.seconds(patch):.1f}"])
     return file.getvalue().encode("utf-8-sig")  # with its mark, spreadsheets read names in any script
 
 
@@ -160,7 +160,7 @@ def from_lines(content: bytes) -> tuple[Log, bool]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         if error.reason != "unexpected end of data":
-            raise LogError("This is not a file of ticks: it holds something other than text.") from None
+            raise LogError("This is not a file of tags: it holds something other than text.") from None
         text = content[: error.start].decode("utf-8-sig")
     lines = text.split("\n")
     entries: list[Any] = []
@@ -172,10 +172,10 @@ def from_lines(content: bytes) -> tuple[Log, bool]:
             entries.append(json.loads(line))
         except (ValueError, RecursionError):
             if number == 1 or number < len(lines):  # what was written whole ends in a line break
-                raise LogError(f"Line {number} is not one of ticks. Bring back a log that was saved here.") from None
+                raise LogError(f"Line {number} is not a tag. Bring back a log that was saved here.") from None
             cut = True
     if not entries:
-        raise LogError("This file is empty: there are no ticks in it.")
+        raise LogError("This file is empty: there are no tags in it.")
     return from_json(entries), cut
 
 

@@ -1,4 +1,4 @@
-// Buttons and keys of the page of ticks, for `panel.js`.
+// Buttons and keys of the page of tags, for `panel.js`.
 function pressed(button) {
   const {do: what, index, value} = button.dataset, patch = Number(panel().dataset.patch);
   if (what === 'set') {

@@ -1,6 +1,6 @@
-"""Tick what a patch shows, patch by patch, and see what ticks become: MLPS without drawing a line.
+"""Tag what a patch shows, patch by patch, and see what tags become: MLPS without drawing a line.
 
-    python -m demos.mlps [--host 127.0.0.1] [--port 7861] [--labels ticks.jsonl]
+    python -m demos.mlps [--host 127.0.0.1] [--port 7861] [--labels tags.jsonl]
 
 Han, Lin, Mai et al., "Multi-layer pseudo-supervision for histopathology tissue semantic segmentation using patch-level
 classification labels", Medical Image Analysis 2022; ``histolab_lite.methods.mlps``. Its Sect. V-D tells of the tool.
@@ -33,22 +33,22 @@ TO_RESULT = """() => {
   title?.scrollIntoView();
 }"""
 
-HEADING = """<h1>Tick patches, get masks</h1>
+HEADING = """<h1>Tag patches, get masks</h1>
 <p>Say which tissues each patch shows, no more. <b>✓</b> it is there, <b>✗</b> it is not.</p>"""
 KEYS = """<label id="keys"><input type="checkbox" checked>
-<span>Keys: <kbd>1</kbd>, <kbd>2</kbd>, … tick or cross a class,
+<span>Keys: <kbd>1</kbd>, <kbd>2</kbd>, … tag a class, ✓ or ✗,
 <kbd>Space</kbd> next patch, <kbd>Backspace</kbd> undo</span></label>"""
 WHAT_IS_THIS = """
-**Ticks.** A class with ✓ is somewhere in the patch, however small; one with ✗ is not. What you leave open is taken
+**Tags.** A class with ✓ is somewhere in the patch, however small; one with ✗ is not. What you leave open is taken
 for absent once you go on. Undo takes back the last change, and the one before it; the numbered buttons go to any patch.
 
-**Show me** answers for the patches you have finished. The *pseudo mask* gives every pixel to the ticked tissue whose
-activation map, from a classifier, is the strongest there: one you did not tick cannot appear, so try a wrong tick.
+**Show me** answers for the patches you have finished. The *pseudo mask* gives every pixel to the tagged tissue whose
+activation map, from a classifier, is the strongest there: one you did not tag cannot appear, so try a wrong tag.
 Glass is found by its brightness. The *segmentation* is a second network's, trained on pseudo masks; it does not know
-your ticks, but a tissue that the classifier does not expect in the patch is shut out by a gate. The *truth* is the
+your tags, but a tissue that the classifier does not expect in the patch is shut out by a gate. The *truth* is the
 drawing program's.
 
-**The networks** were trained beforehand, on other drawn patches and their ticks; yours do not change them.
+**The networks** were trained beforehand, on other drawn patches and their tags; yours do not change them.
 
 **Time** is counted while the page is in view, and a pause of more than a minute as one minute.
 
@@ -56,20 +56,20 @@ The method: Han, Lin, Mai et al., *Multi-layer pseudo-supervision for histopatho
 patch-level classification labels*, Medical Image Analysis 2022.
 """
 IN_BROWSER = (
-    "Your ticks are kept in this browser, in one tab at a time, and are back after a refresh; the server stores none. "
+    "Your tags are kept in this browser, in one tab at a time, and are back after a refresh; the server stores none. "
     "Your own picture is kept in its memory while the page is open, and has to be uploaded again afterwards."
 )
 IN_FILE = (
-    "Your ticks are written to a file on the machine that runs this program, apart from anyone else's, and are back "
+    "Your tags are written to a file on the machine that runs this program, apart from anyone else's, and are back "
     "after a refresh. Your own picture is not stored, and has to be uploaded again afterwards."
 )
 
 
 def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> gr.Blocks:
-    """The page. labels: the file of ticks; None leaves them to each visitor's browser. nav: links to other pages."""
+    """The page. labels: the file of tags; None leaves them to each visitor's browser. nav: links to other pages."""
     app = Handlers(sample, labels)
     soon(app.warm)
-    with blocks("Tick patches, get masks") as page:
+    with blocks("Tag patches, get masks") as page:
         session = gr.State(Session(), time_to_live=24 * 3600)
         arrived = gr.State(None)
         memory = gr.BrowserState(None, storage_key=BROWSER_KEY, secret=BROWSER_KEY)
@@ -100,13 +100,13 @@ def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> g
                         )
                         back = gr.Button("Back to drawn patches", elem_id="back", min_width=120)
                 with gr.Accordion("Save, and go on elsewhere", open=False, elem_id="elsewhere"):
-                    gr.Markdown("The log holds every tick and its time; bring it back here, or on another machine.")
+                    gr.Markdown("The log holds every tag and its time; bring it back here, or on another machine.")
                     with gr.Row():
                         log = gr.Button("Save log (JSON lines)", elem_id="save-log", min_width=120)
                         bring = gr.UploadButton(
                             "Bring a log back", file_types=[".jsonl"], elem_id="bring", min_width=120
                         )
-                    start_over = gr.Button("Start over: forget all ticks on these patches", elem_id="start-over")
+                    start_over = gr.Button("Start over: forget all tags on these patches", elem_id="start-over")
         result = gr.HTML(elem_id="result", apply_default_css=False)
         gr.HTML(f'<p class="small" id="fine-print">{IN_BROWSER if labels is None else IN_FILE} {NO_DEVICE}</p>')
 
@@ -133,7 +133,7 @@ def main(
     host: Host = "127.0.0.1",
     port: Port = None,
     labels: Annotated[
-        Path | None, typer.Option(help="A file to append ticks to (.jsonl); by default each browser keeps its own.")
+        Path | None, typer.Option(help="A file to append tags to (.jsonl); by default each browser keeps its own.")
     ] = None,
 ) -> None:
     """Serve the page until Ctrl-C."""
@@ -146,5 +146,5 @@ def main(
         for number in file.damaged:
             print(f"{labels.name}: line {number} was cut off and is left out.", flush=True)
         if not is_loopback(host):
-            print(f"Whoever reaches this page adds ticks to {labels.name}.", flush=True)
+            print(f"Whoever reaches this page adds tags to {labels.name}.", flush=True)
     serve(lambda: {"mlps": build(sample_set(), file)}, host, port)

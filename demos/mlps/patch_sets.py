@@ -1,4 +1,4 @@
-"""Patches to tick, one after another: drawn ones whose truth is known, or those of a visitor's own picture."""
+"""Patches to tag, one after another: drawn ones whose truth is known, or those of a visitor's own picture."""
 
 from __future__ import annotations
 

@@ -17,18 +17,18 @@ from histolab_lite.formats.masks import mask_png
 from histolab_lite.methods.default_mlps import LEAST, MPP, PALETTE, TISSUES
 
 # Table V: minutes for 100 patches, of three pathologists.
-TICKING, DRAWING = (6.8, 5.2, 7.0), (177.5, 209.3, 231.6)
+TAGGING, DRAWING = (6.8, 5.2, 7.0), (177.5, 209.3, 231.6)
 NAMES = (*TISSUES, "glass")
 
 
 def results(answers: Answers, found: Comparison, log: Log) -> str:
-    agree = found.ticks == answers.tags[found.patches].astype(bool)
+    agree = found.tags == answers.tags[found.patches].astype(bool)
     cards = "".join(_card(answers, found, row) for row in range(len(found.patches)))
     return (
-        f'<section data-agree="{agree.mean():.4f}"><h2 tabindex="-1">What your ticks become</h2>'
-        f"<p>Of your {agree.size} ticks and crosses on {_count(len(found.patches), 'patch', 'patches')}, "
+        f'<section data-agree="{agree.mean():.4f}"><h2 tabindex="-1">What your tags become</h2>'
+        f"<p>Of your {agree.size} tags, ✓ or ✗, on {_count(len(found.patches), 'patch', 'patches')}, "
         f"<b>{agree.sum()}</b> ({agree.mean():.0%}) are those of the truth, which counts a tissue as there from "
-        f'{LEAST:.0%} of the patch on. <a href="#patch">Go on ticking</a></p>'
+        f'{LEAST:.0%} of the patch on. <a href="#patch">Go on tagging</a></p>'
         f'<div class="tables">{_scores(found)}{_times(log)}</div>{_legend()}<div class="cards">{cards}</div></section>'
     )
 
@@ -37,19 +37,19 @@ def _card(answers: Answers, found: Comparison, row: int) -> str:
     patch, patches = found.patches[row], answers.patches
     assert patches.truth is not None
     truth, size = patches.truth[patch], patches.truth.shape[1]
-    agree = found.ticks[row] == answers.tags[patch].astype(bool)
+    agree = found.tags[row] == answers.tags[patch].astype(bool)
     uri = as_uri(patches.jpegs[patch], "image/jpeg")
     tissue = f'<image id="patch-{patch}" href="{uri}" width="{size}" height="{size}"/>'
     caption = f"<figcaption>Patch, {size * MPP:.0f} µm wide</figcaption>"
     views = [f"<figure>{_svg(size, f'Patch {patch + 1}', tissue)}{caption}</figure>"]
     stages = (
-        ("Pseudo mask, your ticks", found.supposed[row]),
+        ("Pseudo mask, your tags", found.pseudo_masks[row]),
         ("Segmentation, gated", answers.segmented[patch]),
         ("Truth", truth),
     )
     for title, mask in stages:
         if mask is None:
-            views.append('<figure class="none"><p>No tissue ticked, so there is no pseudo mask.</p></figure>')
+            views.append('<figure class="none"><p>No tissue tagged, so there is no pseudo mask.</p></figure>')
             continue
         share = "" if mask is truth else f" · {(mask == truth).mean():.0%} as the truth"
         said = f"{title} of patch {patch + 1}: {_composition(mask)}"
@@ -58,21 +58,21 @@ def _card(answers: Answers, found: Comparison, row: int) -> str:
         )
     return (
         f'<article data-patch="{patch}" data-agree="{agree.sum()}"><h3>Patch {patch + 1}</h3>'
-        f"<p>{_verdict(found.ticks[row], answers.tags[patch].astype(bool), answers.shares[patch])}</p>"
+        f"<p>{_verdict(found.tags[row], answers.tags[patch].astype(bool), answers.shares[patch])}</p>"
         f'<div class="four">{"".join(views)}</div></article>'
     )
 
 
-def _verdict(ticks: np.ndarray, true: np.ndarray, shares: np.ndarray) -> str:
-    """How many of a patch's ticks agree with the truth, and which do not."""
-    right = int((ticks == true).sum())
+def _verdict(tags: np.ndarray, true: np.ndarray, shares: np.ndarray) -> str:
+    """How many of a patch's tags agree with the truth, and which do not."""
+    right = int((tags == true).sum())
     text = f"<b>{right} of {len(TISSUES)}</b> as the truth has them."
-    missed = [f"{TISSUES[k]} ({shares[k]:.0%} of the patch)" for k in np.flatnonzero(true & ~ticks)]
-    extra = [TISSUES[k] for k in np.flatnonzero(ticks & ~true)]
+    missed = [f"{TISSUES[k]} ({shares[k]:.0%} of the patch)" for k in np.flatnonzero(true & ~tags)]
+    extra = [TISSUES[k] for k in np.flatnonzero(tags & ~true)]
     if missed:
         text += f" Missed: {escape(', '.join(missed))}."
     if extra:
-        text += f" Ticked, but not there: {escape(', '.join(extra))}."
+        text += f" Tagged, but not there: {escape(', '.join(extra))}."
     return text
 
 
@@ -110,7 +110,7 @@ def _legend() -> str:
 
 
 def _scores(found: Comparison) -> str:
-    """Accuracy and mean IoU of the patches that were ticked."""
+    """Accuracy and mean IoU of the patches that were tagged."""
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{scores.accuracy:.1%}</td><td>{scores.mean_iou:.1%}</td></tr>'
         for name, scores in found.scores.items()
@@ -128,9 +128,9 @@ def _times(log: Log) -> str:
     own, done = log.median_seconds, len(log.done)
     rows = ""
     if own is not None:
-        counted = f"You, ticks (median of {_count(done, 'patch', 'patches')})"
+        counted = f"You, tags (median of {_count(done, 'patch', 'patches')})"
         rows = _time(counted, f"{own:.1f} s", f"{own * 100 / 60:.1f} min", "main")
-    rows += _time("3 pathologists, ticks", _range(TICKING, 0.6, "s"), _range(TICKING, 1, "min"))
+    rows += _time("3 pathologists, tags", _range(TAGGING, 0.6, "s"), _range(TAGGING, 1, "min"))
     rows += _time("The same, drawing outlines", _range(DRAWING, 0.6, "s"), _range(DRAWING, 1, "min"))
     head = '<tr><th scope="col">Time</th><th scope="col">a patch</th><th scope="col">100 patches</th></tr>'
     note = (

@@ -1,4 +1,4 @@
-"""Where one visitor is: which patches, which of them is shown, and what was ticked. Nothing here changes in place."""
+"""Where one visitor is: which patches, which of them is shown, and what was tagged. Nothing here changes in place."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Session:
         return replace(session._with(session.log), at=session._open_after(-1))
 
     def restore(self, log: Log) -> Session:
-        """Ticks from elsewhere instead of those of the same set."""
+        """Tags from elsewhere instead of those of the same set."""
         session = self._with(log)
         own = session.patches is not None and session.patches.header.key == log.header.key
         return session.show(session.patches) if own and session.patches else session
@@ -117,7 +117,7 @@ def new_key() -> str:
 
 
 def to_memory(session: Session, logs: bool) -> dict[str, Any]:
-    """What the visitor's browser keeps. logs: the ticks too, where no file does."""
+    """What the visitor's browser keeps. logs: the tags too, where no file does."""
     kept = [log.to_json() for log in session.logs.values() if log.records][-MOST_SETS:] if logs else []
     shown = session.patches.header.key if session.patches else None
     return memory.to_memory(session=session.key, set=shown, logs=kept)

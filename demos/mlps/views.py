@@ -1,4 +1,4 @@
-"""What the page of ``mlps`` shows: the patch, its classes to tick and cross, and how far the visitor is."""
+"""What the page of ``mlps`` shows: the patch, its classes to tag, and how far the visitor is."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def _places(log: Log, at: int) -> str:
 
 def _said(log: Log, at: int) -> str:
     """What a screen reader says after every change."""
-    ticked = ", ".join(log.ticked(at)) or "none"
+    tagged = ", ".join(log.tagged(at)) or "none"
     crossed = ", ".join(name for name in log.header.classes if log.value(at, name) is False)
     done = " This patch is done." if at in log.done else ""
     if len(log.done) == log.header.patches:
         done = " All patches are done."
     absent = f" Not there: {crossed}." if crossed else ""
-    return f"Patch {at + 1} of {log.header.patches}. There: {ticked}.{absent}{done}"
+    return f"Patch {at + 1} of {log.header.patches}. There: {tagged}.{absent}{done}"
 
 
 def caption(patches: PatchSet) -> str:

@@ -31,7 +31,7 @@ document.addEventListener('click', (event) => {
 });
 
 setInterval(() => {
-  const shown_for = element.querySelector('.ticking');
+  const shown_for = element.querySelector('.running');
   if (!shown_for || document.hidden) return;
   const since_then = Math.min(performance.now() - since, LONGEST_PAUSE) + (spent[shown] || 0);
   shown_for.textContent = `${Math.floor(Number(shown_for.dataset.spent) + since_then / 1000)} s`;

@@ -147,7 +147,7 @@ def _progress(session: Session) -> str:
     return (
         f'<p class="progress" data-named="{named}" data-dropped="{dropped}">Cluster <b>{session.at + 1}</b> '
         f"of {number} · {named} named, {dropped} dropped · this one "
-        f'<span class="ticking" data-spent="{spent}" aria-hidden="true">{spent:.0f} s</span></p>'
+        f'<span class="running" data-spent="{spent}" aria-hidden="true">{spent:.0f} s</span></p>'
         f'<div class="bar" role="progressbar" aria-label="Clusters named or dropped" aria-valuemin="0" '
         f'aria-valuemax="{number}" aria-valuenow="{done}"><span style="width:{done / number:.2%}"></span></div>'
     )

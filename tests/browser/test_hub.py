@@ -20,7 +20,7 @@ READY = {
 TITLES = {
     "cvm": "Click points, get an outline",
     "proto2seg": "Name clusters, get masks",
-    "mlps": "Tick patches, get masks",
+    "mlps": "Tag patches, get masks",
     "sic": "Drop seeds, sort a slide",
 }
 
@@ -60,7 +60,7 @@ class Guest(Visitor):
 def test_from_page_to_page_and_labels_stay(browser, address):
     guest = Guest(browser, address)
     guest.at("cvm")
-    guest.page.locator("nav.pages a", has_text="Tick patches").click()
+    guest.page.locator("nav.pages a", has_text="Tag patches").click()
     guest.at("mlps")
     guest.see('#panel [data-patch="0"]', 1)
     guest.page.keyboard.press("1")

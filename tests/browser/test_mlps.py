@@ -1,4 +1,4 @@
-"""A visitor's story in a real Chromium: tick by keys, tick by mouse, come back, take it away, see what it becomes."""
+"""A visitor's story in a real Chromium: tag by keys, tag by mouse, come back, take it away, see what it becomes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATCHES = 24
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
-    """The demo as it is hosted: each browser keeps its ticks."""
+    """The demo as it is hosted: each browser keeps its tags."""
     with serve("demos.mlps", tmp_path_factory.mktemp("demo") / "log.txt") as url:
         yield url
 
@@ -99,7 +99,7 @@ def test_by_keys_alone(meet):
     visitor.see("#result h2")
     expect(visitor.page.locator("#result h2")).to_be_focused(timeout=PATIENCE)
     visitor.see("#result article", 3)
-    visitor.press("1")  # reading, not ticking
+    visitor.press("1")  # reading, not tagging
     visitor.states("open", "open", "open", "open", "open")
     assert visitor.elsewhere == []
 
@@ -150,11 +150,11 @@ def test_by_mouse_until_the_masks(meet, tmp_path):
     visitor.page.get_by_role("button", name="Show me").click()
     cards = visitor.see("#result article", 3)
     expect(cards.nth(1).get_by_role("img")).to_have_count(4)
-    pseudo = cards.nth(1).get_by_role("img", name=re.compile("Pseudo mask, your ticks of patch 2"))
+    pseudo = cards.nth(1).get_by_role("img", name=re.compile("Pseudo mask, your tags of patch 2"))
     assert "stroma" not in pseudo.get_attribute("aria-label")
     assert "tumour" in pseudo.get_attribute("aria-label")
     visitor.see("#result", text="of 5 as the truth has them")
-    visitor.see("#result", text="3 pathologists, ticks")
+    visitor.see("#result", text="3 pathologists, tags")
     assert float(visitor.page.locator("#result section").get_attribute("data-agree")) > 0
 
     rows = list(csv.DictReader(io.StringIO(visitor.save("#save-table", tmp_path).read_text("utf-8-sig"))))
@@ -208,7 +208,7 @@ def test_a_log_goes_away_and_comes_back(meet, tmp_path):
         (b'{"patch": 1}\n', "does not name patches and classes"),
         (path.read_bytes().replace(b"necrosis", b"bone", 2).replace(b"bone", b"necrosis", 1), "Line 6"),
     ):
-        visitor.upload("#bring", "ticks.jsonl", content)
+        visitor.upload("#bring", "tags.jsonl", content)
         visitor.see("#problem [role=alert]", text=said)
         visitor.states("open", "open", "open", "open", "open")
     for text in ("Traceback", "/tmp", ".py"):
@@ -216,14 +216,14 @@ def test_a_log_goes_away_and_comes_back(meet, tmp_path):
 
     stranger = meet()
     stranger.open("elsewhere")
-    stranger.upload("#bring", "ticks.jsonl", path.read_bytes())
+    stranger.upload("#bring", "tags.jsonl", path.read_bytes())
     stranger.at(3, 2)
     stranger.states("open", "open", "open", "there", "open")
     stranger.visit()
     stranger.at(3, 2)
 
 
-def test_own_pictures_are_ticked_and_saved_only(meet, tmp_path):
+def test_own_pictures_are_tagged_and_saved_only(meet, tmp_path):
     visitor = meet()
     visitor.own_classes().fill("fat")
     visitor.page.locator("#size").get_by_label("112").check()
@@ -257,7 +257,7 @@ def test_own_pictures_are_ticked_and_saved_only(meet, tmp_path):
 
 
 def test_a_restart_of_the_server_loses_nothing(meet, tmp_path):
-    labels, port = tmp_path / "ticks.jsonl", free_port()
+    labels, port = tmp_path / "tags.jsonl", free_port()
     arguments = ("demos.mlps", tmp_path / "log.txt", "--labels", str(labels))
     with serve(*arguments, port=port) as url:
         one, other = meet(url), meet(url)

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from demos.cvm.pictures import make_picture
 from demos.cvm.session import MOST_ACTIONS, MOST_PICTURES, Session, from_memory, to_memory
+from tests.demos.anything import JSON
 
 PICTURE = make_picture(np.zeros((60, 80, 3), np.uint8), "a", "A")
 OTHER = make_picture(np.zeros((60, 80, 3), np.uint8), "b", "B")
@@ -75,12 +75,6 @@ def test_memory_brings_points_back():
     assert again.show(PICTURE).undo().undo().points == [(1, 1, 2)]
     assert again.show(OTHER).points == [(1, 9, 9)]
     assert "0, 0, 0" not in json.dumps(memory)  # no picture in it
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-)
 
 
 @given(JSON, JSON, JSON)

@@ -1,4 +1,4 @@
-"""What handlers make of a visitor's session: ticks kept or refused, errors in sentences, nothing shared."""
+"""What handlers make of a visitor's session: tags kept or refused, errors in sentences, nothing shared."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def message(serial: int, *events: list) -> SimpleNamespace:
     return SimpleNamespace(index=0, value=json.dumps({"serial": serial, "events": events}))
 
 
-def tick(app: Handlers, session: Session, *events: list) -> Session:
+def tag(app: Handlers, session: Session, *events: list) -> Session:
     return app.act(message(session.serial + 1, *events), session)["session"]
 
 
@@ -64,9 +64,9 @@ def unpack(packed: str) -> tuple[str, bytes]:
     return content["name"], base64.b64decode(content["content"])
 
 
-def test_a_tick_is_shown_and_kept(app):
+def test_a_tag_is_shown_and_kept(app):
     answer = app.act(message(1, ["toggle", 1, 1.0]), start(app))
-    assert answer["session"].log.ticked(0) == ["tumour"]
+    assert answer["session"].log.tagged(0) == ["tumour"]
     assert answer["memory"]["logs"][0][1]["class"] == "tumour"
     assert answer["problem"] == ""
     assert "patch" not in answer  # the same patch: not sent again
@@ -97,29 +97,29 @@ def test_a_restarted_server_lets_the_page_load_again(app):
     assert "data-reload" in answer["panel"]
 
 
-def test_a_refresh_brings_ticks_back(app):
-    session = tick(app, start(app), ["toggle", 1, 1], ["next", 1])
+def test_a_refresh_brings_tags_back(app):
+    session = tag(app, start(app), ["toggle", 1, 1], ["next", 1])
     memory = app.act(message(2, ["toggle", 2, 1]), session)["memory"]
     answer = app.restore(memory)
     again = answer["session"]
-    assert again.log.ticked(0) == ["tumour"]
-    assert again.log.ticked(1) == ["lymphocytes"]
+    assert again.log.tagged(0) == ["tumour"]
+    assert again.log.tagged(1) == ["lymphocytes"]
     assert (again.at, again.key, answer["problem"]) == (1, session.key, "")
     assert answer["memory"] == memory
     assert 'data-patch="1"' in answer["patch"]
 
 
 def test_with_a_file_the_browser_keeps_the_session_alone(tmp_path):
-    path = tmp_path / "ticks.jsonl"
+    path = tmp_path / "tags.jsonl"
     app = make(LabelFile(path))
     memory = app.act(message(1, ["toggle", 1, 1], ["next", 1]), start(app))["memory"]
     assert memory["logs"] == []
     restarted = make(LabelFile(path))
     again = restarted.restore(memory)["session"]
-    assert again.log.ticked(0) == ["tumour"]
+    assert again.log.tagged(0) == ["tumour"]
     assert again.log.done == [0]
     again = restarted.act(message(1, ["toggle", 0, 1]), again)["session"]
-    assert make(LabelFile(path)).restore(memory)["session"].log.ticked(1) == ["stroma"]
+    assert make(LabelFile(path)).restore(memory)["session"].log.tagged(1) == ["stroma"]
     assert restarted.restore(None)["session"].log.records == ()  # another visitor
     assert path.read_text().count('"tags"') == 1
     restarted.start_over(again)
@@ -127,20 +127,20 @@ def test_with_a_file_the_browser_keeps_the_session_alone(tmp_path):
 
 
 def test_a_cut_line_is_reported_to_those_whom_it_may_concern(tmp_path):
-    path = tmp_path / "ticks.jsonl"
+    path = tmp_path / "tags.jsonl"
     memory = make(LabelFile(path)).act(message(1, ["toggle", 1, 1], ["next", 1]), start(make()))["memory"]
     path.write_bytes(path.read_bytes()[:-9])
     app = make(LabelFile(path))
     restored = app.restore(memory)
-    assert restored["session"].log.ticked(0) == ["tumour"]
+    assert restored["session"].log.tagged(0) == ["tumour"]
     assert restored["session"].log.done == []
     assert "Line 3" in restored["problem"]
     assert app.restore(None)["problem"] == ""
 
 
-def test_a_tick_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
-    app = make(LabelFile(tmp_path / "ticks.jsonl"))
-    session = tick(app, start(app), ["toggle", 0, 1])
+def test_a_tag_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    app = make(LabelFile(tmp_path / "tags.jsonl"))
+    session = tag(app, start(app), ["toggle", 0, 1])
 
     def full(line: bytes) -> None:
         raise OSError(28, "No space left on device", str(tmp_path))
@@ -189,13 +189,13 @@ def test_an_own_picture_is_asked_for_again_after_a_refresh(app, tmp_path):
     assert "Upload the same file again" in answer["problem"]
     assert answer["memory"] == memory
     assert answer["session"].patches is app.sample
-    assert app.show(patches, answer["session"])["session"].log.ticked(0) == ["muscle"]
+    assert app.show(patches, answer["session"])["session"].log.tagged(0) == ["muscle"]
 
 
 def test_a_saved_log_comes_back(app, tmp_path):
-    session = tick(app, start(app), ["toggle", 1, 1], ["next", 1])
+    session = tag(app, start(app), ["toggle", 1, 1], ["next", 1])
     name, content = unpack(app.save("log", session)["packed"])
-    assert name == "ticks.jsonl"
+    assert name == "tags.jsonl"
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
     done = app.bring(str(path), start(app))
@@ -213,11 +213,11 @@ def test_a_saved_log_comes_back(app, tmp_path):
 def test_a_saved_log_goes_into_the_file(tmp_path):
     log = tmp_path / "log.jsonl"
     log.write_bytes(to_lines(Log(sample().header).set(2, "stroma", True, 1)))
-    app = make(LabelFile(tmp_path / "ticks.jsonl"))
-    session = tick(app, start(app), ["toggle", 1, 1])
+    app = make(LabelFile(tmp_path / "tags.jsonl"))
+    session = tag(app, start(app), ["toggle", 1, 1])
     memory = app.bring(str(log), session)["memory"]
-    again = make(LabelFile(tmp_path / "ticks.jsonl")).restore(memory)["session"].log
-    assert (again.ticked(0), again.ticked(2)) == ([], ["stroma"])
+    again = make(LabelFile(tmp_path / "tags.jsonl")).restore(memory)["session"].log
+    assert (again.tagged(0), again.tagged(2)) == ([], ["stroma"])
 
 
 def test_a_log_of_another_picture_waits_for_it(app, tmp_path):
@@ -258,15 +258,15 @@ def test_show_me_and_saving_say_what_is_missing(app):
     session = start(app)
     assert "Finish a patch" in app.show_me(session)["problem"]
     assert "nothing to save" in app.save("log", session)["problem"]
-    session = tick(app, session, ["toggle", 0, 1])
+    session = tag(app, session, ["toggle", 0, 1])
     assert app.save("log", session)["problem"] == ""
     assert "press Next" in app.save("table", session)["problem"]
-    session = tick(app, session, ["next", 1])
+    session = tag(app, session, ["next", 1])
     shown = app.show_me(session)
     assert shown["problem"] == ""
     assert '<article data-patch="0" data-agree="5">' in shown["result"]
     name, content = unpack(app.save("table", session)["packed"])
-    assert name == "ticks.csv"
+    assert name == "tags.csv"
     assert content.decode("utf-8-sig").splitlines()[1] == "1,0,0,1,0,0,0,0,2.0"
 
 

@@ -1,4 +1,4 @@
-"""The file of ticks: nothing is lost at a restart, a line that was cut off costs itself alone, sessions stay apart."""
+"""The file of tags: nothing is lost at a restart, a line that was cut off costs itself alone, sessions stay apart."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def log(*changes: tuple) -> Log:
 
 @pytest.fixture
 def file(tmp_path):
-    file = LabelFile(tmp_path / "ticks.jsonl")
+    file = LabelFile(tmp_path / "tags.jsonl")
     yield file
     file.close()
 
@@ -31,10 +31,10 @@ def test_what_was_written_is_there_after_a_restart(file, tmp_path):
     whole = log((0, "stroma", True), (0, None, True), (1, "tumour", False))
     file.append(ONE, log((0, "stroma", True)), 0)
     file.append(ONE, whole, 1)
-    lines = (tmp_path / "ticks.jsonl").read_text().splitlines()
+    lines = (tmp_path / "tags.jsonl").read_text().splitlines()
     assert len(lines) == 4
     assert all(json.loads(line)["session"] == ONE for line in lines)
-    again = LabelFile(tmp_path / "ticks.jsonl")
+    again = LabelFile(tmp_path / "tags.jsonl")
     found = again.logs(ONE)["phantom"]
     assert found.header == HEADER
     assert [(r.patch, r.name, r.value, r.seconds) for r in found.records] == [
@@ -47,15 +47,15 @@ def test_two_sessions_stay_apart(file):
     file.append(ONE, log((0, "stroma", True)), 0)
     file.append(OTHER, log((0, "stroma", False), (1, "tumour", True)), 0)
     file.append(ONE, log((0, "stroma", True), (2, "tumour", True)), 1)
-    assert file.logs(ONE)["phantom"].ticked(2) == ["tumour"]
-    assert file.logs(ONE)["phantom"].ticked(1) == []
+    assert file.logs(ONE)["phantom"].tagged(2) == ["tumour"]
+    assert file.logs(ONE)["phantom"].tagged(1) == []
     assert file.logs(OTHER)["phantom"].value(0, "stroma") is False
     assert file.logs("3" * 32) == {}
 
 
 @pytest.mark.parametrize("cut", [1, 5, 40])
 def test_a_half_written_last_line_costs_itself_alone(file, tmp_path, cut):
-    path = tmp_path / "ticks.jsonl"
+    path = tmp_path / "tags.jsonl"
     file.append(ONE, log((0, "stroma", True), (1, "tumour", True)), 0)
     path.write_bytes(path.read_bytes()[: -1 - cut])
     again = LabelFile(path)
@@ -64,12 +64,12 @@ def test_a_half_written_last_line_costs_itself_alone(file, tmp_path, cut):
     again.append(ONE, log((0, "stroma", True), (2, "tumour", True)), 1)
     found = LabelFile(path)
     assert found.damaged == [3]
-    assert found.logs(ONE)["phantom"].ticked(2) == ["tumour"]
+    assert found.logs(ONE)["phantom"].tagged(2) == ["tumour"]
     assert len(found.logs(ONE)["phantom"].records) == 2
 
 
 def test_a_last_line_without_its_break_is_whole_and_stays_so(file, tmp_path):
-    path = tmp_path / "ticks.jsonl"
+    path = tmp_path / "tags.jsonl"
     file.append(ONE, log((0, "stroma", True)), 0)
     path.write_bytes(path.read_bytes()[:-1])
     again = LabelFile(path)
@@ -81,7 +81,7 @@ def test_a_last_line_without_its_break_is_whole_and_stays_so(file, tmp_path):
 def test_a_header_starts_afresh(file):
     file.append(ONE, log((0, "stroma", True)), 0)
     file.append(ONE, log((1, "tumour", True)), 0)
-    assert file.logs(ONE)["phantom"].ticked(0) == []
+    assert file.logs(ONE)["phantom"].tagged(0) == []
     file.append(ONE, log(), 0)
     assert file.logs(ONE)["phantom"].records == ()
 
@@ -104,13 +104,13 @@ def test_a_full_disk_is_an_error_and_the_next_line_begins_anew(file, monkeypatch
         with pytest.raises(OSError, match="in part"):
             file.append(ONE, log((0, "stroma", True), (1, "tumour", True)), 1)
     file.append(ONE, log((0, "stroma", True), (2, "tumour", True)), 1)
-    found = LabelFile(tmp_path / "ticks.jsonl")
-    assert found.logs(ONE)["phantom"].ticked(2) == ["tumour"]
+    found = LabelFile(tmp_path / "tags.jsonl")
+    assert found.logs(ONE)["phantom"].tagged(2) == ["tumour"]
     assert found.damaged == [3]
 
 
 def test_foreign_lines_are_counted_or_passed_over(tmp_path):
-    path = tmp_path / "ticks.jsonl"
+    path = tmp_path / "tags.jsonl"
     strange = [{"session": ONE, "set": ["phantom"]}, {"session": ONE, "set": "phantom", "patch": 99}, [1], 5]
     path.write_text("".join(json.dumps(entry) + "\n" for entry in strange) + "\xff{\n\n")
     file = LabelFile(path)

@@ -1,4 +1,4 @@
-"""The log of ticks: folded, undone, written and read again; whatever a visitor brings is checked line by line."""
+"""The log of tags: folded, undone, written and read again; whatever a visitor brings is checked line by line."""
 
 import csv
 import io
@@ -23,20 +23,20 @@ from demos.mlps.log import (
 HEADER = Header("phantom", "Phantom patches", ("stroma", "tumour", "fat"), 3, 224)
 
 
-def ticked() -> Log:
+def tagged() -> Log:
     log = Log(HEADER).set(0, "tumour", True, 1.5).set(0, "fat", False, 0.5).set(0, None, True, 2.0)
     return log.set(1, "stroma", True, 1.0).set(1, None, True, 0.5)
 
 
 def test_the_last_word_holds():
-    log = ticked().set(0, "tumour", False, 1.0).set(0, "stroma", True, 0.0)
+    log = tagged().set(0, "tumour", False, 1.0).set(0, "stroma", True, 0.0)
     assert (log.value(0, "tumour"), log.value(0, "stroma"), log.value(1, "tumour")) == (False, True, None)
-    assert log.ticked(0) == ["stroma"]
+    assert log.tagged(0) == ["stroma"]
     assert log.done == [0, 1]
 
 
 def test_time_is_that_of_finished_patches():
-    log = ticked()
+    log = tagged()
     assert (log.seconds(0), log.seconds(1), log.seconds(2)) == (4.0, 1.5, 0.0)
     assert log.median_seconds == 2.75
     assert log.set(2, "fat", True, 100.0).median_seconds == 2.75
@@ -44,7 +44,7 @@ def test_time_is_that_of_finished_patches():
 
 
 def test_undo_goes_back_step_by_step_and_keeps_the_time():
-    log = ticked().set(1, "stroma", None, 1.0)
+    log = tagged().set(1, "stroma", None, 1.0)
     seen = []
     while (before := log.undo(0.5)) is not log:
         log = before
@@ -83,7 +83,7 @@ def test_files_bring_everything_back(events):
 
 
 def test_the_table_is_of_finished_patches():
-    rows = list(csv.reader(io.StringIO(to_table(ticked(), [(0, 0), (0, 224), (224, 0)]).decode("utf-8-sig"))))
+    rows = list(csv.reader(io.StringIO(to_table(tagged(), [(0, 0), (0, 224), (224, 0)]).decode("utf-8-sig"))))
     assert rows == [
         ["patch", "row", "column", "stroma", "tumour", "fat", "seconds"],
         ["1", "0", "0", "0", "1", "0", "4.0"],
@@ -92,11 +92,11 @@ def test_the_table_is_of_finished_patches():
 
 
 def test_a_last_line_that_was_cut_off_is_left_out():
-    content = to_lines(ticked())
+    content = to_lines(tagged())
     for end in (-1, -2, -20):
         log, cut_off = from_lines(content[:end])
         assert cut_off == (end != -1)  # without its line break alone, the line is whole
-        assert log.records == ticked().records[: 5 if end == -1 else 4]
+        assert log.records == tagged().records[: 5 if end == -1 else 4]
     umlaut = Log(Header("k", "t", ("Drüse", "fat"), 1, 112)).set(0, "Drüse", True, 0)
     content = to_lines(umlaut)
     within = content.rindex("ü".encode()) + 1  # in the middle of a letter

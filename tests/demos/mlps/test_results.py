@@ -1,4 +1,4 @@
-"""What ticks become: no tissue that was not ticked, agreement by hand, and a page that says it without colour."""
+"""What tags become: no tissue that was not tagged, agreement by hand, and a page that says it without colour."""
 
 import re
 
@@ -15,7 +15,7 @@ from histolab_lite.methods.default_mlps import CLASSES, TISSUES  # noqa: E402
 
 
 class Networks:
-    """Left half the first tissue ticked, right half the last; the segmentation says stroma everywhere."""
+    """Left half the first tissue tagged, right half the last; the segmentation says stroma everywhere."""
 
     def pseudo_masks(self, patches, tags, layers):
         masks = np.zeros(patches.shape[:3], np.uint8)
@@ -38,7 +38,7 @@ def sample(number: int = 3) -> PatchSet:
     return PatchSet(header, (b"jpeg",) * number, ((0, 0),) * number, 0.5, "", pixels, truth)
 
 
-def ticked(*patches: tuple[int, tuple[str, ...]]) -> Log:
+def tagged(*patches: tuple[int, tuple[str, ...]]) -> Log:
     log = Log(sample().header)
     for patch, names in patches:
         for name in names:
@@ -47,49 +47,49 @@ def ticked(*patches: tuple[int, tuple[str, ...]]) -> Log:
     return log
 
 
-def test_true_ticks_make_the_truth_here():
+def test_true_tags_make_the_truth_here():
     answers = answer(Networks(), sample())
     np.testing.assert_array_equal(answers.tags, [[1, 1, 0, 0, 0], [1, 0, 1, 0, 0], [1, 0, 0, 1, 0]])
-    np.testing.assert_array_equal(answers.supposed, answers.patches.truth)
-    found = compare(Networks(), answers, ticked((0, ("stroma", "tumour")), (2, ("necrosis", "stroma"))))
+    np.testing.assert_array_equal(answers.pseudo_masks, answers.patches.truth)
+    found = compare(Networks(), answers, tagged((0, ("stroma", "tumour")), (2, ("necrosis", "stroma"))))
     assert found.patches == [0, 2]
     own, true, segmented = found.scores.values()
     assert own.accuracy == true.accuracy == own.mean_iou == 1.0
     assert segmented.accuracy == 0.5
-    assert 'data-agree="1.0000"' in results(answers, found, ticked((0, ("stroma", "tumour"))))
+    assert 'data-agree="1.0000"' in results(answers, found, tagged((0, ("stroma", "tumour"))))
 
 
-def test_a_tissue_that_was_not_ticked_does_not_appear():
+def test_a_tissue_that_was_not_tagged_does_not_appear():
     answers = answer(Networks(), sample())
-    found = compare(Networks(), answers, ticked((1, ("stroma",)), (2, ())))
-    assert np.unique(found.supposed[0]).tolist() == [0]
-    assert found.supposed[1] is None
-    assert list(found.scores.values())[0].accuracy == 0.5  # of the ticked patch alone
-    page = results(answers, found, ticked((1, ("stroma",)), (2, ())))
+    found = compare(Networks(), answers, tagged((1, ("stroma",)), (2, ())))
+    assert np.unique(found.pseudo_masks[0]).tolist() == [0]
+    assert found.pseudo_masks[1] is None
+    assert list(found.scores.values())[0].accuracy == 0.5  # of the tagged patch alone
+    page = results(answers, found, tagged((1, ("stroma",)), (2, ())))
     assert "Missed: lymphocytes (50% of the patch)" in page
-    assert "No tissue ticked" in page
+    assert "No tissue tagged" in page
     assert 'data-agree="0.7000"' in page  # 4 of 5, and 3 of 5
 
 
-def test_without_any_tick_there_is_nothing_to_score():
+def test_without_any_tag_there_is_nothing_to_score():
     answers = answer(Networks(), sample())
-    log = ticked((0, ()))
+    log = tagged((0, ()))
     found = compare(Networks(), answers, log)
     assert found.scores == {}
     assert "right pixels" not in results(answers, found, log)
 
 
-def test_wrong_ticks_are_named():
+def test_wrong_tags_are_named():
     answers = answer(Networks(), sample())
-    log = ticked((0, ("stroma", "tumour", "normal gland")))
+    log = tagged((0, ("stroma", "tumour", "normal gland")))
     page = results(answers, compare(Networks(), answers, log), log)
     assert "<b>4 of 5</b>" in page
-    assert "Ticked, but not there: normal gland" in page
+    assert "Tagged, but not there: normal gland" in page
 
 
 def test_pictures_and_regions_have_words_and_numbers():
     answers = answer(Networks(), sample())
-    log = ticked((0, ("stroma", "tumour")))
+    log = tagged((0, ("stroma", "tumour")))
     page = results(answers, compare(Networks(), answers, log), log)
     assert page.count('role="img"') == page.count("<svg") == 4
     assert "Truth of patch 1: stroma 50%, tumour 50%" in page
@@ -103,7 +103,7 @@ def test_pictures_and_regions_have_words_and_numbers():
 def test_the_visitors_pace_stands_beside_the_papers():
     """Table V: 6.8, 5.2 and 7 minutes for 100 patches, and 177.5, 209.3 and 231.6 for their outlines."""
     answers = answer(Networks(), sample())
-    log = ticked((0, ("stroma",)), (1, ("stroma", "tumour")))  # 2 s and 3 s
+    log = tagged((0, ("stroma",)), (1, ("stroma", "tumour")))  # 2 s and 3 s
     page = results(answers, compare(Networks(), answers, log), log)
     assert "<td>2.5 s</td><td>4.2 min</td>" in page
     assert "<td>3.1–4.2 s</td><td>5.2–7.0 min</td>" in page

@@ -4,13 +4,13 @@ import json
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
 
 from demos.mlps.log import Header, Log  # noqa: E402
 from demos.mlps.patch_sets import PatchSet  # noqa: E402
 from demos.mlps.session import MOST_SETS, Session, from_memory, new_key, to_memory  # noqa: E402
+from tests.demos.anything import JSON  # noqa: E402
 
 
 def patches(key: str = "a", number: int = 3, classes: tuple[str, ...] = ("stroma", "tumour")) -> PatchSet:
@@ -22,7 +22,7 @@ def start() -> Session:
     return Session(new_key()).show(patches())
 
 
-def test_digits_tick_then_cross_then_tick():
+def test_a_digit_says_there_then_absent_then_there():
     values = []
     session = start()
     for _ in range(3):
@@ -41,9 +41,9 @@ def test_a_pressed_button_pressed_again_is_open_again():
 
 def test_keys_that_come_together_are_taken_one_after_another():
     session = start().apply([["toggle", 0, 1], ["next", 1], ["toggle", 1, 1], ["next", 1], ["toggle", 0, 1]])
-    assert session.log.ticked(0) == ["stroma"]
-    assert session.log.ticked(1) == ["tumour"]
-    assert session.log.ticked(2) == ["stroma"]
+    assert session.log.tagged(0) == ["stroma"]
+    assert session.log.tagged(1) == ["tumour"]
+    assert session.log.tagged(2) == ["stroma"]
     assert (session.at, session.log.done) == (2, [0, 1])
 
 
@@ -60,9 +60,9 @@ def test_next_goes_to_what_is_open_and_stays_at_the_end():
 
 def test_undo_shows_the_patch_it_changes_and_then_goes_back():
     session = start().apply([["toggle", 0, 1], ["next", 1], ["go", 2], ["undo", 1]])
-    assert (session.at, session.log.done, session.log.ticked(0)) == (0, [], ["stroma"])
+    assert (session.at, session.log.done, session.log.tagged(0)) == (0, [], ["stroma"])
     session = session.apply([["undo", 1], ["go", 2], ["undo", 1]])
-    assert (session.at, session.log.ticked(0)) == (1, [])
+    assert (session.at, session.log.tagged(0)) == (1, [])
     assert start().apply([["undo", 1]]).at == 0
 
 
@@ -84,21 +84,21 @@ def test_nothing_changes_in_place():
     assert session.log.records == ()
 
 
-def test_each_set_keeps_its_ticks():
+def test_each_set_keeps_its_tags():
     session = start().apply([["toggle", 0, 1], ["next", 1]]).show(patches("b")).apply([["toggle", 1, 1]])
-    assert session.log.ticked(0) == ["tumour"]
+    assert session.log.tagged(0) == ["tumour"]
     again = session.show(patches("a"))
-    assert (again.at, again.log.ticked(0)) == (1, ["stroma"])
+    assert (again.at, again.log.tagged(0)) == (1, ["stroma"])
     assert again.start_over().log.records == ()
-    assert again.start_over().show(patches("b")).log.ticked(0) == ["tumour"]
+    assert again.start_over().show(patches("b")).log.tagged(0) == ["tumour"]
 
 
-def test_ticks_of_other_patches_under_the_same_key_are_not_used():
+def test_tags_of_other_patches_under_the_same_key_are_not_used():
     session = start().apply([["toggle", 1, 1]])
     assert session.show(patches(number=2)).log == Log(patches(number=2).header)
 
 
-def test_memory_brings_ticks_back():
+def test_memory_brings_tags_back():
     session = start().apply([["toggle", 0, 1.5], ["next", 1], ["toggle", 1, 1]])
     key, again = from_memory(json.loads(json.dumps(to_memory(session, logs=True))))
     assert (key, again.key, again.patches) == ("a", session.key, None)
@@ -111,12 +111,6 @@ def test_memory_brings_ticks_back():
     for number in range(MOST_SETS + 2):
         session = session.show(patches(f"set {number}")).apply([["toggle", 0, 1]])
     assert len(to_memory(session, logs=True)["logs"]) == MOST_SETS
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-)
 
 
 @given(JSON, JSON, JSON)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from demos.proto2seg.names import LONGEST, MOST_UNDONE, Names, names_from_json
 from histolab_lite.methods.proto2seg import MIXTURE
+from tests.demos.anything import JSON
 
 
 def test_the_last_word_holds_and_undo_goes_back():
@@ -66,10 +67,6 @@ def test_memory_brings_everything_back(changes):
     assert names_from_json(json.loads(json.dumps(names.to_json())), 5, 4) == names
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-)
 PAIRS = st.lists(st.lists(JSON, min_size=2, max_size=2), max_size=5)
 
 

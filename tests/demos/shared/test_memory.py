@@ -21,11 +21,7 @@ from demos.shared.memory import (
     used_last,
     works,
 )
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-)
+from tests.demos.anything import JSON
 
 
 @given(st.lists(st.none() | st.integers(), max_size=30), st.integers(1, 10))
