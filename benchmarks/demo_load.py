@@ -38,7 +38,7 @@ ALLOWED = 1.5  # seconds, of 95 in 100 clicks
 
 
 async def cvm(visitor: Visitor) -> None:
-    width, height, key = found(r'viewBox="0 0 (\d+) (\d+)".* data-picture="([^"]+)"', visitor.value("main"))
+    width, height, key = found(r'viewBox="0 0 (\d+) (\d+)".* data-image="([^"]+)"', visitor.value("main"))
     where = [visitor.random.randrange(int(width)), visitor.random.randrange(int(height))]
     visitor.values[visitor.ids["choice"]] = visitor.random.choice([0, 1])
     await visitor.act("main", "select", {"index": where, "value": key})
@@ -67,7 +67,7 @@ async def press(visitor: Visitor, event: list[Any]) -> None:
     await visitor.act("panel", "select", {"index": 0, "value": json.dumps({"serial": serial, "events": [event]})})
 
 
-TAKING_PICTURES = ("cvm", "proto2seg")
+TAKING_IMAGES = ("cvm", "proto2seg")
 STORIES: dict[str, Callable[[Visitor], Awaitable[None]]] = {
     "cvm": cvm,
     "proto2seg": proto2seg,
@@ -118,7 +118,7 @@ async def lecture(url: str, visitors: int, seconds: float, server: psutil.Proces
 
         watching = asyncio.create_task(watch())
         await asyncio.gather(*(visitor.arrive() for visitor in hall))
-        taking = [visitor for visitor in hall if own and visitor.page in TAKING_PICTURES]
+        taking = [visitor for visitor in hall if own and visitor.page in TAKING_IMAGES]
         brought = await asyncio.gather(*map(bring, taking))
         until = time.monotonic() + seconds
         await asyncio.gather(*(visit(visitor, until) for visitor in hall))

@@ -198,8 +198,8 @@ def serve(
 
 
 def _give_back() -> None:
-    """Let memory that is freed go back to the system. glibc would keep a heap a thread, and what encoding a picture
-    took: with ten visitors, each with a large picture of their own, 2.9 GiB in place of 1.8."""
+    """Let memory that is freed go back to the system. glibc would keep one heap per thread, and what encoding an image
+    took: with ten visitors, each with a large image of their own, 2.9 GiB in place of 1.8."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in MALLOC:

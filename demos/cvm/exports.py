@@ -1,4 +1,4 @@
-"""What a visitor takes home: outlines for QuPath, the mask, and a picture for slides."""
+"""What a visitor takes home: outlines for QuPath, the mask, and an image for slides."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
+from demos.cvm.images import InputImage
 from demos.cvm.outline import Outline
-from demos.cvm.pictures import Picture
 from demos.cvm.session import OUTSIDE
 from demos.shared.colours import PALETTE
 from demos.shared.saving import pack
@@ -21,22 +21,22 @@ from histolab_lite.formats.qupath import to_geojson
 from histolab_lite.plots import overlay
 
 
-def qupath(picture: Picture, found: Outline, names: Sequence[str]) -> str:
-    """The tissues' outlines in pixels of the full picture, packed for ``saving.SAVE_JS``."""
-    content = to_geojson(found.ids, names, PALETTE, downsample=picture.downsample, background=OUTSIDE)
+def qupath(image: InputImage, found: Outline, names: Sequence[str]) -> str:
+    """The tissues' outlines in pixels of the full image, packed for ``saving.SAVE_JS``."""
+    content = to_geojson(found.ids, names, PALETTE, downsample=image.downsample, background=OUTSIDE)
     return pack("outlines.geojson", "application/geo+json", json.dumps(content, ensure_ascii=False).encode())
 
 
-def mask(picture: Picture, found: Outline) -> str:
-    """Class ids of the full picture's size: 0 outside, 1 to 3 the tissues, 255 unsure."""
-    full = Image.fromarray(found.ids).resize(picture.size[::-1], Image.Resampling.NEAREST)
+def mask(image: InputImage, found: Outline) -> str:
+    """Class ids of the full image's size: 0 outside, 1 to 3 the tissues, 255 unsure."""
+    full = Image.fromarray(found.ids).resize(image.size[::-1], Image.Resampling.NEAREST)
     return pack("mask.png", "image/png", mask_png(np.asarray(full), PALETTE))
 
 
-def figure(picture: Picture, found: Outline, opacity: float) -> str:
+def figure(image: InputImage, found: Outline, opacity: float) -> str:
     """The tissue with its fills and outlines, of the size that the page shows."""
     shown = np.where(found.ids == OUTSIDE, IGNORE, found.ids)
-    pixels = overlay(picture.view, shown, PALETTE, opacity)
+    pixels = overlay(image.view, shown, PALETTE, opacity)
     for name in np.unique(shown[shown != IGNORE]):
         region = shown == name
         pixels[region & ~binary_erosion(region, iterations=2, border_value=1)] = PALETTE[name]

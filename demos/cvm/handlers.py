@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from demos.cvm import exports, views
+from demos.cvm.images import InputImage, PreparedCache, read_upload
 from demos.cvm.outline import DEFAULTS, Outline, outline, shares
-from demos.cvm.pictures import Picture, PreparedCache, read_upload
 from demos.cvm.session import MOST_TISSUES, OUTSIDE, Session, from_memory, to_memory
 from demos.shared.events import Answer
 from demos.shared.markup import notice
@@ -40,14 +40,14 @@ class Settings(NamedTuple):
 
 
 class Handlers:
-    """What all visitors share: samples, and features by picture. Handlers take a visitor's session and return it."""
+    """What all visitors share: samples, and features by image. Handlers take a visitor's session and return it."""
 
-    def __init__(self, offered: Mapping[str, Picture]) -> None:
+    def __init__(self, offered: Mapping[str, InputImage]) -> None:
         self.offered = offered
         self.prepared = PreparedCache()
 
     def warm(self) -> None:
-        """Look at the first picture and compile the kernels before the first visitor comes."""
+        """Look at the first image and compile the kernels before the first visitor comes."""
         first = next(iter(self.offered.values()))
         self.prepared(first)
         corners = Session().show(first).add(1, 0, 0).add(OUTSIDE, first.size[0] - 1, first.size[1] - 1)
@@ -58,29 +58,29 @@ class Handlers:
     def find(self, session: Session, settings: Settings) -> Outline | None:
         """None until there are two sides of points, and features."""
         points = session.by_class()
-        prepared = self.prepared.ready(session.picture) if session.picture else None
-        if session.picture is None or prepared is None or len(points) < 2:
+        prepared = self.prepared.ready(session.image) if session.image else None
+        if session.image is None or prepared is None or len(points) < 2:
             return None
         eta, lam, margin, choice, _ = settings
         shown = choice if choice in points and choice != OUTSIDE else next(iter(points))
-        return outline(session.picture, prepared, points, eta, lam, margin, shown)
+        return outline(session.image, prepared, points, eta, lam, margin, shown)
 
     def draw(self, session: Session, *given: Any) -> Answer:
-        """awaited names the picture whose features are missing."""
-        picture, settings = session.picture, Settings.read(*given)
-        if picture is None:
-            text = '<p class="next">Choose a picture, or upload one.</p>'
+        """awaited names the image whose features are missing."""
+        image, settings = session.image, Settings.read(*given)
+        if image is None:
+            text = '<p class="next">Choose an image, or upload one.</p>'
             return {"awaited": "", "main": "", "contrast": "", "segmentation": "", "numbers": text}
         found, points, called = self.find(session, settings), session.points, class_names(settings.names)
-        prepared = self.prepared.ready(picture)
+        prepared = self.prepared.ready(image)
         shown = settings.choice if settings.choice != OUTSIDE else 1
         part = shares(found.ids, prepared.tissue) if found and prepared else None
         return {
-            "awaited": "" if prepared else f"{picture.key} {picture.work_size}",
-            "main": views.main_view(picture, points, found, called),
-            "contrast": views.contrast_view(picture, found, called[shown]),
-            "segmentation": views.segmentation_view(picture, found, called),
-            "numbers": views.numbers(picture, points, part, called, pending=prepared is None),
+            "awaited": "" if prepared else f"{image.key} {image.work_size}",
+            "main": views.main_view(image, points, found, called),
+            "contrast": views.contrast_view(image, found, called[shown]),
+            "segmentation": views.segmentation_view(image, found, called),
+            "numbers": views.numbers(image, points, part, called, pending=prepared is None),
         }
 
     # Queue "edit": changes of the session ------------------------------------------------------------------------
@@ -97,16 +97,16 @@ class Handlers:
         column, row = event.index
 
         def add(session: Session) -> Session:
-            if session.picture is None or event.value != session.picture.key:
-                return session  # a click on the picture shown before
+            if session.image is None or event.value != session.image.key:
+                return session  # a click on the image shown before
             return session.add(Settings.read(*settings).choice, int(row), int(column))
 
         return self.edit(add, session, *settings)
 
     def add(self, session: Session, x: float | None, y: float | None, *settings: Any) -> Answer:
         def add(session: Session) -> Session:
-            if session.picture is None:
-                raise ValueError("Choose a picture first.")
+            if session.image is None:
+                raise ValueError("Choose an image first.")
             if x is None or y is None:
                 raise ValueError("A point needs both numbers, x and y.")
             return session.add(Settings.read(*settings).choice, int(y), int(x))
@@ -121,24 +121,24 @@ class Handlers:
 
     def scale(self, session: Session, mpp: float | None, *settings: Any) -> Answer:
         def rescale(session: Session) -> Session:
-            if session.picture is None or session.picture.mpp == (mpp or None):
+            if session.image is None or session.image.mpp == (mpp or None):
                 return session
             if mpp and not 0.01 <= mpp <= 100:
                 raise ValueError("A scale lies between 0.01 and 100 µm per pixel; 20× scans have about 0.5.")
-            return replace(session, picture=replace(session.picture, mpp=mpp or None))
+            return replace(session, image=replace(session.image, mpp=mpp or None))
 
         return self.edit(rescale, session, *settings)
 
-    def show(self, picture: Picture | None, session: Session, *settings: Any) -> Answer:
-        if picture is None:  # an upload that could not be read; what was wrong is said already
+    def show(self, image: InputImage | None, session: Session, *settings: Any) -> Answer:
+        if image is None:  # an upload that could not be read; what was wrong is said already
             return {}
-        own = picture.key not in self.offered
+        own = image.key not in self.offered
         return {
-            **self.edit(lambda session: session.show(picture), session, *settings),
-            "problem": notice(picture.note) if picture.note else "",
-            "tissue": views.tissue(picture),
-            "caption": f'<p class="small">{escape(picture.caption)}</p>',
-            "mpp": gr.Number(value=picture.mpp, interactive=own or picture.mpp is None),
+            **self.edit(lambda session: session.show(image), session, *settings),
+            "problem": notice(image.note) if image.note else "",
+            "tissue": views.tissue(image),
+            "caption": f'<p class="small">{escape(image.caption)}</p>',
+            "mpp": gr.Number(value=image.mpp, interactive=own or image.mpp is None),
         }
 
     def pick(self, key: str, session: Session, *settings: Any) -> Answer:
@@ -147,14 +147,14 @@ class Handlers:
     def restore(self, memory: Any, *settings: Any) -> Answer:
         """Where the visitor left off."""
         key, session = from_memory(memory)
-        picture = self.offered.get(key or "") or next(iter(self.offered.values()))
-        shown = self.show(picture, session, *settings)
+        image = self.offered.get(key or "") or next(iter(self.offered.values()))
+        shown = self.show(image, session, *settings)
         if key and key not in self.offered and session.actions.get(key):
-            title = memory.get("title") if isinstance(memory.get("title"), str) else "Your own picture"
+            title = memory.get("title") if isinstance(memory.get("title"), str) else "Your own image"
             text = f"{title[:60]} is not kept here. Upload the same file again, and your points come back."
             shown |= {"problem": notice(text), "memory": memory}
         count = max([1, *(name for name, _, _ in shown["session"].points)])
-        return {"sample": picture.key, "count": count, **shown}
+        return {"sample": image.key, "count": count, **shown}
 
     def switch(self, session: Session, *settings: Any) -> Answer:
         """Another choice of the next click: of several tissues, the contrast of that one is shown."""
@@ -180,22 +180,22 @@ class Handlers:
             return {"arrived": None, "problem": notice(str(error))}
 
     def look(self, awaited: str, session: Session) -> None:
-        if awaited and session.picture:
-            self.prepared(session.picture)
+        if awaited and session.image:
+            self.prepared(session.image)
 
     def export(self, kind: str, session: Session, opacity: float, *given: Any) -> Answer:
         """packed: the file for the page."""
         settings = Settings.read(*given)
         found = self.find(session, settings)
-        if session.picture is None or found is None:
+        if session.image is None or found is None:
             text = "There is no outline yet: click at least one point inside and one outside."
             return {"packed": "", "problem": notice(text)}
         if kind == "qupath":
-            packed = exports.qupath(session.picture, found, class_names(settings.names))
+            packed = exports.qupath(session.image, found, class_names(settings.names))
         elif kind == "mask":
-            packed = exports.mask(session.picture, found)
+            packed = exports.mask(session.image, found)
         else:
-            packed = exports.figure(session.picture, found, opacity)
+            packed = exports.figure(session.image, found, opacity)
         return {"packed": packed, "problem": ""}
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from skimage.measure import find_contours
 
-from demos.cvm.pictures import Picture, Prepared
+from demos.cvm.images import InputImage, Prepared
 from histolab_lite.data.patches import IGNORE
 from histolab_lite.methods import cvm
 
@@ -20,7 +20,7 @@ DEFAULTS = {name: inspect.signature(cvm.segment).parameters[name].default for na
 @dataclass(frozen=True, eq=False)
 class Outline:
     """contrast: float (h, w) in [0, 1], on the grid. regions: class id -> closed lines (N, 2), (x, y) in pixels of the
-    full picture; drawn by the even-odd rule. ids: uint8 of the view's size, 255 for unsure."""
+    full image; drawn by the even-odd rule. ids: uint8 of the view's size, 255 for unsure."""
 
     contrast: np.ndarray
     regions: dict[int, list[np.ndarray]]
@@ -28,7 +28,7 @@ class Outline:
 
 
 def outline(
-    picture: Picture,
+    image: InputImage,
     prepared: Prepared,
     points: Mapping[int, Sequence[tuple[int, int]]],
     eta: float,
@@ -36,9 +36,9 @@ def outline(
     margin: float,
     shown: int,
 ) -> Outline:
-    """points: class id -> (row, column) in pixels of the full picture, two classes or more. shown: whose contrast."""
+    """points: class id -> (row, column) in pixels of the full image, two classes or more. shown: whose contrast."""
     grid = prepared.features.shape[1:]
-    cells = {name: cvm.to_grid(clicked, picture.size, grid) for name, clicked in points.items()}
+    cells = {name: cvm.to_grid(clicked, image.size, grid) for name, clicked in points.items()}
     scores = cvm.segment(prepared.features, cells, eta=eta, lam=lam)
     contrast = scores.contrast[scores.classes.index(shown)].numpy()
     ids = scores.ids(prepared.tissue.shape, margin).numpy()
@@ -46,7 +46,7 @@ def outline(
     regions = {}
     for index, name in enumerate(scores.classes):
         lead = maps[index] - np.delete(maps, index, axis=0).max(0)
-        regions[name] = _lines(lead, margin, picture.size)
+        regions[name] = _lines(lead, margin, image.size)
     return Outline(contrast, regions, ids)
 
 
@@ -59,7 +59,7 @@ def _lines(lead: np.ndarray, level: float, size: tuple[int, int]) -> list[np.nda
 
 
 def shares(ids: np.ndarray, tissue: np.ndarray) -> dict[int, tuple[float, float]]:
-    """Class id -> (share of the picture, share of the tissue), 255 among them if some is unsure."""
+    """Class id -> (share of the image, share of the tissue), 255 among them if some is unsure."""
     counts = np.bincount(ids.ravel(), minlength=IGNORE + 1)
     within = np.bincount(ids[tissue], minlength=IGNORE + 1)
     return {int(name): (counts[name] / ids.size, within[name] / within.sum()) for name in np.flatnonzero(counts)}

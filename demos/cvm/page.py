@@ -31,11 +31,11 @@ BROWSER_KEY = "histolab-lite/click-points"
 HEADING = """<h1>Click points, get an outline</h1>
 <p>Click a few points <b>inside</b> the tissue you are after, then a few <b>outside</b> it. The outline follows.</p>"""
 WHAT_IS_THIS = """
-**Left**, the picture with your points (● inside, ✕ outside) and the outline. Click where the outline is wrong: a point
+**Left**, the image with your points (● inside, ✕ outside) and the outline. Click where the outline is wrong: a point
 inside where tissue is missing, a point outside where there is too much. Three points on each side are a good start.
 
 **Contrast** says for every place how much more it resembles your points inside than those outside. The network that
-compares them has never seen your picture, nor any outline.
+compares them has never seen your image, nor any outline.
 
 **Segmentation** is what becomes of it: one region with a short border that follows the contrast. Hatched places are
 unsure, since they resemble both sides about equally. Click there first.
@@ -47,8 +47,8 @@ The method: Zhang et al., *Weakly supervised segmentation with point annotations
 contrast-based variational model*, CVPR 2023.
 """
 PRIVACY = (
-    "Your picture is read by this server, kept in its memory while your page is open, and not stored. Your points are "
-    "kept in this browser: they are back after a refresh; your own picture has to be uploaded again for that."
+    "Your image is read by this server, kept in its memory while your page is open, and not stored. Your points are "
+    "kept in this browser: they are back after a refresh; your own image has to be uploaded again for that."
 )
 
 
@@ -81,8 +81,8 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
                 caption = gr.HTML(elem_id="caption", apply_default_css=False)
             with gr.Column(scale=1, min_width=320):
                 with gr.Row(equal_height=True):
-                    offered = [(picture.title, key) for key, picture in app.offered.items()]
-                    sample = gr.Dropdown(offered, value=None, label="Picture", elem_id="sample", scale=3, min_width=200)
+                    offered = [(image.title, key) for key, image in app.offered.items()]
+                    sample = gr.Dropdown(offered, value=None, label="Image", elem_id="sample", scale=3, min_width=200)
                     upload = gr.UploadButton("Upload", file_types=list(SUFFIXES), elem_id="upload", min_width=120)
                 with gr.Row():
                     contrast = gr.HTML(
@@ -96,7 +96,7 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
                     files = {
                         "qupath": gr.Button("Outlines for QuPath", elem_id="save-qupath", variant="primary", size="sm"),
                         "mask": gr.Button("Mask (PNG)", elem_id="save-mask", size="sm"),
-                        "figure": gr.Button("Picture with outline", elem_id="save-figure", size="sm"),
+                        "figure": gr.Button("Image with outline", elem_id="save-figure", size="sm"),
                     }
                 with gr.Accordion("What am I looking at?", open=False, elem_id="what"):
                     gr.Markdown(WHAT_IS_THIS)

@@ -1,4 +1,4 @@
-"""Pictures that a visitor can start with: drawn ones, and real tissue where its licence and the machine allow it."""
+"""Images that a visitor can start with: drawn ones, and real tissue where its licence and the machine allow it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from skimage import data as skimage_data
 
-from demos.cvm.pictures import Picture, make_picture
+from demos.cvm.images import InputImage, make_image
 from demos.shared import phantoms
 from histolab_lite.data.manifests import load_manifest
 from histolab_lite.data.tiles import load_tiles
@@ -15,17 +15,17 @@ PHANTOMS, PHANTOM_SIZE = 3, 768
 TILES = {"ocdc": ("Oral carcinoma", (0, 4, 8)), "glas": ("Colon, H&E", (5, 14, 40))}
 
 
-def samples(public: bool) -> dict[str, Picture]:
-    """Key -> picture, in the order in which they are offered.
+def samples(public: bool) -> dict[str, InputImage]:
+    """Key -> image, in the order in which they are offered.
 
     public: whether others than this machine's user can see the page. Data sets that must not be redistributed are then
     left out; those that are not in the data folder always are.
     """
-    return {picture.key: picture for picture in [_immunohistochemistry(), *_phantoms(), *_real(public)]}
+    return {image.key: image for image in [_immunohistochemistry(), *_phantoms(), *_real(public)]}
 
 
-def _immunohistochemistry() -> Picture:
-    return make_picture(
+def _immunohistochemistry() -> InputImage:
+    return make_image(
         skimage_data.immunohistochemistry(),
         "skimage-ihc",
         "Colon glands, immunohistochemistry",
@@ -33,10 +33,10 @@ def _immunohistochemistry() -> Picture:
     )
 
 
-def _phantoms() -> Iterator[Picture]:
+def _phantoms() -> Iterator[InputImage]:
     tiles = phantoms.bundled()
     for number, tile in enumerate(tiles.tiles[:PHANTOMS], 1):
-        yield make_picture(
+        yield make_image(
             tile.read_image()[:PHANTOM_SIZE, :PHANTOM_SIZE],
             tile.name,
             f"Phantom slide {number}",
@@ -45,14 +45,14 @@ def _phantoms() -> Iterator[Picture]:
         )
 
 
-def _real(public: bool) -> Iterator[Picture]:
+def _real(public: bool) -> Iterator[InputImage]:
     for name, (title, chosen) in TILES.items():
         manifest = load_manifest(name)
         if (public and not manifest.redistribution) or not manifest.is_available():
             continue
         tiles = load_tiles(manifest)
         for index in chosen:
-            yield make_picture(
+            yield make_image(
                 tiles[index].read_image(),
                 f"{name}-{tiles[index].name}",
                 f"{title}, {tiles[index].name}",

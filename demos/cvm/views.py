@@ -1,4 +1,4 @@
-"""The page's pictures as SVG in pixels of the full picture: tissue below, outlines and points above, sharp at any size.
+"""What the page shows, as SVG in pixels of the full image: tissue below, outlines and points above, sharp at any size.
 
 The tissue is sent once, as ``<image id="tissue">``; each view refers to it, so that a click brings lines only.
 """
@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
+from demos.cvm.images import InputImage
 from demos.cvm.outline import Outline
-from demos.cvm.pictures import Picture
 from demos.cvm.session import OUTSIDE, Point
 from demos.shared.colours import PALETTE, SYMBOLS, UNSURE, css_colour
 from demos.shared.markup import data_uri, scale_bar
@@ -22,10 +22,10 @@ from histolab_lite.data.patches import IGNORE
 
 CIVIDIS = (colormaps["cividis"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
 
-# A click inside a view, in pixels of the picture; a ring is drawn at once, until the answer comes.
+# A click inside a view, in pixels of the image; a ring is drawn at once, until the answer comes.
 ON_CLICK = """
 element.addEventListener('click', (event) => {
-  const svg = event.target.closest('svg[data-picture]');
+  const svg = event.target.closest('svg[data-image]');
   if (!svg) return;
   const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
   const [x, y] = [Math.floor(at.x), Math.floor(at.y)], box = svg.viewBox.baseVal;
@@ -34,33 +34,33 @@ element.addEventListener('click', (event) => {
   for (const [name, value] of Object.entries({cx: at.x, cy: at.y, r: box.width / 60, fill: 'none', stroke: '#fff',
        'stroke-width': 3, 'vector-effect': 'non-scaling-stroke', class: 'waiting'})) ring.setAttribute(name, value);
   svg.append(ring);
-  trigger('select', {index: [x, y], value: svg.dataset.picture});
+  trigger('select', {index: [x, y], value: svg.dataset.image});
 });
 """
 
 
-def tissue(picture: Picture) -> str:
-    """The picture itself, to be referred to; nothing of it shows here."""
-    uri = data_uri(Image.fromarray(picture.view), "jpeg", quality=88)
-    image = f'<image id="tissue" href="{uri}" {_whole(picture)}/>'
-    return f'<svg class="gone" width="0" height="0" aria-hidden="true"><defs>{image}</defs></svg>'
+def tissue(image: InputImage) -> str:
+    """The image itself, to be referred to; nothing of it shows here."""
+    uri = data_uri(Image.fromarray(image.view), "jpeg", quality=88)
+    whole = f'<image id="tissue" href="{uri}" {_whole(image)}/>'
+    return f'<svg class="gone" width="0" height="0" aria-hidden="true"><defs>{whole}</defs></svg>'
 
 
-def _whole(picture: Picture) -> str:
-    """An image that covers the picture."""
-    return f'width="{picture.size[1]}" height="{picture.size[0]}" preserveAspectRatio="none"'
+def _whole(image: InputImage) -> str:
+    """Of an SVG image that covers it."""
+    return f'width="{image.size[1]}" height="{image.size[0]}" preserveAspectRatio="none"'
 
 
-def _svg(picture: Picture, label: str, content: str) -> str:
-    height, width = picture.size
+def _svg(image: InputImage, label: str, content: str) -> str:
+    height, width = image.size
     return (
         f'<div class="view" style="--ratio:{width / height:.4f}"><svg viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="{escape(label)}" data-picture="{escape(picture.key)}"><use href="#tissue"/>{content}</svg></div>'
+        f'aria-label="{escape(label)}" data-image="{escape(image.key)}"><use href="#tissue"/>{content}</svg></div>'
     )
 
 
-def main_view(picture: Picture, points: Sequence[Point], found: Outline | None, names: Sequence[str]) -> str:
-    """The picture to click on, with outlines, points and scale bar. names: of class 0, 1, …."""
+def main_view(image: InputImage, points: Sequence[Point], found: Outline | None, names: Sequence[str]) -> str:
+    """The image to click on, with outlines, points and scale bar. names: of class 0, 1, …."""
     lines = "".join(
         f'<path d="{path}" fill="none" stroke="#000" stroke-opacity=".7" stroke-width="4.5" {SCREEN}/>'
         f'<path d="{path}" fill="none" stroke="{css_colour(PALETTE[name])}" stroke-width="2.2" {SCREEN}/>'
@@ -69,36 +69,36 @@ def main_view(picture: Picture, points: Sequence[Point], found: Outline | None, 
     )
     clicked = Counter(own for own, _, _ in points)
     counts = [f"{n} {'point' if n == 1 else 'points'} {names[name]}" for name, n in sorted(clicked.items())]
-    height, width = picture.size
+    height, width = image.size
     label = (
-        f"{picture.title}, {width} by {height} pixels. {', '.join(counts) or 'No points yet'}"
+        f"{image.title}, {width} by {height} pixels. {', '.join(counts) or 'No points yet'}"
         f"{', with an outline' if found else ''}. Click to add a point."
     )
     marks = "".join(_mark(name, column + 0.5, row + 0.5, width / 48) for name, row, column in points)
-    return _svg(picture, label, lines + f'<g class="points">{marks}</g>' + scale_bar(picture.size, picture.mpp))
+    return _svg(image, label, lines + f'<g class="points">{marks}</g>' + scale_bar(image.size, image.mpp))
 
 
-def contrast_view(picture: Picture, found: Outline | None, name: str) -> str:
+def contrast_view(image: InputImage, found: Outline | None, name: str) -> str:
     """The heat map of the contrast, bright where tissue is like the points of ``name`` and unlike the others."""
     heat, label = "", "Contrast: no points on both sides yet"
     if found:
         bright = found.contrast / max(found.contrast.max(), 1e-6)
-        image = Image.fromarray((bright * 255).round().astype(np.uint8), mode="P")
-        image.putpalette(CIVIDIS.tobytes())
-        uri = data_uri(image, "png", compress_level=3)
-        heat = f'<image class="heat" href="{uri}" {_whole(picture)}/>'
+        colours = Image.fromarray((bright * 255).round().astype(np.uint8), mode="P")
+        colours.putpalette(CIVIDIS.tobytes())
+        uri = data_uri(colours, "png", compress_level=3)
+        heat = f'<image class="heat" href="{uri}" {_whole(image)}/>'
         label = f"Contrast: bright where the tissue is like the points {name} and unlike the others"
     return (
         '<p class="title">Contrast</p>'
-        + _svg(picture, label, heat)
+        + _svg(image, label, heat)
         + '<p class="caption"><span class="ramp"></span>'
         + f"<span>brighter: more like the points {escape(name)}</span></p>"
     )
 
 
-def segmentation_view(picture: Picture, found: Outline | None, names: Sequence[str]) -> str:
+def segmentation_view(image: InputImage, found: Outline | None, names: Sequence[str]) -> str:
     """Each tissue filled with its colour, hatched where unsure."""
-    height, width = picture.size
+    height, width = image.size
     paths = _paths(found)
     fills = "".join(
         f'<path class="overlay" d="{path}" fill="{css_colour(PALETTE[name])}" fill-rule="evenodd"/>'
@@ -106,7 +106,7 @@ def segmentation_view(picture: Picture, found: Outline | None, names: Sequence[s
         if name != OUTSIDE
     )
     if found:
-        # Regions never overlap, so what an even-odd fill of all of them and the whole picture leaves is unsure.
+        # Regions never overlap, so what an even-odd fill of all of them and the whole image leaves is unsure.
         step, rest = width / 60, f"M0 0H{width}V{height}H0Z{''.join(paths.values())}"
         fills += (
             f'<defs><pattern id="hatch" width="{step:.1f}" height="{step:.1f}" patternUnits="userSpaceOnUse" '
@@ -118,13 +118,13 @@ def segmentation_view(picture: Picture, found: Outline | None, names: Sequence[s
     label = f"Segmentation: {', '.join(names[name] for name in paths if name != OUTSIDE) or 'nothing yet'}"
     return (
         '<p class="title">Segmentation</p>'
-        + _svg(picture, label, fills)
+        + _svg(image, label, fills)
         + '<p class="caption">filled: what the outline holds; hatched: unsure</p>'
     )
 
 
 def numbers(
-    picture: Picture,
+    image: InputImage,
     points: Sequence[Point],
     shares: Mapping[int, tuple[float, float]] | None,
     names: Sequence[str],
@@ -132,15 +132,15 @@ def numbers(
 ) -> str:
     """Shares and areas in a table, or what to do next. pending: the features are still being computed."""
     if pending:
-        text = "Looking at the picture, some seconds. You can click already."
+        text = "Looking at the image, some seconds. You can click already."
         return f'<p class="next waiting" data-state="reading">{text}</p>'
     if shares is None:
         return f'<p class="next" data-state="waiting">{_next_step(points)}</p>'
-    area = picture.size[0] * picture.size[1] * (picture.mpp or 0) ** 2 / 1e6  # mm²
+    area = image.size[0] * image.size[1] * (image.mpp or 0) ** 2 / 1e6  # mm²
     rows = []
     for name in [name for name in range(1, len(names)) if name in shares] + [OUTSIDE, IGNORE]:
-        of_picture, of_tissue = shares.get(name, (0.0, 0.0))
-        size = f"{area * of_picture:.4f} mm²" if picture.mpp else "–"
+        of_image, of_tissue = shares.get(name, (0.0, 0.0))
+        size = f"{area * of_image:.4f} mm²" if image.mpp else "–"
         text = "unsure" if name == IGNORE else names[name]
         kind = "main" if name not in (OUTSIDE, IGNORE) else ""
         rows.append(
@@ -148,7 +148,7 @@ def numbers(
             f"{escape(text)}</th><td>{of_tissue:.1%}</td><td>{size}</td></tr>"
         )
     head = '<thead><tr><th></th><th scope="col">share of tissue</th><th scope="col">area</th></tr></thead>'
-    scale = "" if picture.mpp else '<p class="small">Area and scale bar need the µm per pixel, which is not known.</p>'
+    scale = "" if image.mpp else '<p class="small">Area and scale bar need the µm per pixel, which is not known.</p>'
     return f'<table class="numbers" data-state="done">{head}<tbody>{"".join(rows)}</tbody></table>{scale}'
 
 

@@ -29,7 +29,7 @@ from histolab_lite.methods.default_mlps import Networks, load_mlps
 
 LARGEST_LOG = 2 * 10**6  # bytes
 NOT_MADE_FOR_IT = (
-    "The networks behind “Show me” have learnt drawn tissue alone and are not made for your picture, so nothing is "
+    "The networks behind “Show me” have learnt drawn tissue alone and are not made for your image, so nothing is "
     "shown for it. Your tags are yours to save."
 )
 
@@ -111,8 +111,8 @@ class Handlers:
         shown, message = self.show(self.sample, session), ""
         own = session.logs.get(key or "")
         if own is not None and key != self.sample.header.key:
-            shown |= {**_cut_by(own), "memory": {**shown["memory"], "set": key}}  # still the picture that is awaited
-            message = notice("Your own picture is not kept here. Upload the same file again, and your tags come back.")
+            shown |= {**_cut_by(own), "memory": {**shown["memory"], "set": key}}  # still the image that is awaited
+            message = notice("Your own image is not kept here. Upload the same file again, and your tags come back.")
         elif self.labels is not None and self.labels.damaged and session.logs:
             lines = ", ".join(map(str, self.labels.damaged[:5]))
             text = f"Line {lines} of the file of tags was cut off and is left out. Look at your last patch again."
@@ -131,7 +131,7 @@ class Handlers:
         if log.header not in (shown, self.sample.header):
             if log.header.key == self.sample.header.key or log.header.size not in SIZES:
                 return {"problem": notice("These tags belong to other patches than this page has.")}
-            text = "These tags belong to another picture. Upload that picture now, and they come back."
+            text = "These tags belong to another image. Upload that image now, and they come back."
             done = self.edit(lambda session: session.restore(log), session, notice(text))
             return {**done, **_cut_by(log), "memory": {**done["memory"], "set": log.header.key}}
         patches = session.patches if log.header == shown and session.patches else self.sample
@@ -191,7 +191,7 @@ def _about(patches: PatchSet) -> Answer:
 
 
 def _cut_by(log: Log) -> Answer:
-    """The classes and the size of patches for which a picture is uploaded again."""
+    """The classes and the size of patches for which an image is uploaded again."""
     return {"names": ", ".join(log.header.classes), "size": log.header.size}
 
 

@@ -11,7 +11,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from statistics import median
@@ -31,10 +31,10 @@ class LogError(ValueError):
 
 @dataclass(frozen=True)
 class Header:
-    """key: which patches these are. size: pixels a side."""
+    """key: which patches these are. title: for people, whatever it is. size: pixels per side."""
 
     key: str
-    title: str
+    title: str = field(compare=False)
     classes: tuple[str, ...]
     patches: int
     size: int
@@ -141,7 +141,7 @@ def to_lines(log: Log) -> bytes:
 
 
 def to_table(log: Log, corners: Sequence[tuple[int, int]]) -> bytes:
-    """CSV, a row a patch that is done: its number from 1, its corner, 1 or 0 a class, seconds."""
+    """CSV, one row per patch that is done: its number from 1, its corner, 1 or 0 per class, seconds."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["patch", "row", "column", *log.header.classes, "seconds"])

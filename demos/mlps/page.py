@@ -57,11 +57,11 @@ patch-level classification labels*, Medical Image Analysis 2022.
 """
 IN_BROWSER = (
     "Your tags are kept in this browser, in one tab at a time, and are back after a refresh; the server stores none. "
-    "Your own picture is kept in its memory while the page is open, and has to be uploaded again afterwards."
+    "Your own image is kept in its memory while the page is open, and has to be uploaded again afterwards."
 )
 IN_FILE = (
     "Your tags are written to a file on the machine that runs this program, apart from anyone else's, and are back "
-    "after a refresh. Your own picture is not stored, and has to be uploaded again afterwards."
+    "after a refresh. Your own image is not stored, and has to be uploaded again afterwards."
 )
 
 
@@ -88,15 +88,15 @@ def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> g
                     table = gr.Button("Save as CSV", elem_id="save-table", min_width=120)
                 with gr.Accordion("What am I looking at?", open=False, elem_id="what"):
                     gr.Markdown(WHAT_IS_THIS)
-                with gr.Accordion("Your own picture", open=False, elem_id="own"):
+                with gr.Accordion("Your own image", open=False, elem_id="own"):
                     gr.Markdown("It is cut into patches, at most 100. “Show me” is made for the drawn patches alone.")
                     names = gr.Textbox(
                         "tumour, stroma, other", label="Classes, 2 to 9, with commas between", elem_id="names"
                     )
-                    size = gr.Radio(list(SIZES), value=SIZES[-1], label="Pixels a patch", elem_id="size")
+                    size = gr.Radio(list(SIZES), value=SIZES[-1], label="Pixels per patch", elem_id="size")
                     with gr.Row():
                         upload = gr.UploadButton(
-                            "Upload a picture", file_types=list(SUFFIXES), elem_id="picture", min_width=120
+                            "Upload an image", file_types=list(SUFFIXES), elem_id="upload", min_width=120
                         )
                         back = gr.Button("Back to drawn patches", elem_id="back", min_width=120)
                 with gr.Accordion("Save, and go on elsewhere", open=False, elem_id="elsewhere"):

@@ -1,4 +1,4 @@
-"""Patches to tag, one after another: drawn ones whose truth is known, or those of a visitor's own picture."""
+"""Patches to tag, one after another: drawn ones whose truth is known, or those of a visitor's own image."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from histolab_lite.data.slides import tissue_mask
 from histolab_lite.methods.default_mlps import LEAST, MPP, TISSUES, to_classes
 from histolab_lite.methods.mlps import tags_of_masks
 
-SIZE = 224  # pixels a side that the networks read, at 1 µm per pixel; shown twice as fine, as the slides are
+SIZE = 224  # pixels per side that the networks read, at 1 µm per pixel; shown twice as fine, as the slides are
 SIZES = (112, 224)
 MOST_PATCHES = 100  # of an upload, the number of the paper's Table V
 
 
 @dataclass(frozen=True, eq=False)
 class PatchSet:
-    """jpegs: of every patch, as the page shows it, ``header.size`` pixels a side. mpp: µm a pixel of them.
-    corners: (row, column) in the picture they were cut from. pixels: uint8 (N, P, P, 3) for the networks, and truth:
+    """jpegs: of every patch, as the page shows it, ``header.size`` pixels per side. mpp: µm per pixel of them.
+    corners: (row, column) in the image they were cut from. pixels: uint8 (N, P, P, 3) for the networks, and truth:
     uint8 (N, P, P), of a set whose truth is known."""
 
     header: Header
@@ -58,21 +58,21 @@ def sample_set() -> PatchSet:
 
 
 def cut(upload: Upload, classes: tuple[str, ...], size: int) -> PatchSet:
-    """The patches of a picture that show tissue, at most 100, spread evenly. UploadError if there is none."""
+    """The patches of an image that show tissue, at most 100, spread evenly. UploadError if there is none."""
     height, width = upload.rgb.shape[:2]
     if min(height, width) < size:
-        raise UploadError(f"This picture has {width} × {height} pixels; a patch of {size} does not fit into it.")
+        raise UploadError(f"This image has {width} × {height} pixels; a patch of {size} does not fit into it.")
     patches, corners = grid_patches(upload.rgb, size)
     tissue = np.array([tissue_mask(patch[::4, ::4]).mean() > 0.1 for patch in patches])
     if not tissue.any():
-        raise UploadError("No patch of this picture shows tissue: stained tissue is coloured, glass is grey.")
+        raise UploadError("No patch of this image shows tissue: stained tissue is coloured, glass is grey.")
     chosen = np.flatnonzero(tissue)
     notes = [upload.note] if upload.note else []
     if len(chosen) > MOST_PATCHES:
         notes.append(f"{len(chosen)} patches show tissue; these are {MOST_PATCHES} of them, spread evenly.")
         chosen = chosen[np.linspace(0, len(chosen) - 1, MOST_PATCHES).round().astype(int)]
     named = hashlib.sha256("\n".join(classes).encode()).hexdigest()[:8]
-    header = Header(f"{upload.digest[:40]}-{size}-{named}", "Your picture", classes, len(chosen), size)
+    header = Header(f"{upload.digest[:40]}-{size}-{named}", "Your image", classes, len(chosen), size)
     places = tuple((int(row), int(column)) for row, column in corners[chosen])
     return PatchSet(header, tuple(_jpeg(patches[i]) for i in chosen), places, upload.mpp, " ".join(notes))
 

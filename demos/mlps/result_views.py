@@ -132,7 +132,7 @@ def _times(log: Log) -> str:
         rows = _time(counted, f"{own:.1f} s", f"{own * 100 / 60:.1f} min", "main")
     rows += _time("3 pathologists, tags", _range(TAGGING, 0.6, "s"), _range(TAGGING, 1, "min"))
     rows += _time("The same, drawing outlines", _range(DRAWING, 0.6, "s"), _range(DRAWING, 1, "min"))
-    head = '<tr><th scope="col">Time</th><th scope="col">a patch</th><th scope="col">100 patches</th></tr>'
+    head = '<tr><th scope="col">Time</th><th scope="col">per patch</th><th scope="col">100 patches</th></tr>'
     note = (
         "Pathologists: Table V of the paper, 100 real patches of lung carcinoma, four classes, mean. Yours are drawn "
         "patches of five classes, so this compares orders of magnitude."
@@ -148,7 +148,7 @@ def _time(name: str, patch: str, hundred: str, kind: str = "") -> str:
 
 
 def _range(minutes: tuple[float, ...], factor: float, unit: str) -> str:
-    """Of minutes for 100 patches. factor: 0.6 makes seconds a patch of them."""
+    """Of minutes for 100 patches. factor: 0.6 makes seconds per patch of them."""
     low, high = min(minutes) * factor, max(minutes) * factor
     digits = 1 if high < 20 else 0
     return f"{low:.{digits}f}–{high:.{digits}f} {unit}"

@@ -62,7 +62,7 @@ def _row(log: Log, at: int, index: int, name: str) -> str:
 
 def _progress(log: Log, at: int) -> str:
     done, number, pace = len(log.done), log.header.patches, log.median_seconds
-    timed = f" · median <b>{pace:.1f} s</b> a patch" if pace is not None else ""
+    timed = f" · median <b>{pace:.1f} s</b> per patch" if pace is not None else ""
     finished = " · all done" if done == number else ""
     return (
         f'<p class="progress" data-done="{done}">Patch <b>{at + 1}</b> of {number} · '
@@ -96,6 +96,6 @@ def _said(log: Log, at: int) -> str:
 
 def caption(patches: PatchSet) -> str:
     size, mpp = patches.header.size, patches.mpp
-    side = f"{size * mpp:.0f} µm a side, {mpp:g} µm per pixel" if mpp else f"{size} pixels a side, scale not known"
+    side = f"{size * mpp:.0f} µm per side, {mpp:g} µm per pixel" if mpp else f"{size} pixels per side, scale not known"
     drawn = " Drawn by a program to look like H&amp;E, tissue of nobody." if patches.truth is not None else ""
     return f'<p class="small">{escape(patches.header.title)}, {side}.{drawn}</p>'

@@ -87,7 +87,7 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
                         min_width=300,
                     )
                     gamma = gr.Slider(
-                        1, LARGEST_GAMMA, GAMMA, step=1, label="γ: groups a class in CQ", elem_id="gamma", min_width=240
+                        1, LARGEST_GAMMA, GAMMA, step=1, label="γ: groups per class in CQ", elem_id="gamma", min_width=240
                     )
                 result = gr.HTML(elem_id="result", apply_default_css=False)
         with gr.Row(equal_height=True):
@@ -99,7 +99,7 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
             gr.Markdown(WHAT_IS_THIS)
         with gr.Accordion("Your own tile", open=False, elem_id="own"):
             gr.Markdown(
-                f"An H&E picture, asked the same dictionary. It is brought to {MPP:g} µm per pixel; of a large one the "
+                f"An H&E image, asked the same dictionary. It is brought to {MPP:g} µm per pixel; of a large one the "
                 f"middle {LARGEST_SIDE} pixels are used. These prototypes are of drawn tissue: on real tissue load a "
                 "dictionary of your own."
             )

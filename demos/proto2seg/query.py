@@ -66,9 +66,9 @@ def _query(tile: Tile, dictionary: PrototypeDictionary, gamma: int, class_names:
 
 
 def own_tile(upload: Upload, mpp: float | None) -> Tile:
-    """The slow half, some seconds: a visitor's picture at the encoder's scale, its middle if it is larger.
+    """The slow half, some seconds: a visitor's image at the encoder's scale, its middle if it is larger.
 
-    mpp: µm a pixel, if the visitor gave it. UploadError for a picture that is too small there.
+    mpp: µm per pixel, if the visitor gave it. UploadError for an image that is too small there.
     """
     mpp = mpp or upload.mpp
     rgb, notes = upload.rgb, [upload.note] if upload.note else []
@@ -80,7 +80,7 @@ def own_tile(upload: Upload, mpp: float | None) -> Tile:
         notes.append(f"Its scale is not known, so a pixel is taken for {MPP:g} µm. Give the µm per pixel if you can.")
     if min(height, width) < PATCH:
         raise UploadError(
-            f"This picture has {height} × {width} pixels at the encoder's {MPP:g} µm per pixel; "
+            f"This image has {height} × {width} pixels at the encoder's {MPP:g} µm per pixel; "
             f"it needs {PATCH} on each side."
         )
     rows, columns = min(height, LARGEST_SIDE), min(width, LARGEST_SIDE)

@@ -41,7 +41,7 @@ def palette_of(dictionary: PrototypeDictionary | None, clusters: Clusters) -> Pa
 
 
 def results(session: Session, dictionary: PrototypeDictionary | None, answer: Answer | None) -> str:
-    """Four pictures and a table; before the first name, what to do for them."""
+    """Four images and a table; before the first name, what to do for them."""
     tile, clusters = session.tile, session.clusters
     assert tile is not None
     assert clusters is not None

@@ -25,7 +25,7 @@ from histolab_lite.methods.proto2seg import embed, encode, representatives
 from histolab_lite.models.checkpoint import read_weights, save_weights
 
 FILE = "label_clusters.safetensors"
-MPP, PATCH, STRIDE = 1.0, 64, 16  # µm a pixel that the encoder reads, and pixels of it, as in lessons 02 and 03
+MPP, PATCH, STRIDE = 1.0, 64, 16  # µm per pixel that the encoder reads, and pixels of it, as in lessons 02 and 03
 ZOOM = 2  # patches are shown so much finer than the encoder reads them
 SIDE = 768  # pixels of a slide
 CLUSTERED, QUERIED, SEED = 12, 3, 23  # slides
@@ -84,8 +84,8 @@ def make(folder: Path) -> Path:
     fine = tiles.subset(range(CLUSTERED)).read_images()
     images, masks = tiles.read(MPP)
     patches, truth, shown = (
-        np.concatenate([grid_patches(picture, size)[0] for picture in pictures])
-        for pictures, size in ((images[:CLUSTERED], PATCH), (masks[:CLUSTERED], PATCH), (fine, ZOOM * PATCH))
+        np.concatenate([grid_patches(one, size)[0] for one in several])
+        for several, size in ((images[:CLUSTERED], PATCH), (masks[:CLUSTERED], PATCH), (fine, ZOOM * PATCH))
     )
     fractions = np.stack([(truth == name).mean((1, 2)) for name in range(len(CLASS_NAMES))], axis=1)
     embeddings = embed(patches)
@@ -138,10 +138,10 @@ def load(folder: Path = FOLDER) -> Samples:
     tiles = {}
     for number in range(QUERIED):
         truth = np.asarray(Image.open(io.BytesIO(content[f"truth {number}"].numpy().tobytes())))
-        picture = content[f"tile {number}"].numpy().tobytes()
+        image = content[f"tile {number}"].numpy().tobytes()
         features = content[f"features {number}"]
         key = f"phantom-{number + 1}"
-        tiles[key] = Tile(key, f"Tile {number + 1}", picture, (TILE, TILE), features, MPP, truth)
+        tiles[key] = Tile(key, f"Tile {number + 1}", image, (TILE, TILE), features, MPP, truth)
     return Samples(clusters, tiles)
 
 

@@ -47,7 +47,7 @@ def as_uri(content: bytes, kind: str) -> str:
 def scale_bar(size: tuple[int, int], mpp: float | None) -> str:
     """A bar of a round length, about a fifth of the width, in the lower right corner; none without a scale.
 
-    size: (rows, columns) of the picture, in whose pixels the SVG is drawn. mpp: µm a pixel.
+    size: (rows, columns) of the image, in whose pixels the SVG is drawn. mpp: µm per pixel.
     """
     if not mpp:
         return ""
@@ -70,7 +70,7 @@ def scale_bar(size: tuple[int, int], mpp: float | None) -> str:
 def region_marks(ids: np.ndarray, texts: Mapping[int, str], size: tuple[int, int]) -> str:
     """A class's letter or number in its largest region, so that colour is not alone.
 
-    ids: class ids (h, w). texts: by class id. size: (rows, columns) of the picture, in whose pixels the SVG is drawn.
+    ids: class ids (h, w). texts: by class id. size: (rows, columns) of the image, in whose pixels the SVG is drawn.
     """
     unit, marks = size[1] / 224, ""
     for name in np.unique(ids):

@@ -1,4 +1,4 @@
-"""A visitor's own picture, read with suspicion: what it is decides, never what it is called.
+"""A visitor's own image, read with suspicion: what it is decides, never what it is called.
 
 Whatever is wrong with it is said in a sentence, without a path and without a traceback.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 LARGEST_FILE, LARGEST_SLIDE = 20 * 10**6, 200 * 10**6  # bytes
-LARGEST_PICTURE = 25 * 10**6  # pixels
+LARGEST_IMAGE = 25 * 10**6  # pixels
 SMALLEST_SIDE = 32
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
@@ -61,20 +61,20 @@ def read_file(path: str | Path, largest: int = LARGEST_FILE, forget: bool = Fals
 
 
 def read_pixels(path: str | Path, forget: bool = False) -> Upload:
-    """The picture in a file, whatever the file is called. forget: delete it.
+    """The image in a file, whatever the file is called. forget: delete it.
 
-    UploadError says why there is no picture.
+    UploadError says why there is no image.
     """
     content = read_file(path, forget=forget)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of pictures that are refused below, and of odd metadata
-        picture = _open(content)
-        mpp = _mpp(picture)  # before turning, which drops the tags
+        warnings.simplefilter("ignore")  # Pillow warns of images that are refused below, and of odd metadata
+        image = _open(content)
+        mpp = _mpp(image)  # before turning, which drops the tags
         notes = []
-        frames = _frames(picture)
+        frames = _frames(image)
         if frames > 1:
-            notes.append(f"The file holds {frames} pictures; this is the first.")
-        rgb, turned = _decode(picture)
+            notes.append(f"The file holds {frames} images; this is the first.")
+        rgb, turned = _decode(image)
     if turned:
         notes.append(TURNED)
     digest = hashlib.sha256(content).hexdigest()
@@ -103,31 +103,31 @@ def given_scale(given: Any) -> float | None:
 def _open(content: bytes) -> Image.Image:
     """Header only; whatever would be too large is refused before its pixels are decoded."""
     try:
-        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError:
         raise UploadError(_too_large()) from None
     except UnidentifiedImageError:
         raise UploadError(
-            "This file is not a picture that can be read here. Upload a PNG, JPEG, TIFF, WebP or BMP file."
+            "This file is not an image that can be read here. Upload a PNG, JPEG, TIFF, WebP or BMP file."
         ) from None
     except Exception:  # a decoder given bytes made to break it may raise anything
         raise UploadError(_broken()) from None
-    width, height = picture.size
-    if width * height > LARGEST_PICTURE:
-        raise UploadError(f"This picture has {width:,} × {height:,} pixels. {_too_large()}")
+    width, height = image.size
+    if width * height > LARGEST_IMAGE:
+        raise UploadError(f"This image has {width:,} × {height:,} pixels. {_too_large()}")
     if min(width, height) < SMALLEST_SIDE:
-        raise UploadError(f"This picture is only {width} × {height} pixels; it needs {SMALLEST_SIDE} on each side.")
-    return picture
+        raise UploadError(f"This image is only {width} × {height} pixels; it needs {SMALLEST_SIDE} on each side.")
+    return image
 
 
-def _decode(picture: Image.Image) -> tuple[np.ndarray, bool]:
+def _decode(image: Image.Image) -> tuple[np.ndarray, bool]:
     """uint8 (H, W, 3) of the first frame, and whether it was turned as its EXIF tag asks."""
     try:
-        picture.load()
-        turned = picture.getexif().get(0x0112, 1) in range(2, 9)
-        upright = ImageOps.exif_transpose(picture)
+        image.load()
+        turned = image.getexif().get(0x0112, 1) in range(2, 9)
+        upright = ImageOps.exif_transpose(image)
         if upright.mode == "F" or (upright.mode == "I" and not 0 <= upright.getextrema()[0] <= 65535):
-            raise UploadError("This picture holds measurements, not colours. Save it as an 8-bit RGB picture.")
+            raise UploadError("This image holds measurements, not colours. Save it as an 8-bit RGB image.")
         if upright.mode.startswith("I"):  # 16-bit grey
             grey = (np.asarray(upright).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
             upright = Image.fromarray(grey)
@@ -141,19 +141,19 @@ def _decode(picture: Image.Image) -> tuple[np.ndarray, bool]:
         raise UploadError(_broken()) from None
 
 
-def _frames(picture: Image.Image) -> int:
+def _frames(image: Image.Image) -> int:
     try:
-        return int(getattr(picture, "n_frames", 1))
+        return int(getattr(image, "n_frames", 1))
     except Exception:  # a damaged second frame does not concern the first
         return 1
 
 
-def _mpp(picture: Image.Image) -> float | None:
+def _mpp(image: Image.Image) -> float | None:
     """µm per pixel by a TIFF's resolution tags, where they can be meant: square pixels, of a microscope's scale."""
-    if picture.format != "TIFF":
+    if image.format != "TIFF":
         return None
     try:
-        tags = picture.tag_v2  # type: ignore[attr-defined]
+        tags = image.tag_v2  # type: ignore[attr-defined]
         unit = UNITS.get(tags.get(RESOLUTION_UNIT))
         x, y = (float(tags.get(tag, 0)) for tag in (282, 283))
     except Exception:  # as above
@@ -165,8 +165,8 @@ def _mpp(picture: Image.Image) -> float | None:
 
 
 def _too_large() -> str:
-    return f"At most {LARGEST_PICTURE / 1e6:.0f} million pixels can be read here: crop it, or save it smaller."
+    return f"At most {LARGEST_IMAGE / 1e6:.0f} million pixels can be read here: crop it, or save it smaller."
 
 
 def _broken() -> str:
-    return "This file is damaged or incomplete and cannot be read. Save the picture again and upload the new file."
+    return "This file is damaged or incomplete and cannot be read. Save the image again and upload the new file."

@@ -1,4 +1,4 @@
-"""Whether a compressed tile is one plain picture of the size that its slide claims: its header tells.
+"""Whether a compressed tile is one plain image of the size that its slide claims: its header tells.
 
 A decoder does whatever the format allows. 38 kB of progressive JPEG are 2,646 passes over a tile of 1024 pixels,
 0.8 s in place of 0.01 s; 557 bytes of JPEG 2000 made OpenJPEG take 430 MB for a tile of 512 pixels.

@@ -1,7 +1,7 @@
 """A visitor's own slide, opened with suspicion: what would take too long or too much memory is refused before a pixel
 is decoded.
 
-Nothing here or later decodes a slide's label, macro picture or thumbnail, or applies its colour profile.
+Nothing here or later decodes a slide's label, macro image or thumbnail, or applies its colour profile.
 """
 
 from __future__ import annotations

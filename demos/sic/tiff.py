@@ -18,7 +18,7 @@ import numpy as np
 from demos.shared.uploads import UploadError
 from demos.sic.codestreams import HEAD, is_plain_jpeg, is_plain_jpeg2000
 
-MOST_DIRECTORIES, MOST_TAGS = 64, 200  # a slide has about ten levels and three pictures beside them; 30 tags each
+MOST_DIRECTORIES, MOST_TAGS = 64, 200  # a slide has about ten levels and three images beside them; 30 tags each
 LONGEST_VALUE = 4 * 2**20  # bytes of a description or a colour profile; real ones have up to 2 MB
 SMALLEST_TILE, LARGEST_TILE = 64, 1024  # pixels per side; scanners and converters write 128 to 1024
 LARGEST_JPEG2000 = 256  # pixels per side; scanners write 240 and 256. OpenJPEG takes up to 1.7 GB for one of 1024
@@ -37,7 +37,7 @@ WHOLE = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # types of nu
 DAMAGED = "This slide is damaged and cannot be read. Copy it again from its source."
 NOT_TILED = "This TIFF is not a slide: it is not cut into tiles. Export it as .svs or as a tiled, pyramidal .tif."
 NOT_BUILT_SO = "This file is not built as slides are. Export it again as .svs or as a tiled, pyramidal .tif."
-NOT_PLAIN = "The tiles of this slide are not the plain pictures that they should be. Export it again, as baseline JPEG."
+NOT_PLAIN = "The tiles of this slide are not the plain images that they should be. Export it again, as baseline JPEG."
 
 
 class _Value(NamedTuple):

@@ -39,7 +39,7 @@ class Visitor(BaseVisitor):
 
     def click(self, where: list[tuple[float, float]], view: str = "#main") -> None:
         """Positions as shares of the view's width and height, one after another."""
-        shown = self.page.locator(f"{view} svg[data-picture]")
+        shown = self.page.locator(f"{view} svg[data-image]")
         before = self.page.locator("#main [data-point]").count()
         for number, (x, y) in enumerate(where, before + 1):
             box = shown.bounding_box()
@@ -136,11 +136,11 @@ def test_two_visitors_do_not_see_each_others_points(meet):
 def test_clicks_faster_than_answers_are_all_counted(meet):
     visitor = meet()
     visitor.outline()  # from here on an answer takes longer than the 30 ms between these clicks
-    visitor.page.locator("#main svg[data-picture]").evaluate(
+    visitor.page.locator("#main svg[data-image]").evaluate(
         """async (svg, places) => {
             const box = svg.getBoundingClientRect(), view = document.querySelector('#main');
             for (const [x, y] of places) {
-                view.querySelector('svg[data-picture]').dispatchEvent(new MouseEvent('click',
+                view.querySelector('svg[data-image]').dispatchEvent(new MouseEvent('click',
                     {bubbles: true, clientX: box.x + x * box.width, clientY: box.y + y * box.height}));
                 await new Promise((done) => setTimeout(done, 30));
             }
@@ -150,14 +150,14 @@ def test_clicks_faster_than_answers_are_all_counted(meet):
     visitor.points(12)
 
 
-def test_own_pictures(meet):
+def test_own_images(meet):
     visitor = meet()
     visitor.outline()
     visitor.upload("#upload", "tissue.png", png()[:300])
     visitor.see("#problem [role=alert]", text="damaged or incomplete")
     visitor.points(6)
     visitor.upload("#upload", "tissue.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>")
-    visitor.see("#problem [role=alert]", text="not a picture that can be read here")
+    visitor.see("#problem [role=alert]", text="not an image that can be read here")
     visitor.points(6)
     for text in ("Traceback", "/tmp", ".py"):
         assert text not in visitor.page.content()
@@ -196,7 +196,7 @@ def test_two_tissues(meet, tmp_path):
 @pytest.mark.parametrize(("viewport", "scheme"), [(LAPTOP, "light"), (PHONE, "dark")])
 def test_it_fits_the_screen(meet, viewport, scheme):
     visitor = meet(viewport=viewport, color_scheme=scheme)
-    box = visitor.see("#main svg[data-picture]").bounding_box()
+    box = visitor.see("#main svg[data-image]").bounding_box()
     assert box["width"] >= 0.38 * viewport["width"]
     assert box["y"] + box["height"] <= viewport["height"]
     assert visitor.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]

@@ -1,4 +1,4 @@
-"""Visitors without a browser: whatever they upload gets a picture or a sentence, and nothing of the server; and a
+"""Visitors without a browser: whatever they upload gets an image or a sentence, and nothing of the server; and a
 lecture hall of them."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 BUTTONS = {
     "cvm": {"upload": ".png"},
     "proto2seg": {"upload": ".png", "bring": ".safetensors"},
-    "mlps": {"picture": ".png", "bring": ".jsonl"},
+    "mlps": {"upload": ".png", "bring": ".jsonl"},
     "sic": {"seed-upload": ".tif"},
 }
 SECRET = "value-of-the-environment"
@@ -86,7 +86,7 @@ def assert_nothing_is_told(heard: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "button"), [(page, button) for page, all in BUTTONS.items() for button in all])
-def test_every_file_gets_a_picture_or_a_sentence(address, page, button):
+def test_every_file_gets_an_image_or_a_sentence(address, page, button):
     assert len(FILES) >= 30
 
     async def story(stranger):

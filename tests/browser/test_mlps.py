@@ -50,7 +50,7 @@ class Visitor(BaseVisitor):
         return field
 
 
-def picture(width: int = 240, height: int = 130) -> bytes:
+def image(width: int = 240, height: int = 130) -> bytes:
     noise = np.random.default_rng(0).integers(-20, 20, (height, width, 1))
     file = io.BytesIO()
     Image.fromarray((np.array([190, 90, 160]) + noise).astype(np.uint8)).save(file, format="PNG")
@@ -223,19 +223,19 @@ def test_a_log_goes_away_and_comes_back(meet, tmp_path):
     stranger.at(3, 2)
 
 
-def test_own_pictures_are_tagged_and_saved_only(meet, tmp_path):
+def test_own_images_are_tagged_and_saved_only(meet, tmp_path):
     visitor = meet()
     visitor.own_classes().fill("fat")
     visitor.page.locator("#size").get_by_label("112").check()
-    visitor.upload("#picture", "own.png", picture())
+    visitor.upload("#upload", "own.png", image())
     visitor.see("#problem [role=alert]", text="Name 2 to 9 classes")
     visitor.page.get_by_label("Classes, 2 to 9").fill("fat, <b>muscle")
-    visitor.upload("#picture", "own.png", picture())
+    visitor.upload("#upload", "own.png", image())
     visitor.see("#problem [role=alert]", text="begins with a letter")
     visitor.page.get_by_label("Classes, 2 to 9").fill("fat, m<b>uscle")
-    visitor.upload("#picture", "own.png", picture())
+    visitor.upload("#upload", "own.png", image())
     visitor.see("#panel .tag", 2)
-    visitor.see("#result", text="not made for your picture")
+    visitor.see("#result", text="not made for your image")
     expect(visitor.page.locator("#show-me")).to_be_disabled(timeout=PATIENCE)
     visitor.page.locator("h1").click()
     visitor.press("2", "Space")
@@ -248,7 +248,7 @@ def test_own_pictures_are_tagged_and_saved_only(meet, tmp_path):
     visitor.see("#panel .tag", 5)
     visitor.open("own")
     expect(visitor.page.get_by_label("Classes, 2 to 9")).to_have_value("fat, m<b>uscle", timeout=PATIENCE)
-    visitor.upload("#picture", "again.png", picture())
+    visitor.upload("#upload", "again.png", image())
     visitor.see("#panel .tag", 2)
     visitor.at(2, 1)
     visitor.page.locator("#back").click()

@@ -187,8 +187,8 @@ def test_an_own_tile_is_queried(meet):
     visitor.press("4", "Space", "1")
     visitor.at(2, 2)
     visitor.open("own")
-    visitor.upload("#upload", "own.png", b"no picture")
-    visitor.see("#problem [role=alert]", text="not a picture")
+    visitor.upload("#upload", "own.png", b"no image")
+    visitor.see("#problem [role=alert]", text="not an image")
     file = io.BytesIO()
     tile = load().tiles["phantom-2"]
     Image.open(io.BytesIO(tile.jpeg)).crop((0, 0, 200, 150)).save(file, format="PNG")

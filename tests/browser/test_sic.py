@@ -70,7 +70,7 @@ class Visitor(BaseVisitor):
             let count = 0; for (let i = 3; i < data.length; i += 4) count += data[i] > 0; return count; }"""
         )
 
-    def picture(self) -> str:
+    def image(self) -> str:
         return self.page.evaluate("document.querySelector('#seed-stage .sheet').toDataURL()")
 
     def tiles(self) -> list[re.Match]:
@@ -112,10 +112,10 @@ def test_by_mouse_from_seeds_to_files(meet, tmp_path):
     expect(steps).to_have_attribute("aria-valuetext", re.compile("the answer"), timeout=PATIENCE)
     steps.press("Home")
     visitor.see(".steps-of p", text="Seeded k-means on all patches")
-    first = visitor.picture()
+    first = visitor.image()
     steps.press("End")
     visitor.see(".steps-of p", text="Every cluster was divided again")
-    assert visitor.picture() != first
+    assert visitor.image() != first
     visitor.page.get_by_role("button", name="Undo").click()
     visitor.seeds("1", "2", "3")
     visitor.page.get_by_label("Nothing").check()

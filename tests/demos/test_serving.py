@@ -239,7 +239,7 @@ def test_every_page_links_to_a_lesson_that_is_there(client):
         assert f'href="../lessons/{about.lesson}"' in app.nav(name)
 
 
-def test_a_lesson_is_shown_with_its_pictures(client):
+def test_a_lesson_is_shown_with_its_images(client):
     answer = client.get("/lessons/05_dropout_attention")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")

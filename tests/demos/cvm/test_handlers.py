@@ -13,19 +13,19 @@ from PIL import Image
 gr = pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
 
 from demos.cvm.handlers import Handlers, choices, class_names  # noqa: E402
-from demos.cvm.pictures import Prepared, PreparedCache, make_picture  # noqa: E402
+from demos.cvm.images import Prepared, PreparedCache, make_image  # noqa: E402
 from demos.cvm.session import Session, to_memory  # noqa: E402
 
 SETTINGS = (0.6, 10, 0.1, 1, "inside", "tissue 2", "tissue 3")
-SAMPLE = make_picture(np.full((64, 64, 3), 90, np.uint8), "sample", "Sample", mpp=0.5)
-SECOND = make_picture(np.full((64, 64, 3), 90, np.uint8), "second", "Second", caption="<i>Source</i>")
+SAMPLE = make_image(np.full((64, 64, 3), 90, np.uint8), "sample", "Sample", mpp=0.5)
+SECOND = make_image(np.full((64, 64, 3), 90, np.uint8), "second", "Second", caption="<i>Source</i>")
 
 
-def fake(picture):
+def fake(image):
     """Left and right halves are two tissues."""
     features = torch.zeros(2, 16, 16)
     features[0, :, :8] = features[1, :, 8:] = 1
-    return Prepared(features, np.ones(picture.view.shape[:2], bool))
+    return Prepared(features, np.ones(image.view.shape[:2], bool))
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def app():
     return app
 
 
-def event(x, y, picture="sample"):
-    return SimpleNamespace(index=[x, y], value=picture)
+def event(x, y, image="sample"):
+    return SimpleNamespace(index=[x, y], value=image)
 
 
 def choosing(name):
@@ -57,14 +57,14 @@ def test_two_clicks_make_an_outline(app):
     assert 0.4 <= float(share) < 0.6
 
 
-def test_a_click_on_the_picture_before_is_dropped(app):
+def test_a_click_on_the_image_before_is_dropped(app):
     session = Session().show(SECOND)
     assert app.click(event(10, 20, "sample"), session, *SETTINGS)["session"] == session
     assert app.click(event(10, 20, "sample"), Session(), *SETTINGS)["session"] == Session()
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "message"), [(64, 0, "lies off the picture"), (None, 3, "both numbers"), (3, None, "both numbers")]
+    ("x", "y", "message"), [(64, 0, "lies off the image"), (None, 3, "both numbers"), (3, None, "both numbers")]
 )
 def test_impossible_coordinates_are_explained(app, x, y, message):
     session = Session().show(SAMPLE)
@@ -72,7 +72,7 @@ def test_impossible_coordinates_are_explained(app, x, y, message):
     assert answer["session"] == session
     assert message in answer["problem"]
     assert app.add(session, 3, 4, *SETTINGS)["session"].points == [(1, 4, 3)]
-    assert "Choose a picture" in app.add(Session(), 3, 4, *SETTINGS)["problem"]
+    assert "Choose an image" in app.add(Session(), 3, 4, *SETTINGS)["problem"]
 
 
 def test_clicks_come_before_the_features(app):
@@ -90,10 +90,10 @@ def test_clicks_come_before_the_features(app):
 
 def test_the_scale_is_changed_for_one_visitor(app):
     session = app.scale(Session().show(SECOND), 0.4, *SETTINGS)["session"]
-    assert session.picture.mpp == 0.4
+    assert session.image.mpp == 0.4
     assert SECOND.mpp is None
     assert "0.01 and 100" in app.scale(session, 3000, *SETTINGS)["problem"]
-    assert app.scale(session, None, *SETTINGS)["session"].picture.mpp is None
+    assert app.scale(session, None, *SETTINGS)["session"].image.mpp is None
 
 
 def test_a_refresh_brings_a_sample_back(app):
@@ -104,8 +104,8 @@ def test_a_refresh_brings_a_sample_back(app):
     assert "&lt;i&gt;Source" in answer["caption"]
 
 
-def test_a_refresh_asks_for_an_uploaded_picture_again(app):
-    own = make_picture(np.zeros((40, 40, 3), np.uint8), "digest", "Your picture")
+def test_a_refresh_asks_for_an_uploaded_image_again(app):
+    own = make_image(np.zeros((40, 40, 3), np.uint8), "digest", "Your image")
     memory = to_memory(Session().show(own).add(1, 5, 6))
     answer = app.restore(memory, *SETTINGS)
     assert answer["sample"] == "sample"
@@ -129,7 +129,7 @@ def test_uploads_are_read_or_explained(app, tmp_path):
     answer = app.read(str(path))
     assert (answer["arrived"].size, answer["problem"]) == ((40, 50), "")
     assert not path.exists()  # nothing of a visitor stays on the disk
-    path.write_text("no picture")
+    path.write_text("no image")
     answer = app.read(str(path))
     assert answer["arrived"] is None
     assert 'role="alert"' in answer["problem"]

@@ -20,10 +20,10 @@ def no_drawing(monkeypatch):
 
 def test_without_data_sets_there_is_tissue_all_the_same(monkeypatch, tmp_path):
     monkeypatch.setenv("HISTOLAB_DATA", str(tmp_path))
-    (picture,) = module.samples(public=False).values()
-    assert picture.size == (512, 512)
-    assert picture.mpp is None
-    assert "scikit-image" in picture.caption
+    (image,) = module.samples(public=False).values()
+    assert image.size == (512, 512)
+    assert image.mpp is None
+    assert "scikit-image" in image.caption
 
 
 @pytest.mark.real_data
@@ -34,7 +34,7 @@ def test_research_only_tissue_is_not_shown_to_the_public(data_root):
     private, public = module.samples(public=False), module.samples(public=True)
     assert {key.split("-")[0] for key in private} == {"skimage", "ocdc", "glas"}
     assert {key.split("-")[0] for key in public} == {"skimage", "ocdc"}
-    ocdc = next(picture for key, picture in public.items() if key.startswith("ocdc"))
+    ocdc = next(image for key, image in public.items() if key.startswith("ocdc"))
     assert ocdc.mpp == 0.5
     assert "CC BY 4.0" in ocdc.caption
     assert "Freire" in ocdc.caption

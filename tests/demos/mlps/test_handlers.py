@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -153,26 +154,26 @@ def test_a_tag_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     assert 'data-serial="2"' in answer["panel"]
 
 
-def picture(tmp_path, name: str = "own.png", size: tuple[int, int] = (240, 120)) -> str:
+def image(tmp_path, name: str = "own.png", size: tuple[int, int] = (240, 120)) -> str:
     path = tmp_path / name
     pixels = np.random.default_rng(0).integers(60, 200, (size[1], size[0], 3)).astype(np.uint8) // (1, 3, 1)
     Image.fromarray(pixels.astype(np.uint8)).save(path)
     return str(path)
 
 
-def test_own_pictures_are_cut_or_refused(app, tmp_path):
-    read = app.read(picture(tmp_path), "fat, muscle", 112)
+def test_own_images_are_cut_or_refused(app, tmp_path):
+    read = app.read(image(tmp_path), "fat, muscle", 112)
     assert (len(read["arrived"]), read["problem"]) == (2, "")
     assert not (tmp_path / "own.png").exists()
     shown = app.show(read["arrived"], start(app))
     session = shown["session"]
     assert shown["show_me"].interactive is False
-    assert "not made for your picture" in shown["result"]
+    assert "not made for your image" in shown["result"]
     assert "scale not known" in shown["caption"]
     assert "muscle" in shown["panel"]
     assert "not made for" in app.show_me(session)["problem"]
     for names, size, message_ in [("one", 112, "2 to 9"), (None, 112, "2 to 9"), ("a, b", 224, "does not fit")]:
-        read = app.read(picture(tmp_path), names, size)
+        read = app.read(image(tmp_path), names, size)
         assert read["arrived"] is None
         assert message_ in read["problem"]
         assert str(tmp_path) not in read["problem"]
@@ -180,8 +181,8 @@ def test_own_pictures_are_cut_or_refused(app, tmp_path):
     assert app.back(session)["session"].patches is app.sample
 
 
-def test_an_own_picture_is_asked_for_again_after_a_refresh(app, tmp_path):
-    patches = app.read(picture(tmp_path), "fat, muscle", 112)["arrived"]
+def test_an_own_image_is_asked_for_again_after_a_refresh(app, tmp_path):
+    patches = app.read(image(tmp_path), "fat, muscle", 112)["arrived"]
     session = app.show(patches, start(app))["session"]
     memory = app.act(message(1, ["toggle", 1, 1]), session)["memory"]
     answer = app.restore(memory)
@@ -210,6 +211,17 @@ def test_a_saved_log_comes_back(app, tmp_path):
     assert app.bring(None, session) == {}
 
 
+def test_a_log_comes_back_under_whatever_title_its_patches_had(app, tmp_path):
+    patches = app.read(image(tmp_path), "fat, muscle", 112)["arrived"]
+    log = Log(replace(patches.header, title="Your picture")).set(1, "fat", True, 1)
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(to_lines(log))
+    session = app.show(patches, start(app))["session"]
+    assert app.bring(str(path), session)["session"].log.tagged(1) == ["fat"]
+    memory = {"version": 1, "session": "0" * 32, "set": patches.header.key, "logs": [log.to_json()]}
+    assert app.show(patches, app.restore(memory)["session"])["session"].log.tagged(1) == ["fat"]
+
+
 def test_a_saved_log_goes_into_the_file(tmp_path):
     log = tmp_path / "log.jsonl"
     log.write_bytes(to_lines(Log(sample().header).set(2, "stroma", True, 1)))
@@ -220,14 +232,14 @@ def test_a_saved_log_goes_into_the_file(tmp_path):
     assert (again.tagged(0), again.tagged(2)) == ([], ["stroma"])
 
 
-def test_a_log_of_another_picture_waits_for_it(app, tmp_path):
+def test_a_log_of_another_image_waits_for_it(app, tmp_path):
     path = tmp_path / "log.jsonl"
-    patches = app.read(picture(tmp_path), "fat, muscle", 112)["arrived"]
+    patches = app.read(image(tmp_path), "fat, muscle", 112)["arrived"]
     log = Log(patches.header).set(1, "fat", True, 1)
     path.write_bytes(to_lines(log))
     done = app.bring(str(path), start(app))
     assert (done["names"], done["size"]) == ("fat, muscle", 112)
-    assert "Upload that picture now" in done["problem"]
+    assert "Upload that image now" in done["problem"]
     assert done["session"].patches is app.sample
     again = app.restore(done["memory"])
     assert (again["names"], again["size"]) == ("fat, muscle", 112)
@@ -271,7 +283,7 @@ def test_show_me_and_saving_say_what_is_missing(app):
 
 
 def test_names_are_shown_as_text(app, tmp_path):
-    patches = app.read(picture(tmp_path), "a<b>, c & d", 112)["arrived"]
+    patches = app.read(image(tmp_path), "a<b>, c & d", 112)["arrived"]
     panel = app.show(patches, start(app))["panel"]
     assert "a&lt;b&gt;" in panel
     assert "<b>," not in panel

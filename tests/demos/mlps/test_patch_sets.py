@@ -25,7 +25,7 @@ def tissue(height: int, width: int) -> np.ndarray:
     return (np.array([190, 90, 160]) + noise).astype(np.uint8)
 
 
-def test_patches_are_the_pictures_own():
+def test_patches_are_the_images_own():
     rgb = tissue(250, 340)
     rgb[..., 0] = np.arange(250)[:, None] // 2 + np.arange(340) // 5 + 60  # no place like another
     patches = cut(upload(rgb, 0.5, "First of two."), CLASSES, 112)
@@ -45,7 +45,7 @@ def test_glass_is_left_out():
         cut(upload(rgb[:, :112]), CLASSES, 112)
 
 
-def test_a_picture_too_small_for_a_patch_is_refused():
+def test_an_image_too_small_for_a_patch_is_refused():
     with pytest.raises(UploadError, match=r"100 × 300 pixels; a patch of 112 does not fit"):
         cut(upload(tissue(300, 100)), CLASSES, 112)
 
@@ -58,7 +58,7 @@ def test_at_most_a_hundred_spread_evenly(monkeypatch):
     assert "132 patches show tissue; these are 100" in patches.note
 
 
-def test_the_key_names_picture_size_and_classes():
+def test_the_key_names_image_size_and_classes():
     rgb = tissue(224, 224)
     keys = {
         cut(upload(rgb), CLASSES, 112).header.key,

@@ -87,7 +87,7 @@ def test_wrong_tags_are_named():
     assert "Tagged, but not there: normal gland" in page
 
 
-def test_pictures_and_regions_have_words_and_numbers():
+def test_images_and_regions_have_words_and_numbers():
     answers = answer(Networks(), sample())
     log = tagged((0, ("stroma", "tumour")))
     page = results(answers, compare(Networks(), answers, log), log)

@@ -160,7 +160,7 @@ def test_saving_says_what_is_missing(app, session):
     assert (mask == 2).all()
 
 
-def picture(tmp_path, size: tuple[int, int] = (90, 70)) -> str:
+def image(tmp_path, size: tuple[int, int] = (90, 70)) -> str:
     path = tmp_path / "own.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (*size[::-1], 3)).astype(np.uint8)).save(path)
     return str(path)
@@ -168,7 +168,7 @@ def picture(tmp_path, size: tuple[int, int] = (90, 70)) -> str:
 
 def test_an_own_tile_is_queried(app, session, tmp_path):
     session = act(app, session, ["key", 3, 1])["session"]
-    read = app.read(picture(tmp_path), " 1,0 ")
+    read = app.read(image(tmp_path), " 1,0 ")
     assert read["problem"] == ""
     assert not (tmp_path / "own.png").exists()
     answer = app.show(read["arrived"], session)
@@ -196,7 +196,7 @@ def test_an_own_tile_is_queried(app, session, tmp_path):
     ],
 )
 def test_a_tile_that_cannot_be_used_is_explained(app, tmp_path, size, mpp, said):
-    answer = app.read(picture(tmp_path, size), mpp)
+    answer = app.read(image(tmp_path, size), mpp)
     assert answer["arrived"] is None
     assert said in answer["problem"]
     assert str(tmp_path) not in answer["problem"]

@@ -53,7 +53,7 @@ def test_the_same_question_has_the_same_answer_and_no_number_is_drawn_elsewhere(
 
 @pytest.fixture
 def encoded(monkeypatch):
-    """The pictures that the encoder sees."""
+    """The images that the encoder sees."""
     seen = []
 
     def encode(rgb, patch, stride):

@@ -1,4 +1,4 @@
-"""Pictures of strangers: each is read rightly or refused in a sentence, never with a traceback or a path."""
+"""Images of strangers: each is read rightly or refused in a sentence, never with a traceback or a path."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
-from demos.cvm.pictures import read_upload
+from demos.cvm.images import read_upload
 from demos.shared.uploads import UploadError
 from tests.hostile import RED, REFUSED, WHITE, encoded, plain
 
@@ -27,14 +27,14 @@ def read(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "WEBP", "JPEG"])
-def test_pictures_are_read_whatever_they_are_called(read, kind):
+def test_images_are_read_whatever_they_are_called(read, kind):
     content = encoded(plain(), kind)
-    picture = read(content, "data.txt")
-    assert picture.view.shape == (40, 48, 3)
-    assert picture.view.dtype == np.uint8
-    assert np.abs(picture.view.reshape(-1, 3).mean(0) - RED).max() < 6
-    assert (picture.size, picture.mpp, picture.note) == ((40, 48), None, "")
-    assert picture.key == hashlib.sha256(content).hexdigest()
+    image = read(content, "data.txt")
+    assert image.view.shape == (40, 48, 3)
+    assert image.view.dtype == np.uint8
+    assert np.abs(image.view.reshape(-1, 3).mean(0) - RED).max() < 6
+    assert (image.size, image.mpp, image.note) == ((40, 48), None, "")
+    assert image.key == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -51,7 +51,7 @@ def test_everything_else_gets_a_sentence(read, tmp_path, what):
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["PNG", "JPEG", "TIFF", "WEBP", "BMP"]), st.randoms(use_true_random=False))
-def test_damage_anywhere_is_a_picture_or_a_sentence(tmp_path_factory, kind, random):
+def test_damage_anywhere_is_an_image_or_a_sentence(tmp_path_factory, kind, random):
     noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
     content = bytearray(encoded(Image.fromarray(noise), kind))
     for _ in range(random.randint(1, 20)):
@@ -62,11 +62,11 @@ def test_damage_anywhere_is_a_picture_or_a_sentence(tmp_path_factory, kind, rand
         assert read_upload(path).view.dtype == np.uint8
 
 
-def test_the_largest_picture_is_read_and_shown_smaller(read):
-    picture = read(encoded(plain((5000, 5000)), "PNG"))
-    assert picture.size == (5000, 5000)
-    assert picture.view.shape == (1024, 1024, 3)
-    assert picture.downsample == (5000 / 1024, 5000 / 1024)
+def test_the_largest_image_is_read_and_shown_smaller(read):
+    image = read(encoded(plain((5000, 5000)), "PNG"))
+    assert image.size == (5000, 5000)
+    assert image.view.shape == (1024, 1024, 3)
+    assert image.downsample == (5000 / 1024, 5000 / 1024)
 
 
 def test_colours_of_every_mode(read):
@@ -94,10 +94,10 @@ def test_a_turned_photograph_stands_upright_and_says_so(read):
     pixels[:, :20] = RED
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
-    picture = read(encoded(Image.fromarray(pixels), "JPEG", exif=exif, quality=95))
-    assert picture.size == (60, 40)
-    assert np.abs(picture.view[:15].reshape(-1, 3).mean(0) - RED).max() < 6
-    assert "turned" in picture.note
+    image = read(encoded(Image.fromarray(pixels), "JPEG", exif=exif, quality=95))
+    assert image.size == (60, 40)
+    assert np.abs(image.view[:15].reshape(-1, 3).mean(0) - RED).max() < 6
+    assert "turned" in image.note
     exif[0x0112] = 1
     assert read(encoded(Image.fromarray(pixels), "JPEG", exif=exif)).note == ""
 
@@ -105,9 +105,9 @@ def test_a_turned_photograph_stands_upright_and_says_so(read):
 @pytest.mark.parametrize("kind", ["TIFF", "WEBP", "PNG"])
 def test_of_several_frames_the_first_is_shown_and_said(read, kind):
     frames = [plain(colour=RED), plain(colour=WHITE)]
-    picture = read(encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
-    assert np.abs(picture.view.reshape(-1, 3).mean(0) - RED).max() < 6
-    assert "2 pictures; this is the first" in picture.note
+    image = read(encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
+    assert np.abs(image.view.reshape(-1, 3).mean(0) - RED).max() < 6
+    assert "2 images; this is the first" in image.note
 
 
 @pytest.mark.parametrize(

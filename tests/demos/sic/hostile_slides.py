@@ -108,7 +108,7 @@ def frame(marker: int, side: int) -> bytes:
 
 
 def jpeg_of_many_scans(side: int, progressive: bool) -> bytes:
-    """Thousands of passes over the picture. side: 2**n * 8, at most 1024."""
+    """Thousands of passes over the image. side: 2**n * 8, at most 1024."""
     blocks = (side // 8) ** 2
     run = blocks.bit_length() - 1
     out = b"\xff\xd8" + segment(0xDB, b"\0" + b"\1" * 64) + frame(0xC2 if progressive else 0xC0, side)
@@ -133,7 +133,7 @@ def jpeg2000_stream(
     more: bytes = b"",
     parts: int = 1,
 ) -> bytes:
-    """An empty picture. tile: (width, height) of the tiles in which it is coded. parts: of such a tile."""
+    """An empty image. tile: (width, height) of the tiles in which it is coded. parts: of such a tile."""
     size = struct.pack(">H8IH", 0, side, side, 0, 0, *(tile or (side, side)), 0, 0, components)
     out = b"\xff\x4f" + segment(0x51, size + b"\7\1\1" * components)
     out += segment(0x52, bytes([precincts, 0, 0, 1, 0, 5, 2, 2, 0, 1]) + (b"\x11" * 6 if precincts else b""))

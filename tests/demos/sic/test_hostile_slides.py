@@ -87,7 +87,7 @@ def tiled(compression: int, content: bytes, side: int = 256) -> bytes:
 
 
 HEAD = b"II+\0\x08\0\0\0"
-BUILT_OTHERWISE, BROKEN, NOT_PLAIN = "not built as slides are", "damaged", "not the plain pictures"
+BUILT_OTHERWISE, BROKEN, NOT_PLAIN = "not built as slides are", "damaged", "not the plain images"
 HOSTILE = {
     "JPEG tiles of 4096": (lambda: slide(102_400, 4096, JPEG, jpeg(4096), 6400, 1600), "4,096 × 4,096"),
     "LZW tiles of 4096": (lambda: slide(102_400, 4096, LZW, lzw(4096), 6400, 1600), "4,096 × 4,096"),
