@@ -87,7 +87,13 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
                         min_width=300,
                     )
                     gamma = gr.Slider(
-                        1, LARGEST_GAMMA, GAMMA, step=1, label="γ: groups per class in CQ", elem_id="gamma", min_width=240
+                        1,
+                        LARGEST_GAMMA,
+                        GAMMA,
+                        step=1,
+                        label="γ: groups per class in CQ",
+                        elem_id="gamma",
+                        min_width=240,
                     )
                 result = gr.HTML(elem_id="result", apply_default_css=False)
         with gr.Row(equal_height=True):
