@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-DEMO ?= app
+DEMO ?=
 BIN := $(VENV)/bin
 # A file's tests stay in one process, which shares what they prepare.
 PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --quiet
@@ -34,8 +34,8 @@ check: $(VENV)/.installed ## run the lessons as 'make tutorial' does and compare
 claims: $(VENV)/.installed ## run the lessons over five seeds, for hours, and write into README which of the papers' claims hold
 	$(LESSONS) $(if $(EARLIER)$(PARAMS),,--params notebooks/claims_run.yaml) --claims $(if $(EARLIER),--earlier "$(EARLIER)")
 
-demo: $(VENV)/.installed-demo ## try the methods in the browser on this machine; DEMO=seed_slide and so on for one, PORT=7861
-	$(BIN)/python -m demos.$(DEMO) $(if $(PORT),--port "$(PORT)")
+demo: $(VENV)/.installed-demo ## try the methods in the browser on this machine; DEMO=cvm and so on for one, PORT=7861
+	$(BIN)/python -m demos$(if $(DEMO),.$(DEMO)) $(if $(PORT),--port "$(PORT)")
 
 lint: $(VENV)/.installed-dev ## look for faults of style and of types
 	$(BIN)/ruff check .

@@ -1,15 +1,15 @@
-"""Demos in the browser, one a method: the same ``encode`` and ``segment`` that the lessons derive.
+"""Demos in the browser, one per method: the same ``encode`` and ``segment`` that the lessons derive.
 
-A demo is a page, here, and its parts, in a folder of their own: handlers, which are called by what happens on the page,
-and small modules that know no Gradio.
+Each page has a folder, named after its method: ``page`` lays it out, ``handlers`` answer what happens on it, and small
+modules that know no Gradio do the rest.
 
-    click_points    clicking
-    label_clusters  naming
-    tag_patches     ticking
-    seed_slide      seeding, and vendor, the viewer
+    cvm        click points
+    proto2seg  name clusters
+    mlps       tag patches
+    sic        drop seeds; its viewer is in vendor
 
-``app`` puts them under one roof, ``serving`` serves them behind the gate of ``doors``, ``bundle`` holds what they show
-at first, and ``space`` writes what hosting them takes. The rest is what several pages use.
+``shared`` is what several pages use. ``app`` puts the pages under one roof, ``serving`` serves them behind the gate of
+``doors``, ``bundle`` holds what they show at first, and ``space`` writes what hosting them takes.
 
 What one visitor did lives in that visitor's session alone.
 """

@@ -1,8 +1,8 @@
-"""The demos under one roof: a page each, a bar of links between them, one server.
+"""The demos under one roof: one page per method, a bar of links between them, one server.
 
     python -m demos [--host 127.0.0.1] [--port 7860]
 
-Every page has an address to share, such as /tag-patches/; ``serving`` says what the environment can set.
+Every page has an address to share, such as /mlps/; ``serving`` says what the environment can set.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import gradio as gr
-import typer
 
-from demos import click_points, label_clusters, lessons, seed_slide, tag_patches
-from demos.markup import bar
+from demos.cvm import page as cvm
+from demos.mlps import page as mlps
+from demos.mlps.patch_sets import sample_set
+from demos.proto2seg import page as proto2seg
 from demos.serving import Host, Port, is_loopback, serve
-from demos.ticking.patch_sets import sample_set
+from demos.shared import lessons
+from demos.shared.markup import bar
+from demos.sic import page as sic
 
 
 class About(NamedTuple):
@@ -28,15 +31,13 @@ class About(NamedTuple):
 
 #: By name in the address.
 PAGES = {
-    "click-points": About(
-        "Click points", "07_contrast_variational_model", "https://doi.org/10.1109/CVPR52729.2023.01500"
+    "cvm": About("Click points · CVM", "07_contrast_variational_model", "https://doi.org/10.1109/CVPR52729.2023.01500"),
+    "proto2seg": About(
+        "Name clusters · Proto2Seg", "03_direct_vs_cluster_query", "https://doi.org/10.1007/978-3-031-34048-2_52"
     ),
-    "label-clusters": About(
-        "Name clusters", "03_direct_vs_cluster_query", "https://doi.org/10.1007/978-3-031-34048-2_52"
-    ),
-    "tag-patches": About("Tick patches", "06_multi_layer_pseudo_supervision", "https://arxiv.org/abs/2110.08048"),
-    "seed-slide": About(
-        "Drop seeds",
+    "mlps": About("Tag patches · MLPS", "06_multi_layer_pseudo_supervision", "https://arxiv.org/abs/2110.08048"),
+    "sic": About(
+        "Drop seeds · SIC",
         "08_seeded_iterative_clustering",
         "https://arxiv.org/search/?searchtype=title&query=Seeded+iterative+clustering+for+histology+region+identification",
     ),
@@ -44,12 +45,12 @@ PAGES = {
 
 
 def build(public: bool) -> dict[str, gr.Blocks]:
-    """The pages by name. public: see ``clicking.samples``."""
+    """The pages by name. public: see ``cvm.samples``."""
     return {
-        "click-points": click_points.build(public, nav("click-points")),
-        "label-clusters": label_clusters.build(nav=nav("label-clusters")),
-        "tag-patches": tag_patches.build(sample_set(), nav=nav("tag-patches")),
-        "seed-slide": seed_slide.build(public, nav("seed-slide")),
+        "cvm": cvm.build(public, nav("cvm")),
+        "proto2seg": proto2seg.build(nav=nav("proto2seg")),
+        "mlps": mlps.build(sample_set(), nav=nav("mlps")),
+        "sic": sic.build(public, nav("sic")),
     }
 
 
@@ -62,9 +63,5 @@ def nav(here: str) -> str:
 
 def main(host: Host = "127.0.0.1", port: Port = None) -> None:
     """Serve all pages until Ctrl-C."""
-    routers = [lessons.router(), seed_slide.router()]
-    serve(lambda: build(public=not is_loopback(host)), host, port, routers, slides=["seed-slide"])
-
-
-if __name__ == "__main__":
-    typer.run(main)
+    routers = [lessons.router(), sic.router()]
+    serve(lambda: build(public=not is_loopback(host)), host, port, routers, slides=["sic"])

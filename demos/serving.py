@@ -41,8 +41,8 @@ from demos.doors.connections import PromptProtocol, allow_many
 from demos.doors.folder import own_folder
 from demos.doors.gate import Gate
 from demos.doors.receiving import Uploads
-from demos.style import CSS, theme
-from demos.uploads import LARGEST_FILE, LARGEST_SLIDE
+from demos.shared.style import CSS, theme
+from demos.shared.uploads import LARGEST_FILE, LARGEST_SLIDE
 
 #: Options of a page's command.
 Host = Annotated[str, typer.Option(help="127.0.0.1: this machine alone; 0.0.0.0: the network.")]
@@ -58,6 +58,9 @@ ICON = (
 GRACE = 3  # seconds, for open answers to be sent
 MALLOC = ((-8, 2), (-3, 2**20), (-1, 2**20))  # M_ARENA_MAX; M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, bytes
 SWEEP, OLDEST = 600, 2400  # seconds: how often files are looked through, and which are deleted
+
+#: Names that pages had before. Links to them lead to the new ones.
+MOVED = {"click-points": "cvm", "label-clusters": "proto2seg", "tag-patches": "mlps", "seed-slide": "sic"}
 
 #: How a page is served: it shows no file of the server's disk and no traceback, and asks no other server.
 SERVED = {
@@ -118,7 +121,7 @@ def application(
     routers: Sequence[APIRouter] = (),
     slides: Collection[str] = (),
 ) -> Gate:
-    """pages: by name; "click-points" is served at /click-points/, and / leads to the first. uploads: where they lie,
+    """pages: by name; "cvm" is served at /cvm/, and / leads to the first. uploads: where they lie,
     Gradio's GRADIO_TEMP_DIR. routers: what is served beside them, behind the same gate, and is only read. slides:
     pages to which whole slides may be uploaded."""
     app = FastAPI(openapi_url=None)  # nor the pages that describe it
@@ -137,6 +140,10 @@ def application(
     def start() -> RedirectResponse:
         return RedirectResponse(f"{first}/")  # relative, for a server that stands behind a path of another
 
+    moved = {old: name for old, name in MOVED.items() if name in pages}
+    for old, name in moved.items():
+        for path, to in ((f"/{old}", f"{name}/"), (f"/{old}/", f"../{name}/")):  # relative, as above
+            app.add_route(path, lambda _, to=to: RedirectResponse(to, 308))
     for router in routers:
         app.include_router(router)
     largest = {name: limits.slide if name in slides else limits.upload for name in pages}
@@ -146,7 +153,7 @@ def application(
         gr.mount_gradio_app(app, page, f"/{name}", max_file_size=largest[name], **SERVED)
         page.has_launched = True  # mounting does not set it, and without it Gradio gives out any file of the disk
     beside = {router.prefix.strip("/") for router in routers}
-    return Gate(app, largest, beside, limits.auth, Uploads(uploads, limits.room), limits.frames)
+    return Gate(app, largest, beside, limits.auth, Uploads(uploads, limits.room), limits.frames, moved)
 
 
 def serve(
@@ -191,8 +198,8 @@ def serve(
 
 
 def _give_back() -> None:
-    """Let memory that is freed go back to the system. glibc would keep a heap a thread, and what encoding a picture
-    took: with ten visitors, each with a large picture of their own, 2.9 GiB in place of 1.8."""
+    """Let memory that is freed go back to the system. glibc would keep one heap per thread, and what encoding an image
+    took: with ten visitors, each with a large image of their own, 2.9 GiB in place of 1.8."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in MALLOC:

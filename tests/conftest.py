@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 # Read when torch is imported: test processes side by side (pytest-xdist) share the cores, and so do what they start.
 if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
@@ -58,30 +57,3 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr("histolab_lite.files.tempfile.mkstemp", full)
 
     return fill
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A Chromium."""
-    from tests.browsing import chromium
-
-    with chromium() as program:
-        yield program
-
-
-@pytest.fixture
-def meet(request: pytest.FixtureRequest, browser: Any) -> Iterator[Callable[..., Any]]:
-    """Call it for a new visitor, of the kind that the test's module defines, at its `address` if no other is given. No
-    visitor's browser may complain, or ask another server for anything."""
-    visitors = []
-
-    def make(url: str | None = None, **options: Any) -> Any:
-        url = url or request.getfixturevalue("address")
-        visitors.append(request.module.Visitor(browser, url, **options))
-        return visitors[-1]
-
-    yield make
-    for visitor in visitors:
-        visitor.context.close()
-    assert [complaint for visitor in visitors for complaint in visitor.complaints] == []
-    assert [url for visitor in visitors for url in visitor.elsewhere] == []

@@ -1,4 +1,4 @@
-"""Files that a stranger may upload as a picture, by accident or to break what reads them."""
+"""Files that a stranger may upload as an image, by accident or to break what reads them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from demos.uploads import LARGEST_FILE
+from demos.shared.uploads import LARGEST_FILE
 
 RED, WHITE = (200, 30, 60), (255, 255, 255)
 
 
-def encoded(picture: Image.Image, kind: str, **options) -> bytes:
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
     file = io.BytesIO()
-    picture.save(file, format=kind, **options)
+    image.save(file, format=kind, **options)
     return file.getvalue()
 
 
@@ -31,13 +31,13 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png_claiming(width: int, height: int) -> bytes:
-    """A few bytes that claim to be a huge picture."""
+    """A few bytes that claim to be a huge image."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
 
 
 def png_with(kind: bytes, data: bytes) -> bytes:
-    """A small picture with a chunk of another kind before its pixels."""
+    """A small image with a chunk of another kind before its pixels."""
     content = encoded(plain(), "PNG")
     return content[:33] + chunk(kind, data) + content[33:]
 
@@ -64,16 +64,16 @@ def zipped() -> bytes:
 
 #: What it is -> its content, and what the visitor is told.
 REFUSED = {
-    "text": (b"not a picture at all", "not a picture"),
-    "empty": (b"", "not a picture"),
-    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>', "not a picture"),
-    "zip": (zipped(), "not a picture"),
-    "GIF": (encoded(plain(), "GIF"), "not a picture"),
-    "PDF": (b"%PDF-1.7\n", "not a picture"),
-    "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 48 40\n", "not a picture"),
+    "text": (b"not an image at all", "not an image"),
+    "empty": (b"", "not an image"),
+    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>', "not an image"),
+    "zip": (zipped(), "not an image"),
+    "GIF": (encoded(plain(), "GIF"), "not an image"),
+    "PDF": (b"%PDF-1.7\n", "not an image"),
+    "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 48 40\n", "not an image"),
     "truncated PNG": (encoded(plain((400, 400)), "PNG")[:200], "damaged or incomplete"),
-    "truncated JPEG": (encoded(plain((400, 400)), "JPEG")[:400], "damaged or incomplete|not a picture"),
-    "half a TIFF": (encoded(plain((400, 400)), "TIFF")[:5000], "damaged or incomplete|not a picture"),
+    "truncated JPEG": (encoded(plain((400, 400)), "JPEG")[:400], "damaged or incomplete|not an image"),
+    "half a TIFF": (encoded(plain((400, 400)), "TIFF")[:5000], "damaged or incomplete|not an image"),
     "bomb by its header": (png_claiming(60_000, 60_000), "25 million"),
     "large, not yet a bomb": (png_claiming(5001, 5000), "5,001 × 5,000 pixels. At most 25 million"),
     "header alone": (png_claiming(4000, 4000), "damaged or incomplete"),
@@ -82,10 +82,10 @@ REFUSED = {
     "32 bit": (encoded(Image.fromarray(np.full((40, 40), 10**6, np.int32)), "TIFF"), "measurements"),
     "bomb in a text chunk": (png_with(b"zTXt", b"a\0\0" + zlib.compress(b"\0" * 10**8, 9)), "damaged or incomplete"),
     "JPEG of 65,500 pixels a side": (jpeg_claiming(65_500, 65_500), "25 million|damaged"),
-    "truncated WebP": (encoded(plain((400, 400)), "WEBP")[:60], "damaged or incomplete|not a picture"),
-    "page in a picture's clothes": (b"\x89PNG\r\n\x1a\n<html><script>alert(1)</script>", "damaged|not a picture"),
-    "script": (b"#!/bin/sh\ncat /etc/passwd\n", "not a picture"),
-    "pickle": (pickle.dumps({"a": 1}), "not a picture"),
+    "truncated WebP": (encoded(plain((400, 400)), "WEBP")[:60], "damaged or incomplete|not an image"),
+    "page in an image's clothes": (b"\x89PNG\r\n\x1a\n<html><script>alert(1)</script>", "damaged|not an image"),
+    "script": (b"#!/bin/sh\ncat /etc/passwd\n", "not an image"),
+    "pickle": (pickle.dumps({"a": 1}), "not an image"),
     "too many bytes": (b"\0" * (LARGEST_FILE + 1), "20 MB"),
 }
 

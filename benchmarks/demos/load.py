@@ -1,6 +1,6 @@
 """A lecture hall: visitors who click on every page at once, over loopback, and how long each waits for the picture.
 
-    python -m benchmarks.demos.load [--visitors 20] [--seconds 120] [--own] [--out benchmarks/results/demo_load.json]
+    python -m benchmarks.demo_load [--visitors 20] [--seconds 120] [--own] [--out benchmarks/results/demo_load.json]
 
 The server is a process of its own, as `python -m demos` starts it, without real tissue. Visitors have no browser, so
 that the machine's cores are the server's; what a browser takes to draw is left out. Each waits 2 to 6 seconds between
@@ -29,31 +29,31 @@ from PIL import Image
 
 from benchmarks.demos.visitors import Visitor
 from benchmarks.report import document, machine
-from demos.phantoms import SIZE, SLIDES, bundled
 from demos.serving import free_port
+from demos.shared.phantoms import SIZE, SLIDES, bundled
 
 ROOT = Path(__file__).resolve().parents[2]
 THINKING = (2.0, 6.0)  # seconds
 ALLOWED = 1.5  # seconds, of 95 in 100 clicks
 
 
-async def click_points(visitor: Visitor) -> None:
-    width, height, key = found(r'viewBox="0 0 (\d+) (\d+)".* data-picture="([^"]+)"', visitor.value("main"))
+async def cvm(visitor: Visitor) -> None:
+    width, height, key = found(r'viewBox="0 0 (\d+) (\d+)".* data-image="([^"]+)"', visitor.value("main"))
     where = [visitor.random.randrange(int(width)), visitor.random.randrange(int(height))]
     visitor.values[visitor.ids["choice"]] = visitor.random.choice([0, 1])
     await visitor.act("main", "select", {"index": where, "value": key})
 
 
-async def label_clusters(visitor: Visitor) -> None:
+async def proto2seg(visitor: Visitor) -> None:
     """A name for the cluster in view or another class for it, or the next cluster."""
     await press(visitor, visitor.random.choice([["key", visitor.random.randrange(6), 2.0], ["next", 2.0]]))
 
 
-async def tag_patches(visitor: Visitor) -> None:
+async def mlps(visitor: Visitor) -> None:
     await press(visitor, visitor.random.choice([["toggle", visitor.random.randrange(5), 2.0], ["next", 2.0]]))
 
 
-async def seed_slide(visitor: Visitor) -> None:
+async def sic(visitor: Visitor) -> None:
     """A seed somewhere, or the last one taken back."""
     seed = ["seed", visitor.random.randrange(400), visitor.random.randrange(2)]
     serial = 1 + int(found(r"&quot;serial&quot;: (\d+)", visitor.value("seed-state"))[0])
@@ -62,17 +62,17 @@ async def seed_slide(visitor: Visitor) -> None:
 
 
 async def press(visitor: Visitor, event: list[Any]) -> None:
-    """One key, as ``demos/panel.js`` reports it."""
+    """One key, as ``demos/shared/panel.js`` reports it."""
     serial = 1 + int(found(r'data-serial="(\d+)"', visitor.value("panel"))[0])
     await visitor.act("panel", "select", {"index": 0, "value": json.dumps({"serial": serial, "events": [event]})})
 
 
-TAKING_PICTURES = ("click-points", "label-clusters")
+TAKING_IMAGES = ("cvm", "proto2seg")
 STORIES: dict[str, Callable[[Visitor], Awaitable[None]]] = {
-    "click-points": click_points,
-    "label-clusters": label_clusters,
-    "tag-patches": tag_patches,
-    "seed-slide": seed_slide,
+    "cvm": cvm,
+    "proto2seg": proto2seg,
+    "mlps": mlps,
+    "sic": sic,
 }
 
 
@@ -118,7 +118,7 @@ async def lecture(url: str, visitors: int, seconds: float, server: psutil.Proces
 
         watching = asyncio.create_task(watch())
         await asyncio.gather(*(visitor.arrive() for visitor in hall))
-        taking = [visitor for visitor in hall if own and visitor.page in TAKING_PICTURES]
+        taking = [visitor for visitor in hall if own and visitor.page in TAKING_IMAGES]
         brought = await asyncio.gather(*map(bring, taking))
         until = time.monotonic() + seconds
         await asyncio.gather(*(visit(visitor, until) for visitor in hall))

@@ -1,6 +1,6 @@
 """From a click to the outline, with features cached: all that the demo computes before it answers.
 
-The largest picture that the demo looks at, 1024² pixels on a grid of 256², with five points a side: contrast maps,
+The largest image that the demo looks at, 1024² pixels on a grid of 256², with five points a side: contrast maps,
 Chan–Vese for each point, the mask, its numbers, lines and the page's SVG. Nothing else does all this, so what is asked
 is a time: 150 ms, below which an answer feels immediate. The bound sleeps for as long.
 """
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import Case
-from demos.clicking import views
-from demos.clicking.outline import DEFAULTS, Outline, outline, shares
-from demos.clicking.pictures import Picture, Prepared, make_picture, prepare
+from demos.cvm import views
+from demos.cvm.images import InputImage, Prepared, make_image, prepare
+from demos.cvm.outline import DEFAULTS, Outline, outline, shares
 from histolab_lite.data import phantom
 from histolab_lite.methods import cvm
 
@@ -24,22 +24,22 @@ NAMES = ["outside", "inside"]
 
 
 @cache
-def scene() -> tuple[Picture, Prepared, np.ndarray, dict[int, list[tuple[int, int]]]]:
+def scene() -> tuple[InputImage, Prepared, np.ndarray, dict[int, list[tuple[int, int]]]]:
     slide = phantom.phantom_slide(seed=1, size=SIDE)
-    picture = make_picture(slide.image, "phantom", "Phantom", mpp=slide.mpp)
+    image = make_image(slide.image, "phantom", "Phantom", mpp=slide.mpp)
     target = slide.mask == TUMOUR
     drawn = cvm.simulate_points(target, N)
-    return picture, prepare(picture), target, {name: [tuple(p) for p in drawn[name].tolist()] for name in (1, 0)}
+    return image, prepare(image), target, {name: [tuple(p) for p in drawn[name].tolist()] for name in (1, 0)}
 
 
 def answer() -> tuple[Outline, str]:
-    """What ``ClickPoints.draw`` does."""
-    picture, prepared, _, points = scene()
-    found = outline(picture, prepared, points, **DEFAULTS, margin=0.1, shown=1)
+    """What ``Handlers.draw`` does."""
+    image, prepared, _, points = scene()
+    found = outline(image, prepared, points, **DEFAULTS, margin=0.1, shown=1)
     clicked = [(name, *place) for name, places in points.items() for place in places]
-    html = views.main_view(picture, clicked, found, NAMES) + views.contrast_view(picture, found, "inside")
-    html += views.segmentation_view(picture, found, NAMES)
-    html += views.numbers(picture, clicked, shares(found.ids, prepared.tissue), NAMES, pending=False)
+    html = views.main_view(image, clicked, found, NAMES) + views.contrast_view(image, found, "inside")
+    html += views.segmentation_view(image, found, NAMES)
+    html += views.numbers(image, clicked, shares(found.ids, prepared.tissue), NAMES, pending=False)
     return found, html
 
 

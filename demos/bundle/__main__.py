@@ -1,9 +1,9 @@
 """python -m demos.bundle: make the files of this folder again, some minutes."""
 
-import demos.naming.samples as clusters
-import demos.seeding.samples as slides
-from demos import phantoms
 from demos.bundle import FOLDER
+from demos.proto2seg import samples as clusters
+from demos.shared import phantoms
+from demos.sic import samples as slides
 
 if __name__ == "__main__":
     for module in (phantoms, clusters, slides):

@@ -30,8 +30,8 @@ MOST_REQUESTS, MOST_BODIES = (500, 2000), (50, 200)
 
 
 class Gate:
-    """Around the application of all pages. largest: bytes of an upload, by page. others: see ``Routes``. auth: name and
-    password. frames: sites that may show pages in a frame, with spaces between."""
+    """Around the application of all pages. largest: bytes of an upload, by page. others, moved: see ``Routes``. auth:
+    name and password. frames: sites that may show pages in a frame, with spaces between."""
 
     def __init__(
         self,
@@ -41,9 +41,11 @@ class Gate:
         auth: tuple[str, str] | None,
         uploads: Uploads,
         frames: str = "",
+        moved: Collection[str] = (),
     ) -> None:
         self._app, self._largest, self._uploads, self._frames = app, largest, uploads, frames
-        self._routes, self._password, self._visitors = Routes(largest, others), Password(auth), Visitors(bool(frames))
+        self._routes = Routes(largest, others, moved)
+        self._password, self._visitors = Password(auth), Visitors(bool(frames))
         self._requests, self._bodies = Counter[str](), Counter[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -33,10 +33,11 @@ OPEN = ("/health", "/favicon.ico")
 
 
 class Routes:
-    """pages: their names. others: first parts of the addresses of what is served beside them, to be read alone."""
+    """pages: their names. others: first parts of the addresses of what is served beside them, to be read alone. moved:
+    names that pages had before, which lead to those they have now."""
 
-    def __init__(self, pages: Collection[str], others: Collection[str]) -> None:
-        self._pages, self._others = frozenset(pages), frozenset(others)
+    def __init__(self, pages: Collection[str], others: Collection[str], moved: Collection[str] = ()) -> None:
+        self._pages, self._others, self._moved = frozenset(pages), frozenset(others), frozenset(moved)
 
     def find(self, method: str, path: str) -> tuple[Kind, str]:
         """What a request wants, and of which page, "" for none."""
@@ -46,6 +47,8 @@ class Routes:
             if path in OPEN:
                 return Kind.OPEN, ""
             if path == "/" or name in self._others or (page and not slash):
+                return Kind.READ, ""
+            if name in self._moved and not rest:
                 return Kind.READ, ""
             if page and not rest:
                 return Kind.PAGE, page

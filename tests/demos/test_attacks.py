@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
 
 from demos.doors.connections import allow_many  # noqa: E402
-from tests.browsing import serve  # noqa: E402
+from tests.browser.browsing import serve  # noqa: E402
 from tests.demos import attacks  # noqa: E402
 from tests.demos.hub import Hub  # noqa: E402
 

@@ -13,10 +13,11 @@ gr = pytest.importorskip("gradio", reason="the demos need gradio: pip install 'h
 
 from fastapi.testclient import TestClient  # noqa: E402
 
-from demos import app, lessons, serving  # noqa: E402
-from demos.markup import bar  # noqa: E402
+from demos import app, serving  # noqa: E402
 from demos.serving import Limits, application, free_port  # noqa: E402
-from demos.uploads import LARGEST_FILE, LARGEST_SLIDE  # noqa: E402
+from demos.shared import lessons  # noqa: E402
+from demos.shared.markup import bar  # noqa: E402
+from demos.shared.uploads import LARGEST_FILE, LARGEST_SLIDE  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,6 +47,22 @@ def test_every_page_has_an_address_and_the_start_leads_to_the_first(client):
     assert "First" in client.get("/").text
     assert "Second" in client.get("/two/").text
     assert "Second" in client.get("/two").text
+
+
+@pytest.mark.parametrize("old", serving.MOVED)
+def test_a_link_to_a_page_by_its_former_name_leads_to_the_page(tmp_path, old):
+    name = serving.MOVED[old]
+    with TestClient(application({"one": page("First"), name: page("Moved")}, Limits(), tmp_path)) as client:
+        for address in (f"/{old}", f"/{old}/"):
+            assert "Moved" in client.get(address).text
+            assert client.get(address, follow_redirects=False).headers["location"].endswith(f"{name}/")
+        assert client.get(f"/{old}/config").status_code == 404
+        (other, *_) = set(serving.MOVED) - {old}
+        assert client.get(f"/{other}/").status_code == 404, "that page is not served here"
+
+
+def test_every_former_name_leads_to_a_page_of_the_hub():
+    assert set(serving.MOVED.values()) == set(app.PAGES)
 
 
 def test_health_tells_which_pages_are_served(client):
@@ -222,7 +239,7 @@ def test_every_page_links_to_a_lesson_that_is_there(client):
         assert f'href="../lessons/{about.lesson}"' in app.nav(name)
 
 
-def test_a_lesson_is_shown_with_its_pictures(client):
+def test_a_lesson_is_shown_with_its_images(client):
     answer = client.get("/lessons/05_dropout_attention")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")

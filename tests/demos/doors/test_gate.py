@@ -39,13 +39,14 @@ def inside():
 
 @pytest.fixture
 def client(inside, tmp_path):
-    return TestClient(Gate(inside, {"one": 1000, "two": 1000}, ["slides"], None, Uploads(tmp_path, 10**6)))
+    uploads = Uploads(tmp_path, 10**6)
+    return TestClient(Gate(inside, {"one": 1000, "two": 1000}, ["slides"], None, uploads, moved=["old"]))
 
 
 @pytest.mark.parametrize(
     "path",
     ["/", "/health", "/favicon.ico", "/one", "/one/", "/two/config", "/one/theme.css", "/one/assets/a/b-c.js"]
-    + ["/one/static/fonts/a.woff2", "/one/gradio_api/app_id", "/slides/a/1/0_0.jpeg"],
+    + ["/one/static/fonts/a.woff2", "/one/gradio_api/app_id", "/slides/a/1/0_0.jpeg", "/old", "/old/"],
 )
 def test_what_pages_ask_for_gets_through(client, inside, path):
     assert client.get(f"{path}?deep_link=../a&view=b").text == "inside"
@@ -57,7 +58,8 @@ def test_what_pages_ask_for_gets_through(client, inside, path):
     "path",
     ["/three/", "/one/gradio_api/file=/etc/passwd", "/one/gradio_api/proxy=http://a", "/one/gradio_api/info", "/docs"]
     + ["/one/assets/../../a", "/one/assets/", "/one/assets//a", "/one/monitoring", "/one/login", "/one/gradio_api/"]
-    + ["/one/gradio_api/stream/a/b/1/playlist-file", "/one/config/", "/ONE/", "/one/theme.css\n", "/slides2/a"],
+    + ["/one/gradio_api/stream/a/b/1/playlist-file", "/one/config/", "/ONE/", "/one/theme.css\n", "/slides2/a"]
+    + ["/old/config"],
 )
 def test_nothing_else_does(client, inside, path):
     for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"):

@@ -1,0 +1,1 @@
+"""Click points: contrast-based variational model (CVM)."""

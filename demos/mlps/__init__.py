@@ -1,0 +1,1 @@
+"""Tag patches: multi-layer pseudo-supervision (MLPS)."""

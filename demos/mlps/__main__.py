@@ -1,0 +1,7 @@
+"""``python -m demos.mlps``: this page alone."""
+
+import typer
+
+from demos.mlps.page import main
+
+typer.run(main)

@@ -1,0 +1,1 @@
+"""Name clusters: prototypes of tissue (Proto2Seg)."""

@@ -1,0 +1,29 @@
+"""A panel of buttons and keys: its script, and the messages in which a page reports what its visitor does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RELOAD = '<div data-serial="0" data-reload=""></div>'  # lets the page load itself again, with all that was kept
+
+
+HERE = Path(__file__).parent
+MESSAGES, PANEL = HERE / "messages.js", HERE / "panel.js"
+
+
+def script(*files: Path) -> str:
+    """One program of several files of JavaScript."""
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+def read_message(value: Any) -> tuple[int, list[Any]]:
+    """(serial, events) as the page sends them; (0, []) for anything else."""
+    try:
+        message = json.loads(value)
+        serial, events = message["serial"], message["events"]
+    except (TypeError, ValueError, KeyError, RecursionError):
+        return 0, []
+    fits = isinstance(serial, int) and isinstance(events, list)
+    return (serial, events) if fits else (0, [])

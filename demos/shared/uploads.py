@@ -1,0 +1,172 @@
+"""A visitor's own image, read with suspicion: what it is decides, never what it is called.
+
+Whatever is wrong with it is said in a sentence, without a path and without a traceback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+LARGEST_FILE, LARGEST_SLIDE = 20 * 10**6, 200 * 10**6  # bytes
+LARGEST_IMAGE = 25 * 10**6  # pixels
+SMALLEST_SIDE = 32
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+PLAUSIBLE_MPP = (0.05, 20.0)  # 96 dpi, which many programs write without meaning it, would be 265 µm
+TURNED = "The file asks to be shown turned, as here; in a program that ignores this the outline will not fit."
+RESOLUTION_UNIT, UNITS = 296, {2: 25_400.0, 3: 10_000.0}  # TIFF tag; µm an inch, a centimetre
+
+
+class UploadError(ValueError):
+    """A file that cannot be used. The message is for the visitor."""
+
+
+@dataclass(frozen=True, eq=False)
+class Upload:
+    """rgb: uint8 (H, W, 3). digest: of the file's content. note: what the visitor should know about how it was read."""
+
+    rgb: np.ndarray
+    digest: str
+    mpp: float | None
+    note: str
+
+
+def read_file(path: str | Path, largest: int = LARGEST_FILE, forget: bool = False) -> bytes:
+    """An upload's content, of at most so many bytes. forget: delete the file.
+
+    UploadError for one that is larger, or is no file that is there.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():  # nor a device, which might never end
+            raise UploadError("The file did not arrive. Upload it again.")
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
+    except OSError:
+        raise UploadError("The file did not arrive. Upload it again.") from None
+    finally:
+        if forget:
+            path.unlink(missing_ok=True)
+    if len(content) > largest:
+        raise UploadError(f"This file has more than {largest / 1e6:.0f} MB, the most that can be read here.")
+    return content
+
+
+def read_pixels(path: str | Path, forget: bool = False) -> Upload:
+    """The image in a file, whatever the file is called. forget: delete it.
+
+    UploadError says why there is no image.
+    """
+    content = read_file(path, forget=forget)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of images that are refused below, and of odd metadata
+        image = _open(content)
+        mpp = _mpp(image)  # before turning, which drops the tags
+        notes = []
+        frames = _frames(image)
+        if frames > 1:
+            notes.append(f"The file holds {frames} images; this is the first.")
+        rgb, turned = _decode(image)
+    if turned:
+        notes.append(TURNED)
+    digest = hashlib.sha256(content).hexdigest()
+    return Upload(rgb, digest, mpp, " ".join(notes))
+
+
+def given_scale(given: Any) -> float | None:
+    """µm per pixel as the visitor gave it, a number or its text; None where nothing was given. UploadError for what is
+    no microscope's scale."""
+    text = "" if given is None else str(given).strip().replace(",", ".")
+    if text in ("", "0"):
+        return None
+    low, high = PLAUSIBLE_MPP
+    try:
+        mpp = float(text)
+    except ValueError:
+        mpp = float("nan")
+    if not low <= mpp <= high:
+        raise UploadError(
+            f"A scale is a number from {low:g} to {high:g} µm per pixel; 20× scans have about 0.5. Leave it empty if "
+            "the file has one."
+        )
+    return mpp
+
+
+def _open(content: bytes) -> Image.Image:
+    """Header only; whatever would be too large is refused before its pixels are decoded."""
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise UploadError(_too_large()) from None
+    except UnidentifiedImageError:
+        raise UploadError(
+            "This file is not an image that can be read here. Upload a PNG, JPEG, TIFF, WebP or BMP file."
+        ) from None
+    except Exception:  # a decoder given bytes made to break it may raise anything
+        raise UploadError(_broken()) from None
+    width, height = image.size
+    if width * height > LARGEST_IMAGE:
+        raise UploadError(f"This image has {width:,} × {height:,} pixels. {_too_large()}")
+    if min(width, height) < SMALLEST_SIDE:
+        raise UploadError(f"This image is only {width} × {height} pixels; it needs {SMALLEST_SIDE} on each side.")
+    return image
+
+
+def _decode(image: Image.Image) -> tuple[np.ndarray, bool]:
+    """uint8 (H, W, 3) of the first frame, and whether it was turned as its EXIF tag asks."""
+    try:
+        image.load()
+        turned = image.getexif().get(0x0112, 1) in range(2, 9)
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode == "F" or (upright.mode == "I" and not 0 <= upright.getextrema()[0] <= 65535):
+            raise UploadError("This image holds measurements, not colours. Save it as an 8-bit RGB image.")
+        if upright.mode.startswith("I"):  # 16-bit grey
+            grey = (np.asarray(upright).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+            upright = Image.fromarray(grey)
+        if upright.has_transparency_data:
+            layers = upright.convert("RGBA")
+            upright = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
+        return np.asarray(upright.convert("RGB")), turned
+    except UploadError:
+        raise
+    except Exception:  # as above
+        raise UploadError(_broken()) from None
+
+
+def _frames(image: Image.Image) -> int:
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # a damaged second frame does not concern the first
+        return 1
+
+
+def _mpp(image: Image.Image) -> float | None:
+    """µm per pixel by a TIFF's resolution tags, where they can be meant: square pixels, of a microscope's scale."""
+    if image.format != "TIFF":
+        return None
+    try:
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        unit = UNITS.get(tags.get(RESOLUTION_UNIT))
+        x, y = (float(tags.get(tag, 0)) for tag in (282, 283))
+    except Exception:  # as above
+        return None
+    if unit is None or not (x > 0 and y > 0 and abs(x - y) <= 0.01 * x):
+        return None
+    mpp = unit / x
+    return round(mpp, 4) if PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1] else None
+
+
+def _too_large() -> str:
+    return f"At most {LARGEST_IMAGE / 1e6:.0f} million pixels can be read here: crop it, or save it smaller."
+
+
+def _broken() -> str:
+    return "This file is damaged or incomplete and cannot be read. Save the image again and upload the new file."

@@ -1,0 +1,1 @@
+"""Drop seeds: seeded iterative clustering (SIC)."""

@@ -1,0 +1,204 @@
+"""Slides as tiles for a viewer that zooms: DeepZoom, made on request, each slide under a name that nobody can guess.
+
+OpenSlide: A. Goode et al., J Pathol Inform 4:27 (2013). OpenSeadragon, which shows the tiles, lies in ``vendor`` and is
+served from here too, so that the page asks no other server for anything.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import openslide
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import FileResponse, Response
+from openslide.deepzoom import DeepZoomGenerator
+
+from demos.shared.uploads import UploadError
+
+VIEWER = Path(__file__).resolve().parent / "vendor" / "openseadragon" / "openseadragon.min.js"
+TILE, OVERLAP = 254, 1
+QUALITY = 80
+LIFETIME = 3000.0  # seconds since an uploaded slide was looked at last; a fifth later, at most, it is gone
+MOST_UPLOADS = 12  # of all visitors together
+CUTTERS, CUTTERS_EACH = 4, 2  # tiles that are cut at a time, and of one slide: a tile may be made of 40 million pixels
+GONE = "This slide is not kept any longer. Reload the page, and upload your own slide again."
+
+
+@dataclass
+class _Shown:
+    generator: DeepZoomGenerator
+    upload: Path | None  # a file that is deleted with the entry
+    owner: str
+    used: float
+    cutters: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(CUTTERS_EACH))
+
+
+class Tiles:
+    """Slides by token. Samples stay; uploads are deleted when they are forgotten, have not been looked at for an hour,
+    or are too many: then the owner of the most loses the one unused longest. It is shared, bounded and locked; who does
+    not know a token cannot see its slide."""
+
+    def __init__(self, lifetime: float = LIFETIME, most: int = MOST_UPLOADS) -> None:
+        self.lifetime, self.most = lifetime, most
+        self.cutters = anyio.CapacityLimiter(CUTTERS)
+        self._lock = threading.Lock()
+        self._samples: dict[Path, str] = {}
+        self._shown: OrderedDict[str, _Shown] = OrderedDict()
+        self._timer: threading.Timer | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def add_sample(self, path: Path) -> str:
+        """The token of a file that stays; the same for every visitor."""
+        with self._lock:
+            token = self._samples.get(path)
+            if token is None:
+                token = self._samples[path] = self._add(path)
+            return token
+
+    def add_upload(self, path: Path, owner: str = "") -> str:
+        """The token of a file that is nobody's but this visitor's; it is moved, and deleted later. owner: the visitor's
+        address. UploadError where the disk is full."""
+        with self._lock:
+            self._expire()
+            kept = self._keep(path)
+            try:
+                token = self._add(kept, kept, owner)
+            except BaseException:
+                kept.unlink(missing_ok=True)
+                raise
+            self._make_room(token)
+            self._expire_later()
+            return token
+
+    def forget(self, token: str) -> None:
+        """Delete an upload; a sample stays."""
+        with self._lock:
+            if token in self._shown and self._shown[token].upload:
+                self._forget(token)
+
+    def layout(self, token: str) -> dict[str, Any]:
+        """What the viewer needs to know. KeyError for a slide that is not there."""
+        generator = self._get(token).generator
+        width, height = generator.level_dimensions[-1]
+        size = {"Width": width, "Height": height}
+        return {"Image": {"Format": "jpeg", "Overlap": OVERLAP, "TileSize": TILE, "Size": size}, "token": token}
+
+    async def cut(self, token: str, level: int, column: int, row: int) -> bytes:
+        """The same as ``tile``, after others: in threads of its own, so that slow tiles keep no page from answering."""
+        async with self._get(token).cutters:
+            return await anyio.to_thread.run_sync(self.tile, token, level, column, row, limiter=self.cutters)
+
+    def tile(self, token: str, level: int, column: int, row: int) -> bytes:
+        """A JPEG. KeyError for a slide, level or place that is not there."""
+        generator = self._get(token).generator
+        if not (level < generator.level_count):
+            raise KeyError(level)
+        columns, rows = generator.level_tiles[level]
+        if not (column < columns and row < rows):
+            raise KeyError(column, row)
+        file = io.BytesIO()
+        generator.get_tile(level, (column, row)).save(file, "JPEG", quality=QUALITY)
+        return file.getvalue()
+
+    def __len__(self) -> int:
+        return len(self._shown)
+
+    def _keep(self, path: Path) -> Path:
+        """Move it to a folder of its own; where that fails, nothing is left there."""
+        kept = None
+        try:
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="histolab-seed-")
+            kept = Path(self._folder.name) / secrets.token_hex(16)
+            return Path(shutil.move(path, kept))
+        except FileNotFoundError:
+            raise UploadError("The file did not arrive. Upload it again.") from None
+        except OSError:
+            if kept:
+                kept.unlink(missing_ok=True)
+            raise UploadError("The server has no room for this slide just now. Try again later.") from None
+
+    def _make_room(self, newest: str) -> None:
+        uploads = {token: shown.owner for token, shown in self._shown.items() if shown.upload}
+        while len(uploads) > self.most:
+            held = Counter(uploads.values())
+            most = max(held.values())
+            oldest = next(token for token, owner in uploads.items() if held[owner] == most and token != newest)
+            self._forget(oldest)
+            del uploads[oldest]
+
+    def _add(self, path: Path, upload: Path | None = None, owner: str = "") -> str:
+        token = secrets.token_urlsafe(24)
+        generator = DeepZoomGenerator(openslide.OpenSlide(path), TILE, OVERLAP)
+        self._shown[token] = _Shown(generator, upload, owner, time.monotonic())
+        return token
+
+    def _get(self, token: str) -> _Shown:
+        with self._lock:
+            self._expire()
+            shown = self._shown[token]
+            shown.used = time.monotonic()
+            self._shown.move_to_end(token)
+            return shown
+
+    def _expire(self) -> None:
+        before = time.monotonic() - self.lifetime
+        for token in [token for token, shown in self._shown.items() if shown.upload and shown.used < before]:
+            self._forget(token)
+
+    def _forget(self, token: str) -> None:
+        """The slide is closed once the last tile that is being read has been."""
+        upload = self._shown.pop(token).upload
+        if upload:
+            upload.unlink(missing_ok=True)
+
+    def _expire_later(self) -> None:
+        """Also where nobody asks for anything any more. One timer, however many uploads there are."""
+        if self._timer is None:
+            self._timer = threading.Timer(self.lifetime / 5, self._expire_again)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _expire_again(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._expire()
+            if any(shown.upload for shown in self._shown.values()):
+                self._expire_later()
+
+
+TILES = Tiles()
+
+
+def router(tiles: Tiles = TILES) -> APIRouter:
+    """/slides/…: tiles, and the viewer's program."""
+    routes = APIRouter(prefix="/slides")
+
+    @routes.get("/openseadragon.js")
+    def viewer() -> FileResponse:
+        return FileResponse(VIEWER, media_type="text/javascript", headers={"Cache-Control": "max-age=86400"})
+
+    @routes.get("/{token}/{level}/{column}_{row}.jpeg")
+    async def tile(token: str, level: str, column: str, row: str) -> Response:
+        numbers = (level, column, row)
+        if not all(number.isascii() and number.isdigit() and len(number) <= 6 for number in numbers):
+            raise HTTPException(404, GONE)
+        try:
+            content = await tiles.cut(token, *map(int, numbers))
+        except KeyError:
+            raise HTTPException(404, GONE) from None
+        except openslide.OpenSlideError:
+            raise HTTPException(404, "This part of the slide is damaged.") from None
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+    return routes

@@ -1,0 +1,154 @@
+"""What handlers make of a visitor's session: errors become sentences, old clicks are dropped, nothing is shared."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+gr = pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
+
+from demos.cvm.handlers import Handlers, choices, class_names  # noqa: E402
+from demos.cvm.images import Prepared, PreparedCache, make_image  # noqa: E402
+from demos.cvm.session import Session, to_memory  # noqa: E402
+
+SETTINGS = (0.6, 10, 0.1, 1, "inside", "tissue 2", "tissue 3")
+SAMPLE = make_image(np.full((64, 64, 3), 90, np.uint8), "sample", "Sample", mpp=0.5)
+SECOND = make_image(np.full((64, 64, 3), 90, np.uint8), "second", "Second", caption="<i>Source</i>")
+
+
+def fake(image):
+    """Left and right halves are two tissues."""
+    features = torch.zeros(2, 16, 16)
+    features[0, :, :8] = features[1, :, 8:] = 1
+    return Prepared(features, np.ones(image.view.shape[:2], bool))
+
+
+@pytest.fixture
+def app():
+    app = Handlers({"sample": SAMPLE, "second": SECOND})
+    app.prepared = PreparedCache(10**9, fake)
+    app.prepared(SAMPLE)
+    return app
+
+
+def event(x, y, image="sample"):
+    return SimpleNamespace(index=[x, y], value=image)
+
+
+def choosing(name):
+    return (*SETTINGS[:3], name, *SETTINGS[4:])
+
+
+def test_two_clicks_make_an_outline(app):
+    answer = app.click(event(10, 20), Session().show(SAMPLE), *SETTINGS)
+    assert answer["session"].points == [(1, 20, 10)]
+    assert answer["memory"] == to_memory(answer["session"])
+    assert (answer["problem"], answer["awaited"]) == ("", "")
+    assert "data-point" in answer["main"]
+    answer = app.click(event(50, 20), answer["session"], *choosing(0))
+    assert answer["session"].points == [(1, 20, 10), (0, 20, 50)]
+    assert 'class="heat"' in answer["contrast"]
+    share = re.search(r'data-class="1" data-share="([^"]*)"', answer["numbers"])[1]
+    assert 0.4 <= float(share) < 0.6
+
+
+def test_a_click_on_the_image_before_is_dropped(app):
+    session = Session().show(SECOND)
+    assert app.click(event(10, 20, "sample"), session, *SETTINGS)["session"] == session
+    assert app.click(event(10, 20, "sample"), Session(), *SETTINGS)["session"] == Session()
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"), [(64, 0, "lies off the image"), (None, 3, "both numbers"), (3, None, "both numbers")]
+)
+def test_impossible_coordinates_are_explained(app, x, y, message):
+    session = Session().show(SAMPLE)
+    answer = app.add(session, x, y, *SETTINGS)
+    assert answer["session"] == session
+    assert message in answer["problem"]
+    assert app.add(session, 3, 4, *SETTINGS)["session"].points == [(1, 4, 3)]
+    assert "Choose an image" in app.add(Session(), 3, 4, *SETTINGS)["problem"]
+
+
+def test_clicks_come_before_the_features(app):
+    answer = app.click(event(1, 1, "second"), Session().show(SECOND), *SETTINGS)
+    awaited, session = answer["awaited"], answer["session"]
+    assert awaited
+    assert "data-point" in answer["main"]
+    assert "You can click already" in answer["numbers"]
+    app.look(awaited, session)
+    after = app.refresh(awaited, session, *SETTINGS)
+    assert after["awaited"] == ""
+    assert "You can click already" not in after["numbers"]
+    assert app.refresh("", session, *SETTINGS) == {}
+
+
+def test_the_scale_is_changed_for_one_visitor(app):
+    session = app.scale(Session().show(SECOND), 0.4, *SETTINGS)["session"]
+    assert session.image.mpp == 0.4
+    assert SECOND.mpp is None
+    assert "0.01 and 100" in app.scale(session, 3000, *SETTINGS)["problem"]
+    assert app.scale(session, None, *SETTINGS)["session"].image.mpp is None
+
+
+def test_a_refresh_brings_a_sample_back(app):
+    memory = to_memory(Session().show(SECOND).add(3, 5, 6))
+    answer = app.restore(memory, *SETTINGS)
+    assert (answer["sample"], answer["count"]) == ("second", 3)
+    assert answer["session"].points == [(3, 5, 6)]
+    assert "&lt;i&gt;Source" in answer["caption"]
+
+
+def test_a_refresh_asks_for_an_uploaded_image_again(app):
+    own = make_image(np.zeros((40, 40, 3), np.uint8), "digest", "Your image")
+    memory = to_memory(Session().show(own).add(1, 5, 6))
+    answer = app.restore(memory, *SETTINGS)
+    assert answer["sample"] == "sample"
+    assert answer["memory"] == memory
+    assert "Upload the same file again" in answer["problem"]
+    assert app.show(own, answer["session"], *SETTINGS)["session"].points == [(1, 5, 6)]
+
+
+NONSENSE = {"version": 1, "picture": "gone", "title": 5, "actions": {"gone": [1]}}
+
+
+@pytest.mark.parametrize("memory", [None, 3, {}, NONSENSE])
+def test_a_memory_of_nothing_or_nonsense_starts_afresh(app, memory):
+    answer = app.restore(memory, *SETTINGS)
+    assert (answer["sample"], answer["count"]) == ("sample", 1)
+
+
+def test_uploads_are_read_or_explained(app, tmp_path):
+    path = tmp_path / "own.png"
+    Image.new("RGB", (50, 40)).save(path)
+    answer = app.read(str(path))
+    assert (answer["arrived"].size, answer["problem"]) == ((40, 50), "")
+    assert not path.exists()  # nothing of a visitor stays on the disk
+    path.write_text("no image")
+    answer = app.read(str(path))
+    assert answer["arrived"] is None
+    assert 'role="alert"' in answer["problem"]
+    assert str(tmp_path) not in answer["problem"]
+    assert app.show(None, Session(), *SETTINGS) == {}
+
+
+def test_saving_without_an_outline_is_explained(app):
+    answer = app.export("mask", Session().show(SAMPLE).add(1, 1, 1), 0.5, *SETTINGS)
+    assert answer["packed"] == ""
+    assert "no outline yet" in answer["problem"]
+    session = Session().show(SAMPLE).add(1, 20, 10).add(0, 20, 50)
+    for kind in ("qupath", "mask", "figure"):
+        answer = app.export(kind, session, 0.5, *SETTINGS)
+        assert answer["packed"]
+        assert answer["problem"] == ""
+
+
+def test_names_and_choices():
+    assert class_names(["  Tumour ", "", None]) == ["outside", "Tumour", "tissue 2", "tissue 3"]
+    assert len(class_names(["x" * 500, "", ""])[1]) == 40
+    assert choices(2, "a", "b", "c") == [("● a", 1), ("■ b", 2), ("✕ outside", 0)]

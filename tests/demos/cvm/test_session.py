@@ -1,0 +1,99 @@
+"""A visitor's points: added, taken back, remembered; whatever the browser claims to remember is checked."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from demos.cvm.images import make_image
+from demos.cvm.session import MOST_ACTIONS, MOST_IMAGES, Session, from_memory, to_memory
+from tests.demos.anything import JSON
+
+IMAGE = make_image(np.zeros((60, 80, 3), np.uint8), "a", "A")
+OTHER = make_image(np.zeros((60, 80, 3), np.uint8), "b", "B")
+
+
+def test_points_by_class_tissues_first():
+    session = Session().show(IMAGE).add(0, 1, 2).add(2, 3, 4).add(1, 5, 6).add(0, 7, 8)
+    assert session.by_class() == {1: [(5, 6)], 2: [(3, 4)], 0: [(1, 2), (7, 8)]}
+    assert list(session.by_class()) == [1, 2, 0]
+
+
+def test_undo_takes_back_points_and_clearing():
+    session = Session().show(IMAGE).add(1, 1, 1).add(0, 2, 2)
+    assert session.undo().points == [(1, 1, 1)]
+    assert session.clear().points == []
+    assert session.clear().undo().points == session.points
+    assert session.clear().clear().undo().points == session.points
+    assert session.clear().add(1, 3, 3).points == [(1, 3, 3)]
+    assert Session().show(IMAGE).undo().points == []
+    assert Session().undo() == Session().clear() == Session()
+
+
+def test_nothing_changes_in_place():
+    session = Session().show(IMAGE).add(1, 1, 1)
+    session.add(1, 2, 2)
+    session.clear()
+    session.show(OTHER).add(0, 3, 3)
+    assert session.points == [(1, 1, 1)]
+
+
+def test_each_image_keeps_its_points():
+    session = Session().show(IMAGE).add(1, 1, 1).show(OTHER).add(0, 2, 2)
+    assert session.points == [(0, 2, 2)]
+    assert session.show(IMAGE).points == [(1, 1, 1)]
+    for number in range(MOST_IMAGES):
+        session = session.show(make_image(np.zeros((40, 40, 3), np.uint8), str(number), ""))
+    assert len(session.actions) == MOST_IMAGES
+    assert session.show(OTHER).points == []
+
+
+@pytest.mark.parametrize(("row", "column"), [(-1, 0), (0, -1), (60, 0), (0, 80)])
+def test_points_off_the_image_are_refused(row, column):
+    with pytest.raises(ValueError, match="x goes from 0 to 79, y from 0 to 59"):
+        Session().show(IMAGE).add(1, row, column)
+    assert Session().show(IMAGE).add(1, 59, 79).points == [(1, 59, 79)]
+
+
+def test_there_is_a_limit_and_clearing_still_works_at_it():
+    session = Session().show(IMAGE)
+    for _ in range(MOST_ACTIONS):
+        session = session.add(1, 1, 1)
+    with pytest.raises(ValueError, match=f"{MOST_ACTIONS} clicks"):
+        session.add(1, 1, 1)
+    assert session.clear().points == []
+    assert len(session.clear().actions["a"]) == MOST_ACTIONS
+
+
+def test_memory_brings_points_back():
+    session = Session().show(OTHER).add(1, 9, 9).show(IMAGE).add(1, 1, 2).clear().add(0, 3, 4)
+    memory = json.loads(json.dumps(to_memory(session)))
+    key, again = from_memory(memory)
+    assert key == "a"
+    assert again.show(IMAGE).points == session.points
+    assert again.show(IMAGE).undo().undo().points == [(1, 1, 2)]
+    assert again.show(OTHER).points == [(1, 9, 9)]
+    assert "0, 0, 0" not in json.dumps(memory)  # no image in it
+
+
+@given(JSON, JSON, JSON)
+def test_a_forged_memory_does_no_harm(anything, actions, done):
+    for memory in (anything, {"version": 1, "picture": anything, "actions": actions}):
+        assert isinstance(from_memory(memory)[1], Session)
+    _, session = from_memory({"version": 1, "picture": "a", "actions": {"a": done}})
+    height, width = IMAGE.size
+    for name, row, column in session.show(IMAGE).points:
+        assert 0 <= name <= 3
+        assert 0 <= row < height
+        assert 0 <= column < width
+
+
+def test_of_a_memory_only_what_can_be_meant_is_kept():
+    done = [[1, 5, 6], [1, 5], [9, 5, 6], [1, -5, 6], [1, 5.5, 6], [True, 5, 6], ["1", 5, 6], [1, 59, 80], [0, 7, 8], 3]
+    _, session = from_memory({"version": 1, "picture": 7, "actions": {"a": done, "x" * 101: done, "b": "no"}})
+    assert session.show(IMAGE).points == [(1, 5, 6), (0, 7, 8)]
+    assert list(session.actions) == ["a"]
+    many = {"version": 1, "actions": {"a": [[1, 1, 1]] * 10_000, **{str(i): [] for i in range(50)}}}
+    assert len(from_memory(many)[1].actions) <= MOST_IMAGES
+    assert len(from_memory({"version": 1, "actions": {"a": [[1, 1, 1]] * 9999}})[1].actions["a"]) == MOST_ACTIONS
