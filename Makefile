@@ -6,7 +6,7 @@ VENV ?= .venv
 DEMO ?= app
 BIN := $(VENV)/bin
 
-LESSONS = $(strip $(BIN)/python -m histolab_lite.notebooks $(if $(ONLY),--only "$(ONLY)") $(if $(DATA),--data "$(DATA)") \
+LESSONS = $(strip $(BIN)/python -m tools.lessons $(if $(ONLY),--only "$(ONLY)") $(if $(DATA),--data "$(DATA)") \
 	$(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)") $(if $(JOBS),--jobs $(JOBS)))
 
 .DEFAULT_GOAL := help

@@ -19,12 +19,12 @@ from histolab_lite import files
 from histolab_lite.data.manifests import ManifestError, load_manifest
 from histolab_lite.files import parse_json, read_json, read_yaml, sealed, unsealed, write_atomically
 from histolab_lite.formats.qupath import read_geojson
-from histolab_lite.notebooks.claims import ClaimError, read_claims
-from histolab_lite.notebooks.evidence import read_evidence
-from histolab_lite.notebooks.parameters import LessonError, read_parameter_file
-from histolab_lite.notebooks.regression import BaselineError, read_baseline
-from histolab_lite.notebooks.runs import RunError, read_metrics
 from tests.flips import flipped
+from tools.lessons.claims import ClaimError, read_claims
+from tools.lessons.evidence import read_evidence
+from tools.lessons.parameters import LessonError, read_parameter_file
+from tools.lessons.regression import BaselineError, read_baseline
+from tools.lessons.runs import RunError, read_metrics
 
 DEEP = ("[" * 10_000, "[" * 10_000 + "]" * 10_000, '{"a": ' * 10_000)
 LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))

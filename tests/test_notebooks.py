@@ -11,9 +11,9 @@ import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from histolab_lite.notebooks import parameters, runner
-from histolab_lite.notebooks.recording import gather
-from histolab_lite.notebooks.stamping import staleness
+from histolab_lite.recording import gather
+from tools.lessons import parameters, runner
+from tools.lessons.stamping import staleness
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
