@@ -1,7 +1,7 @@
 """`record(...)`: how a lesson states its numbers.
 
-The numbers travel inside the executed notebook, as one display output of a MIME type of our own, so the
-runner needs no side file and a reader sees the same table that metrics.json holds.
+The numbers travel inside the executed notebook, as one display output of a MIME type of our own, so what runs the
+lesson needs no side file, and a reader sees the same table that metrics.json holds.
 https://nbformat.readthedocs.io/en/latest/format_description.html#display-data
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,31 @@ from numpy.typing import ArrayLike
 METRICS_MIME = "application/vnd.histolab.metrics+json"
 
 
-def record(**metrics: ArrayLike) -> None:
-    """Show numbers as a table and hand them to the runner, which writes them to metrics.json.
+@dataclass(frozen=True)
+class Summary:
+    """One metric: its values, one per seed, their mean and their sample standard deviation (None for one value)."""
 
-    Each value is a number, or a sequence of numbers with one entry a seed (or fold): (n,) -> its mean, its
+    mean: float
+    sd: float | None
+    n: int
+    values: list[float]
+
+    def __str__(self) -> str:
+        """Format as a reader writes it: "0.874 ± 0.012", or "0.874" for a single value."""
+        parts = [self.mean] if self.sd is None else [self.mean, self.sd]
+        size = max(map(abs, parts))
+        if size and (size < 1e-3 or size >= 1e6):
+            return " ± ".join(f"{p:.2e}" for p in parts)
+        decimals = 3 if size < 10 else 2 if size < 100 else 1
+        if all(float(p).is_integer() for p in parts):
+            decimals = 0
+        return " ± ".join(f"{p:.{decimals}f}" for p in parts)
+
+
+def record(**metrics: ArrayLike) -> None:
+    """Show numbers as a table and keep them in the notebook, for metrics.json.
+
+    Each value is a number, or a sequence of numbers with one entry per seed (or fold): (n,) -> its mean, its
     sample standard deviation (n - 1) and the values themselves. numpy arrays and torch tensors will do.
     A name may be recorded once in a notebook.
 
@@ -32,65 +54,43 @@ def record(**metrics: ArrayLike) -> None:
         raise ValueError("record() was given nothing. Name what it should keep: record(dice=0.8).")
     summaries = {name: summarise(name, value) for name, value in metrics.items()}
     # a list, because notebooks are written with sorted keys and the order is the author's
-    listed = [{"name": name, **summary} for name, summary in summaries.items()]
-    payload = {"metrics": listed, "peak_memory_mib": peak_memory_mib()}
+    listed = [{"name": name, **asdict(summary)} for name, summary in summaries.items()]
+    payload = {"metrics": listed, "peak_memory_mib": _peak_memory_mib()}
     from IPython import get_ipython
     from IPython.display import display
 
     if get_ipython() is None:
-        print(as_text(summaries))
+        print(_as_text(summaries))
         return
     display(
-        {METRICS_MIME: payload, "text/html": as_html(summaries), "text/plain": as_text(summaries)}, raw=True
+        {METRICS_MIME: payload, "text/html": _as_html(summaries), "text/plain": _as_text(summaries)}, raw=True
     )
 
 
-def summarise(name: str, value: ArrayLike) -> dict[str, Any]:
-    """One metric as {"mean", "sd" (None for one value), "n", "values"}; raises ValueError as `record`."""
+def summarise(name: str, value: ArrayLike) -> Summary:
+    """One metric; raises ValueError as `record`."""
     detached: Any = value.detach().cpu() if hasattr(value, "detach") else value
     try:
         array = np.asarray(detached)
     except ValueError as error:
-        raise ValueError(f"record({name}=...): a ragged sequence. Give one number a seed.") from error
+        raise ValueError(f"record({name}=...): a ragged sequence. Give one number per seed.") from error
     if array.dtype.kind not in "iuf":
         raise ValueError(
             f"record({name}=...): numbers only, and this is {type(value).__name__} {value!r:.60}. "
-            "Give a number, or a sequence with one number a seed."
+            "Give a number, or a sequence with one number per seed."
         )
     if array.ndim > 1:
-        raise ValueError(f"record({name}=...): shape {array.shape}; give a number, or one number a seed.")
+        raise ValueError(f"record({name}=...): shape {array.shape}; give a number, or one number per seed.")
     if array.size == 0:
         raise ValueError(f"record({name}=...): an empty sequence has no mean.")
     values = [float(v) for v in array.reshape(-1)]
     if not all(map(math.isfinite, values)):
         raise ValueError(f"record({name}=...): {values} holds NaN or infinity. Find where it comes from.")
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"mean": float(np.mean(values)), "sd": sd, "n": len(values), "values": values}
+    return Summary(float(np.mean(values)), sd, len(values), values)
 
 
-def gather(notebook: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], float | None]:
-    """Everything an executed notebook recorded: ({name: summary}, peak memory of its kernel in MiB or None).
-
-    Raises ValueError where a name was recorded twice.
-    """
-    metrics: dict[str, dict[str, Any]] = {}
-    peaks: list[float] = []
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            payload = output.get("data", {}).get(METRICS_MIME)
-            if payload is None:
-                continue
-            for summary in payload["metrics"]:
-                name = summary["name"]
-                if name in metrics:
-                    raise ValueError(f"'{name}' is recorded twice. Give each number a name of its own.")
-                metrics[name] = {key: summary[key] for key in ("mean", "sd", "n", "values")}
-            if payload["peak_memory_mib"] is not None:
-                peaks.append(payload["peak_memory_mib"])
-    return metrics, max(peaks, default=None)
-
-
-def peak_memory_mib() -> float | None:
+def _peak_memory_mib() -> float | None:
     """Largest resident size of this process so far, in MiB; None where the system does not say."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux: unlike getrusage, this figure does not inherit the parent's peak
@@ -104,31 +104,18 @@ def peak_memory_mib() -> float | None:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)  # bytes on macOS
 
 
-def format_metric(summary: Mapping[str, Any]) -> str:
-    """A summary as a reader writes it: "0.874 ± 0.012", or "0.874" for a single value."""
-    parts = [summary["mean"]] if summary["sd"] is None else [summary["mean"], summary["sd"]]
-    size = max(map(abs, parts))
-    if size and (size < 1e-3 or size >= 1e6):
-        return " ± ".join(f"{p:.2e}" for p in parts)
-    decimals = 3 if size < 10 else 2 if size < 100 else 1
-    if all(float(p).is_integer() for p in parts):
-        decimals = 0
-    return " ± ".join(f"{p:.{decimals}f}" for p in parts)
+def _rows(summaries: Mapping[str, Summary]) -> list[tuple[str, str, str]]:
+    return [(name, str(summary), str(summary.n)) for name, summary in summaries.items()]
 
 
-def _rows(summaries: Mapping[str, Mapping[str, Any]]) -> Sequence[tuple[str, str, str]]:
-    return [(name, format_metric(s), str(s["n"])) for name, s in summaries.items()]
-
-
-def as_text(summaries: Mapping[str, Mapping[str, Any]]) -> str:
-    """The table in plain text: one line a metric."""
+def _as_text(summaries: Mapping[str, Summary]) -> str:
     rows = [("recorded", "mean ± sd", "n"), *_rows(summaries)]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join(f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows)
 
 
-def as_html(summaries: Mapping[str, Mapping[str, Any]]) -> str:
-    """The table in HTML, without styles of its own, so that it takes on the page's."""
+def _as_html(summaries: Mapping[str, Summary]) -> str:
+    """Without styles of its own, so that it takes on the page's."""
     body = "".join(
         f"<tr><td style='text-align:left'>{html.escape(a)}</td><td>{b}</td><td>{c}</td></tr>"
         for a, b, c in _rows(summaries)

@@ -1,16 +1,19 @@
 """What runs the lessons and holds their numbers to account: `python -m tools.lessons`.
 
-    parameters.py  what a lesson's `parameters` cell declares, and what a parameter file may set
-    runner.py      papermill, a few lessons at a time, with progress bars
-    guard.py       what ends a kernel, with all it started, once the runner is gone
-    stopping.py    the signals that stop a run
-    report.py      metrics.json and index.html
-    runs.py        an earlier run, read again
-    regression.py  a run's numbers beside those of notebooks/expected.json, and proposals for it
-    findings.py    what that found: a table for people, JUnit XML for CI
+A number goes from `histolab_lite.recording.record` in a lesson to its verdict through these rooms:
+
+    parameters.py  the lessons, and what a parameter file may set in them
+    running.py     papermill, a few lessons at a time, with progress bars
+    kernels.py     the process of a lesson, the signals that stop it; guard.py ends it with all it started
+    runs.py        what came of a run: gathered from the notebooks, kept in metrics.json
+    comparing.py   one comparison, one interval; told as a table for people and as JUnit XML for CI
+    checking.py    a run's numbers beside those of notebooks/expected.json, and proposals for it
     claims.py      what the papers say, judged by what lessons record
-    evidence.py    the committed numbers that the judgement rests on
-    ledger.py      both, and README's block, kept together
-    claims_report.py, claims_page.py, claims_picture.py    the verdicts in words, in index.html, as a forest plot
-    stamping.py    executed outputs that are committed: tidied, stamped, held fresh
+    ledger.py      the committed evidence and README's block; forest.py draws it
+    report.py      index.html of a run
+    stamping.py    committed outputs: tidied, stamped, held fresh; tracing.py hears what a lesson reads
 """
+
+
+class LessonsError(ValueError):
+    """Something about a lesson, its numbers or what was asked of them that must be put right first."""

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from tools.lessons.checking import Baseline
     from tools.lessons.claims import Claim
-    from tools.lessons.regression import Baseline
-    from tools.lessons.runner import Lesson
+    from tools.lessons.parameters import Lesson
     from tools.lessons.runs import Run
 
 LESSONS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -82,8 +82,9 @@ def main(
     end every lesson that runs, with all it started, and make the status 130, 143 and 129.
     """
     # papermill is slow to import, and --help should not wait for it
-    from tools.lessons import evidence, regression, report, runner, runs
-    from tools.lessons.ledger import Ledger
+    from tools.lessons import checking, ledger, runs
+    from tools.lessons.claims import CLAIMS, read_claims
+    from tools.lessons.parameters import choose_parameters, find_lessons
 
     if in_place and (data or params or out or check or update or claims or earlier):
         raise typer.BadParameter("--in-place runs the defaults, into the lessons; it goes with --only and --timeout.")
@@ -91,37 +92,41 @@ def main(
         raise typer.BadParameter("--earlier takes a run as it was: with --check, --update or --claims, perhaps --only.")
     if other_seeds and not update:
         raise typer.BadParameter("--other-seeds is for --update: they widen or narrow what it proposes.")
-    committed = lessons / report.BASELINE
+    committed = lessons / runs.BASELINE
     with _errors_told():
         names = [name.strip() for item in only or [] for name in item.split(",")]
-        chosen = runner.find_lessons(lessons, names)
-        runner.choose_parameters(lessons, chosen, params, data)
+        chosen = find_lessons(lessons, names)
+        choose_parameters(lessons, chosen, params, data)
         wanted = {lesson.stem for lesson in chosen} if names else None
-        baseline = regression.read_baseline(committed) if check or (update and committed.exists()) else {}
-        if check and earlier is None:
-            planned = {x.stem: {"defaults": x.declared, "parameters": x.chosen} for x in chosen}
-            regression.refuse_other_experiments(planned, baseline)
-        ledger = Ledger.read(lessons, to_write=claims)
-        if claims and earlier is None:
-            evidence.refuse_few_seeds({x.stem: x.declared | x.chosen for x in chosen}, ledger.claims)
-        if earlier is None and not in_place:
-            out = out or Path("runs") / f"{datetime.now():%Y-%m-%d_%H%M%S}-{data or 'phantom'}"
-            if out.resolve() == lessons.resolve():
-                raise ValueError(f"{out} holds other files, the lessons. Name a new folder for the results.")
-            report.open_folder(out)
+        baseline = checking.read_baseline(committed) if check or (update and committed.exists()) else {}
+        planned = {x.stem: runs.Result(x.stem, x.chosen, x.declared) for x in chosen}
+        known = read_claims(lessons / CLAIMS) if claims or (lessons / CLAIMS).exists() else []
+        if claims:  # what it will write can be written
+            folder = lessons.resolve()
+            ledger.rendered(folder, known, ledger.read_evidence(folder / ledger.EVIDENCE))
+        if earlier is None:
+            if check:
+                checking.refuse_other_experiments(planned, baseline)
+            if claims:
+                ledger.refuse_few_seeds({stem: lesson.used for stem, lesson in planned.items()}, known)
+            if not in_place:
+                out = out or Path("runs") / f"{datetime.now():%Y-%m-%d_%H%M%S}-{data or 'phantom'}"
+                if out.resolve() == lessons.resolve():
+                    raise ValueError(f"{out} holds other files, the lessons. Name a new folder for the results.")
+                runs.open_folder(out)
 
-    passed = earlier is not None or _run(chosen, out, timeout or None, jobs, ledger.claims)
+    passed = earlier is not None or _run(chosen, out, timeout or None, jobs, known)
     results = earlier or out
     if results is not None and (check or update or claims):
         with _errors_told():
-            run = runs.read_run(results, wanted)
+            run, _ = runs.read_run(results, wanted)
             if check:
                 passed &= _check(run, baseline, wanted, results)
+                _name_other_libraries(chosen)
             if update:
-                _propose(run, baseline, [runs.read_run(x) for x in other_seeds or []], results, committed)
+                _propose(run, baseline, [runs.read_run(x)[0] for x in other_seeds or []], results, committed)
             if claims:
-                ledger.take(results, wanted)
-                typer.echo(f"Written: {ledger.readme}, and what it rests on in {lessons}.")
+                typer.echo(f"Written: {ledger.take(lessons, results, wanted)}, and what it rests on in {lessons}.")
     raise typer.Exit(0 if passed else 1)
 
 
@@ -136,26 +141,26 @@ def _errors_told() -> Iterator[None]:
 
 def _run(chosen: list[Lesson], out: Path | None, limit: float | None, jobs: int, claims: list[Claim]) -> bool:
     """Run lessons, into the folder `out` or, without one, in place; whether all ran to their end."""
-    from tools.lessons import report, runner
-    from tools.lessons.stopping import Stopped
+    from tools.lessons import report
+    from tools.lessons.kernels import Stopped
+    from tools.lessons.running import run_lessons
 
     started = time.monotonic()
     try:
         if out is None:
-            results = runner.run_lessons(chosen, None, limit, 1, lambda *_: None)
+            run = run_lessons(chosen, None, limit, 1, lambda *_: None)
         else:
-            results = runner.run_lessons(chosen, out, limit, jobs, partial(report.write, out, claims=claims))
+            run = run_lessons(chosen, out, limit, jobs, partial(report.write, out, claims=claims))
     except Stopped as stopped:
         where = f"; read {out / 'index.html'}" if out is not None and stopped.done else ""
         typer.echo(f"\n{stopped} with {stopped.done} of {len(chosen)} lessons done{where}.", err=True)
         sys.stdout.flush()
         os._exit(stopped.status)  # without waiting for a thread that may hang
-    failed = [result for result in results if result.error]
-    for result in failed:
-        typer.echo(f"\n{result.stem} failed at {result.error}", err=True)
+    failed = {stem: result.error for stem, result in run.items() if result.error}
+    for stem, error in failed.items():
+        typer.echo(f"\n{stem} failed at {error}", err=True)
     minutes = (time.monotonic() - started) / 60
-    passed = len(results) - len(failed)
-    typer.echo(f"\n{passed} of {len(results)} lessons ran to their end, in {minutes:.1f} min.")
+    typer.echo(f"\n{len(run) - len(failed)} of {len(run)} lessons ran to their end, in {minutes:.1f} min.")
     if out is not None:
         typer.echo(f"Read {out / 'index.html'}; the numbers are in {out / 'metrics.json'}.")
     return not failed
@@ -163,25 +168,47 @@ def _run(chosen: list[Lesson], out: Path | None, limit: float | None, jobs: int,
 
 def _check(run: Run, baseline: Baseline, wanted: set[str] | None, results: Path) -> bool:
     """Compare a run with the baseline, on the terminal and in junit.xml; whether it passed."""
-    from tools.lessons import findings, regression, report
+    from histolab_lite.files import write_atomically
+    from tools.lessons import checking, comparing, runs
 
-    found = regression.compare(run, baseline, wanted)
-    report.write_text(results / report.JUNIT, findings.as_junit(found, run))
-    findings.show(found)
-    typer.echo(f"For CI: {results / report.JUNIT}.")
-    return not any(finding.red for finding in found)
+    found = checking.compare(run, baseline, wanted)
+    junit = comparing.as_junit(found, {stem: result.runtime_s for stem, result in run.items()})
+    write_atomically(results / runs.JUNIT, junit.encode())
+    told = [comparison for comparison in found if comparison.verdict != "as expected"]
+    comparing.show(told, ("lesson", "metric", "expected", "found", "verdict", ""))
+    red = any(comparison.red for comparison in found)
+    typer.secho(f"Regression check {'failed' if red else 'passed'}", fg="red" if red else "green", bold=True, nl=False)
+    typer.echo(f": {checking.counted(found)}.\nFor CI: {results / runs.JUNIT}.")
+    return not red
+
+
+def _name_other_libraries(chosen: list[Lesson]) -> None:
+    """Say which committed lessons ran with other code of the library than stands in the checkout now."""
+    import nbformat
+
+    from tools.lessons.stamping import other_library
+
+    for lesson in chosen:
+        notebook = nbformat.read(lesson.path, as_version=4)
+        if moved := other_library(notebook, lesson.path.resolve().parent.parent):
+            names = ", ".join(moved[:3]) + (f" and {len(moved) - 3} more" if len(moved) > 3 else "")
+            typer.echo(f"{lesson.stem}: since its committed outputs were made, {names} changed; run: make notebooks")
 
 
 def _propose(run: Run, baseline: Baseline, others: list[Run], results: Path, committed: Path) -> None:
     """Write the proposal beside the results, and say what it would change."""
-    from tools.lessons import findings, regression, report
+    from histolab_lite.files import write_atomically
+    from tools.lessons import checking, comparing, runs
 
-    proposed = regression.propose(run, baseline, others)
-    report.write_text(results / report.BASELINE, regression.as_text(proposed))
-    findings.show_changes(regression.changes(baseline, proposed))
-    for stem in (stem for stem, lesson in run.items() if lesson["error"]):
+    proposed = checking.propose(run, baseline, others)
+    write_atomically(results / runs.BASELINE, checking.as_json(proposed).encode())
+    moved = checking.changes(baseline, proposed)
+    comparing.show(moved, ("lesson", "metric", "committed", "proposed", "", "parameters"))
+    if not moved:
+        typer.echo("The proposal is what is committed.")
+    for stem in (stem for stem, result in run.items() if result.error):
         typer.echo(f"{stem} failed: the proposal leaves its numbers as they are.")
-    typer.echo(f"Proposed: {results / report.BASELINE}. To adopt it, copy it to {committed} and commit.")
+    typer.echo(f"Proposed: {results / runs.BASELINE}. To adopt it, copy it to {committed} and commit.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,14 @@
-"""Committed outputs: tidied of what changes by itself, stamped with the hash of the code that made them."""
+"""Committed outputs: tidied of what changes by itself, stamped with what made them.
+
+A stamp is the hash of the code cells and, of every file of the repository that the lesson read, a short hash: "data"
+holds its data files, "library" the modules that it imported. Other cells or data make the outputs stale, and a test
+fails. Another library makes them doubtful only, or each commit of code would cost a run of all lessons: `make check`,
+which runs the lessons anew and compares their numbers, names those lessons. An older stamp holds the cells alone.
+"""
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import io
@@ -9,6 +16,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +41,18 @@ def source(cell: Any) -> str:
     return cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
 
 
-def staleness(notebook: Any) -> str | None:
-    """Why the outputs of a notebook are not those of its cells, in a sentence; None where they are."""
-    stamp = notebook["metadata"].get("histolab", {}).get("source_hash")
-    if stamp is None:
+def staleness(notebook: Any, root: Path) -> str | None:
+    """Why the outputs of a notebook are not those of its cells and data, in a sentence; None where they are.
+
+    `root`: the folder of the checkout.
+    """
+    stamp = notebook["metadata"].get("histolab", {})
+    if "source_hash" not in stamp:
         return "it has never been executed and stamped"
-    if stamp != source_hash(notebook):
+    if stamp["source_hash"] != source_hash(notebook):
         return "its cells have changed since they were executed"
+    if moved := _moved(stamp.get("data", {}), root):
+        return f"{' and '.join(moved)} changed since it ran"
     for number, cell in enumerate(notebook["cells"], start=1):
         if cell["cell_type"] != "code":
             continue
@@ -50,15 +63,45 @@ def staleness(notebook: Any) -> str | None:
     return None
 
 
-def is_fresh(notebook: Any) -> bool:
-    """Whether a notebook's outputs were made by the very cells it holds, without an error."""
-    return staleness(notebook) is None
+def other_library(notebook: Any, root: Path) -> list[str]:
+    """The modules of the checkout `root` that a notebook imported and whose code has changed since."""
+    return _moved(notebook["metadata"].get("histolab", {}).get("library", {}), root)
 
 
-def tidy_and_stamp(notebook: Any, root: Path) -> None:
+def _moved(stamped: Mapping[str, str], root: Path) -> list[str]:
+    return [name for name, digest in stamped.items() if digest != _digest(root / name)]
+
+
+def _digest(path: Path) -> str | None:
+    """Of a module its code counts, without comments and docstrings. None where there is no such file."""
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    if path.suffix == ".py":
+        tree = ast.parse(content)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                node.body = node.body[ast.get_docstring(node, clean=False) is not None :]
+        content = ast.unparse(tree).encode()
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _stamp(notebook: Any, root: Path, read: Iterable[str]) -> dict[str, Any]:
+    stamp: dict[str, Any] = {"source_hash": source_hash(notebook), "data": {}, "library": {}}
+    for path in sorted(map(Path, read)):
+        if path.is_relative_to(root) and not path.is_relative_to(sys.prefix):
+            name = path.relative_to(root)
+            digest = None if any(part.startswith(".") for part in name.parts) else _digest(path)
+            if digest is not None:
+                stamp["library" if path.suffix == ".py" else "data"][name.as_posix()] = digest
+    return stamp
+
+
+def tidy_and_stamp(notebook: Any, root: Path, read: Iterable[str] = ()) -> None:
     """Shrink pictures; drop run times, papermill's notes and this machine's paths; then stamp the executed notebook.
 
-    `root`: the folder of the checkout; it and the home folder are written as "." and "~" in text outputs.
+    `root`: the folder of the checkout; it and the home folder are written as "." and "~" in text outputs. `read`: the
+    files that the lesson read, as tracing.py tells.
     """
     for cell in notebook["cells"]:
         for volatile in ("papermill", "execution"):
@@ -74,7 +117,7 @@ def tidy_and_stamp(notebook: Any, root: Path) -> None:
                 if mime in ("text/plain", "text/html") and isinstance(text, str):
                     output["data"][mime] = without_paths(text, root)
     notebook["metadata"] = type(notebook["metadata"])(
-        histolab={"source_hash": source_hash(notebook)},
+        histolab=_stamp(notebook, root, read),
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},
     )

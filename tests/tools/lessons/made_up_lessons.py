@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 from typing import Any
 
 from histolab_lite.recording import summarise
-from tools.lessons.claims import Claim
+from tools.lessons.claims import Claim, Evidence
+from tools.lessons.runs import Result, write_run
 
 DEFAULTS = {"data": "phantom", "seeds": [0, 1, 2], "epochs": 8}
+MACHINE = {
+    "date": "2026-02-03T04:05:06+00:00",
+    "python": "3.11.9",
+    "versions": {"torch": "2.6.0", "numpy": "2.1.0"},
+}
 
 
-def lesson(error: str | None = None, chosen: dict[str, Any] | None = None, **metrics: Any) -> dict[str, Any]:
-    """A lesson as in metrics.json."""
-    return {
-        "metrics": {name: summarise(name, values) for name, values in metrics.items()},
-        "runtime_s": 12.0,
-        "parameters": chosen or {},
-        "defaults": dict(DEFAULTS),
-        "error": error,
-    }
+def lesson(error: str | None = None, chosen: dict[str, Any] | None = None, **metrics: Any) -> Result:
+    """A lesson as in metrics.json, but for its name."""
+    summaries = {name: summarise(name, values) for name, values in metrics.items()}
+    return Result("00_a", chosen or {}, dict(DEFAULTS), 12.0, summaries, None, error)
 
 
-def metrics_json(lessons: dict[str, Any]) -> str:
-    """The metrics.json of a run."""
-    versions = {"torch": "2.6.0", "numpy": "2.1.0"}
-    environment = {"date": "2026-02-03T04:05:06+00:00", "python": "3.11.9", "versions": versions}
-    return json.dumps({"lessons": lessons, "environment": environment})
+def write(folder: Path, run: dict[str, Result]) -> Path:
+    """The metrics.json of a run, in its folder."""
+    folder.mkdir(exist_ok=True)
+    write_run(folder, run, MACHINE)
+    return folder
 
 
 BEFORE = {
@@ -41,11 +42,10 @@ def claim(**fields: Any) -> Claim:
     return Claim(**({**texts, "lesson": "00_a", "metric": "dice_a"} | fields))
 
 
-def evidence(*seeds: int, **metrics: list[float]) -> dict[str, Any]:
+def evidence(*seeds: int, **metrics: list[float]) -> dict[str, Evidence]:
     """What 00_a recorded, with these seeds or, where none are given, without such a parameter."""
     parameters = {"data": "phantom"} | ({"seeds": list(seeds)} if seeds else {})
-    recorded = {name: {"values": values} for name, values in metrics.items()}
-    return {"00_a": {"parameters": parameters, "date": "2026-02-03", "versions": {}, "metrics": recorded}}
+    return {"00_a": Evidence(parameters, metrics, "2026-02-03", {})}
 
 
 FIVE = {"seeds": [0, 1, 2, 3, 4]}
@@ -57,4 +57,3 @@ CLAIMS = [
 ]
 RUN = {"00_a": lesson(chosen=FIVE, dice_a=BETTER, dice_b=WORSE, dice_c=[0.8] * 5), "02_c": lesson(dice=0.5)}
 NUMBERS = evidence(0, 1, 2, 3, 4, dice_a=BETTER, dice_b=WORSE, dice_c=[0.8] * 5)
-ENVIRONMENT = json.loads(metrics_json({}))["environment"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tools.lessons.made_up_lessons import claim, evidence
+from tests.tools.lessons.made_up_lessons import BETTER, WORSE, claim, evidence
+from tools.lessons import LessonsError
 from tools.lessons.__main__ import LESSONS
-from tools.lessons.claims import FAILS, HOLDS, OPEN, Claim, ClaimError, judge, judge_all, read_claims
+from tools.lessons.claims import Claim, Evidence, judge_claims, number, problem, read_claims
+from tools.lessons.comparing import FAILS, HOLDS, OPEN, Comparison
 
 FILE = LESSONS / "claims.yaml"
 ENTRY = {
@@ -29,8 +32,6 @@ ENTRY = {
 }
 SCORE = st.floats(0, 1, width=32)
 SEEDS = st.integers(5, 8)
-BETTER = [0.81, 0.79, 0.83, 0.8, 0.77]
-WORSE = [0.72, 0.68, 0.7, 0.71, 0.69]
 
 
 def read(folder: Path, *entries: Any) -> list[Claim]:
@@ -41,6 +42,10 @@ def read(folder: Path, *entries: Any) -> list[Claim]:
 
 def without(field: str) -> dict[str, Any]:
     return {key: value for key, value in ENTRY.items() if key != field}
+
+
+def judge(one: Claim, numbers: dict[str, Evidence]) -> Comparison:
+    return judge_claims([one], numbers)[one]
 
 
 def verdict(values: list[float], rival: list[float] | None = None, **fields: Any) -> str:
@@ -87,14 +92,14 @@ def test_an_entry_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_by_entry_and_field(tmp_path: Path, entry: Any, complaint: str) -> None:
-    with pytest.raises(ClaimError, match=complaint):
+    with pytest.raises(LessonsError, match=complaint):
         read(tmp_path, ENTRY | {"id": "first"}, entry)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "a: b", "- [", "- id: x\n\tpaper: y"])
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "claims.yaml").write_text(text)
-    with pytest.raises(ClaimError, match=r"claims\.yaml"):
+    with pytest.raises(LessonsError, match=r"claims\.yaml"):
         read_claims(tmp_path / "claims.yaml")
     with pytest.raises(FileNotFoundError, match="No claims"):
         read_claims(tmp_path / "other.yaml")
@@ -123,7 +128,7 @@ def test_a_metric_without_rivals_is_judged_itself() -> None:
     assert verdict(BETTER, bound=0.7) == HOLDS
     assert verdict(BETTER, bound=0.9) == FAILS
     assert verdict(BETTER, bound=0.9, within=True) == HOLDS
-    assert judge(claim(), evidence(dice_a=BETTER)).rival is None
+    assert judge(claim(), evidence(dice_a=BETTER)).found == "0.800 (0.772 to 0.828)"
 
 
 def test_effect_interval_and_deviation_are_those_of_the_paired_t_test() -> None:
@@ -131,8 +136,8 @@ def test_effect_interval_and_deviation_are_those_of_the_paired_t_test() -> None:
 
     found = judge(claim(beats=("dice_b",)), evidence(dice_a=BETTER, dice_b=WORSE))
     low, high = ttest_rel(BETTER, WORSE).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((low, high))
-    assert (found.effect, found.sd, found.n) == pytest.approx((0.1, np.std(np.subtract(BETTER, WORSE), ddof=1), 5))
+    assert found.interval == pytest.approx((low, 0.1, high))
+    assert found.note == f"{0.1 / np.std(np.subtract(BETTER, WORSE), ddof=1):.1f}\u00a0sd, n\u00a0=\u00a05"
 
 
 def test_intervals_miss_as_often_as_is_told() -> None:
@@ -164,13 +169,13 @@ def test_each_rival_is_to_be_beaten_and_the_one_that_decides_is_told(
     rivals: dict[str, list[float]], expected: str, told: str
 ) -> None:
     found = judge(claim(beats=tuple(rivals)), evidence(dice_a=BETTER, **rivals))
-    assert (found.verdict, found.rival) == (expected, told)
+    assert (found.verdict, found.note.split(",")[0]) == (expected, f"against {told}")
 
 
 def test_within_is_decided_by_the_rival_that_is_furthest() -> None:
     numbers = evidence(dice_a=BETTER, b=WORSE, c=[0.6] * 5)
     found = judge(claim(beats=("b", "c"), bound=0.4, within=True), numbers)
-    assert (found.verdict, found.rival) == (HOLDS, "c")
+    assert (found.verdict, found.note.split(",")[0]) == (HOLDS, "against c")
     assert judge(claim(beats=("b", "c"), bound=0.15, within=True), numbers).verdict == FAILS
 
 
@@ -178,9 +183,14 @@ def test_within_is_decided_by_the_rival_that_is_furthest() -> None:
 def test_a_claim_holds_only_where_its_interval_clears_the_bound(data: Any, n: int, bound: float, within: bool) -> None:
     a, b, c = (data.draw(st.lists(SCORE, min_size=n, max_size=n)) for _ in range(3))
     found = judge(claim(beats=("b", "c"), bound=bound, within=within), evidence(dice_a=a, b=b, c=c))
-    assert found.low <= found.effect <= found.high
-    inside, outside = (found.high < bound, found.low > bound) if within else (found.low > bound, found.high < bound)
-    assert (found.verdict == HOLDS, found.verdict == FAILS) == (inside, outside)
+    assert found.interval is not None
+    low, effect, high = found.interval
+    assert low <= effect <= high
+    above, below = (FAILS, HOLDS) if within else (HOLDS, FAILS)
+    if found.verdict != OPEN:
+        assert found.verdict == (above if low > bound else below)
+    elif low > bound or high < bound:
+        assert min(abs(low - bound), abs(high - bound)) < 1e-6  # as near as numbers are written
 
 
 @given(st.data(), SEEDS, st.floats(0, 0.5))
@@ -199,7 +209,7 @@ def test_what_all_seeds_share_changes_nothing_and_neither_does_their_order(
     a, b = (data.draw(st.lists(SCORE, min_size=n, max_size=n)) for _ in range(2))
     before = judge(claim(beats=("b",), bound=bound), evidence(dice_a=a, b=b))
     moved = judge(claim(beats=("b",), bound=bound), evidence(dice_a=[x + shift for x in a], b=[x + shift for x in b]))
-    assert (moved.effect, moved.low, moved.high) == pytest.approx((before.effect, before.low, before.high), abs=1e-9)
+    assert moved.interval == pytest.approx(before.interval, abs=1e-9)
     order = data.draw(st.permutations(range(n)))
     permuted = judge(claim(beats=("b",), bound=bound), evidence(dice_a=[a[i] for i in order], b=[b[i] for i in order]))
     assert permuted == before
@@ -235,9 +245,14 @@ def test_what_holds_still_holds_with_a_weaker_bound(data: Any, n: int, bound: fl
 )
 def test_a_claim_without_its_numbers_is_refused_by_name(numbers: Any, complaint: str) -> None:
     unsupported = claim(beats=("dice_b",))
-    with pytest.raises(ClaimError, match=complaint):
-        judge(unsupported, numbers)
-    assert judge_all([unsupported], numbers) == []
+    assert re.search(complaint, problem(unsupported, numbers) or "")
+    assert judge_claims([unsupported], numbers) == {}
+
+
+def test_a_number_that_rounds_to_zero_has_no_sign() -> None:
+    assert number(-0.0001, signed=True) == number(0.0, signed=True) == "0.000"
+    assert number(-0.0123, signed=True) == "−0.012"
+    assert number(0.0123, signed=True) == "+0.012"
 
 
 # What is committed

@@ -10,8 +10,7 @@ import yaml
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from tests.tools.lessons.tiny_lessons import command, notebook, tagged, write
-from tools.lessons import parameters, runner
-from tools.lessons.parameters import LessonError
+from tools.lessons import LessonsError, parameters
 
 
 def test_declared_parameters_and_defaults() -> None:
@@ -32,8 +31,8 @@ def test_declared_parameters_and_defaults() -> None:
 )
 def test_anything_but_one_parameters_cell_is_refused(cells: list[Any], tmp_path: Path) -> None:
     write(tmp_path, "01_x", *cells)
-    with pytest.raises(LessonError, match="01_x.*(parameters|tagged)"):
-        runner.find_lessons(tmp_path)
+    with pytest.raises(LessonsError, match="01_x.*(parameters|tagged)"):
+        parameters.find_lessons(tmp_path)
 
 
 LESSONS = {
@@ -74,7 +73,7 @@ def test_parameter_file_sets_all_then_one(tmp_path: Path) -> None:
     ],
 )
 def test_a_parameter_file_that_does_not_fit_is_refused(tmp_path: Path, content: Any, complaint: str) -> None:
-    with pytest.raises(LessonError) as refusal:
+    with pytest.raises(LessonsError) as refusal:
         parameters.read_parameter_file(parameter_file(tmp_path, content), LESSONS)
     assert complaint in str(refusal.value)
 
@@ -95,12 +94,10 @@ def test_data_that_no_lesson_takes_is_refused(tmp_path: Path) -> None:
     assert "none of 00_a has it" in outcome.output
 
 
-
-
 def test_only_takes_the_starts_of_names(tmp_path: Path) -> None:
     for name in ("02_c", "00_a", "01_b"):
         notebook(tmp_path, name, "")
-    found = [lesson.stem for lesson in runner.find_lessons(tmp_path, ["02", "00_a.ipynb"])]
+    found = [lesson.stem for lesson in parameters.find_lessons(tmp_path, ["02", "00_a.ipynb"])]
     assert found == ["00_a", "02_c"]
 
 

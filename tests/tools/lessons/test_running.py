@@ -13,7 +13,8 @@ import nbformat
 import pytest
 
 from tests.tools.lessons.tiny_lessons import command, notebook
-from tools.lessons import runner
+from tools.lessons import running
+from tools.lessons.parameters import find_lessons
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +172,8 @@ def test_a_parallel_loop_of_numba_does_not_raise_it(tmp_path: Path, monkeypatch:
 
 def test_a_cell_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     notebook(tmp_path, "00_slow", "while True: pass")
-    (slow,) = runner.find_lessons(tmp_path)
-    result = runner.run_lesson(slow, tmp_path / "out.ipynb", tmp_path, timeout=2, tell=lambda *_: None)
+    (slow,) = find_lessons(tmp_path)
+    (tmp_path / "out").mkdir()
+    result = running.run_lesson(slow, tmp_path / "out", timeout=2)
     assert result.error is not None
     assert result.error.startswith("cell 5 of 5, under 'The experiment': took longer than 2 s.")

@@ -16,8 +16,9 @@ import pytest
 
 from tests.processes import living, wait_for
 from tests.tools.lessons.tiny_lessons import notebook
-from tools.lessons import runner
-from tools.lessons.stopping import stops
+from tools.lessons import kernels, running
+from tools.lessons.kernels import stops
+from tools.lessons.parameters import find_lessons
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
 
@@ -123,8 +124,8 @@ def test_a_run_that_is_stopped_keeps_what_it_had(tmp_path: Path) -> None:
 def test_a_lesson_leaves_no_children(tmp_path: Path, then: str, error: str | None) -> None:
     # Without a guard nobody finds the one that left its session, so that one ends by itself.
     note = with_children(tmp_path / "nb", "00_a", f"{'children[2].kill()' if 'getppid' in then else ''}\n{then}")
-    (lesson,) = runner.find_lessons(tmp_path / "nb")
-    result = runner.run_lesson(lesson, tmp_path / "out.ipynb", tmp_path, timeout=60, tell=lambda *_: None)
+    (lesson,) = find_lessons(tmp_path / "nb")
+    result = running.run_lesson(lesson, tmp_path, timeout=60)
     assert (error in result.error) if error and result.error else (result.error == error)
     numbers = json.loads(note.read_text())
     assert len(numbers) == 3
@@ -133,10 +134,10 @@ def test_a_lesson_leaves_no_children(tmp_path: Path, then: str, error: str | Non
 
 
 def test_a_kernel_that_does_not_start_is_the_lessons_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "guarded", lambda argv: [sys.executable, "-c", "raise SystemExit"])
-    notebook(tmp_path, "00_a", "record(x=1)")
-    (lesson,) = runner.find_lessons(tmp_path)
-    result = runner.run_lesson(lesson, tmp_path / "out.ipynb", tmp_path, timeout=60, tell=lambda *_: None)
+    monkeypatch.setattr(kernels, "guarded", lambda argv: [sys.executable, "-c", "raise SystemExit"])
+    notebook(tmp_path / "nb", "00_a", "record(x=1)")
+    (lesson,) = find_lessons(tmp_path / "nb")
+    result = running.run_lesson(lesson, tmp_path, timeout=60)
     assert result.error is not None
     assert "its Python process did not start" in result.error
 

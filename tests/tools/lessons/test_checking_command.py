@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 import histolab_lite
-from tests.tools.lessons.made_up_lessons import BEFORE, lesson, metrics_json
+from tests.tools.lessons.made_up_lessons import BEFORE, lesson, write
 from tests.tools.lessons.tiny_lessons import command, notebook
-from tools.lessons import regression, report, runs
-from tools.lessons.regression import propose
+from tools.lessons import runs
+from tools.lessons.checking import as_json, propose, read_baseline
 
 BASELINE = propose(BEFORE, {})
 
@@ -25,9 +25,8 @@ def checkout(tmp_path: Path) -> Path:
     """A folder with lessons of the names and defaults of BEFORE, its baseline, and the results of a run."""
     for stem in BEFORE:
         notebook(tmp_path / "nb", stem, "record(dice=0.8)", "data = 'phantom'\nseeds = [0, 1, 2]\nepochs = 8")
-    (tmp_path / "nb" / "expected.json").write_text(regression.as_text(BASELINE))
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "metrics.json").write_text(metrics_json(BEFORE))
+    (tmp_path / "nb" / "expected.json").write_text(as_json(BASELINE))
+    write(tmp_path / "run", BEFORE)
     return tmp_path
 
 
@@ -45,7 +44,7 @@ def test_status_0_where_all_is_as_expected(checkout: Path) -> None:
 
 def test_status_1_where_a_number_is_worse(checkout: Path) -> None:
     worse = BEFORE | {"01_b": lesson(dice=[0.2, 0.2, 0.2])}
-    (checkout / "run" / "metrics.json").write_text(metrics_json(worse))
+    write(checkout / "run", worse)
     assert earlier(checkout, "--check").exit_code == 1
     assert ElementTree.parse(checkout / "run" / "junit.xml").getroot().get("failures") == "1"
     assert earlier(checkout, "--check", "--only", "00").exit_code == 0
@@ -55,7 +54,7 @@ def test_status_1_where_a_number_is_worse(checkout: Path) -> None:
 def test_update_proposes_and_leaves_what_is_committed(checkout: Path) -> None:
     committed = (checkout / "nb" / "expected.json").read_text()
     other = BEFORE | {"01_b": lesson(dice=[0.2, 0.2, 0.2])}
-    (checkout / "run" / "metrics.json").write_text(metrics_json(other))
+    write(checkout / "run", other)
     outcome = earlier(checkout, "--update")
     assert "0.7 ± 0.02 higher" in outcome.output
     assert "0.2 ± 0.02 higher" in outcome.output
@@ -72,7 +71,7 @@ def test_the_first_proposal_needs_no_baseline(checkout: Path) -> None:
     assert outcome.exit_code == 2
     assert "Propose one with --update" in outcome.output
     assert earlier(checkout, "--update").exit_code == 0
-    assert regression.read_baseline(checkout / "run" / "expected.json") == BASELINE
+    assert read_baseline(checkout / "run" / "expected.json") == BASELINE
 
 
 @pytest.mark.parametrize(
@@ -84,6 +83,7 @@ def test_the_first_proposal_needs_no_baseline(checkout: Path) -> None:
         (["--earlier", "nowhere", "--check"], "nowhere holds no metrics.json"),
         (["--earlier", "run", "--check", "--only", "07"], "No lesson starts with '07'"),
         (["--out", "nb"], "nb holds other files, the lessons"),
+        (["--earlier", "run", "--check", "--other-seeds", "run"], "--other-seeds is for --update"),
         (["--check", "--data", "glas", "--out", "new"], "there is no baseline for data=glas"),
     ],
 )
@@ -101,7 +101,7 @@ def test_status_2_before_anything_runs(
 
 def test_verdicts_of_an_earlier_run_are_not_left_in_its_folder(checkout: Path) -> None:
     assert earlier(checkout, "--check", "--update").exit_code == 0
-    report.open_folder(checkout / "run")
+    runs.open_folder(checkout / "run")
     assert [path.name for path in (checkout / "run").iterdir()] == ["metrics.json"]
 
 
@@ -148,13 +148,17 @@ def test_noise_is_green_and_a_broken_kernel_is_red(tmp_path: Path, monkeypatch: 
     assert run("others", seeds=[3, 4, 5]).exit_code == 0
     assert run("first", "--update", "--other-seeds", tmp_path / "others", seeds=[0, 1, 2]).exit_code == 0
     shutil.copy(tmp_path / "first" / "expected.json", lessons)
+    metrics = read_baseline(lessons / "expected.json")["00_kernel"]["defaults"].metrics
+    assert metrics["accuracy"].n == 6
+    assert metrics["accuracy"].sd  # there is noise
 
-    for name, seeds in (("second", [6, 7, 8]), ("third", [9, 10, 11])):
-        outcome = run(name, "--check", seeds=seeds)
-        assert outcome.exit_code == 0, outcome.output
-        values = runs.read_run(tmp_path / name)["00_kernel"]["metrics"]["accuracy"]["values"]
-        assert len(set(values)) > 1  # there is noise
-        assert "Regression check passed: 1 of 2 numbers as expected, 1 not compared." in outcome.output
+    outcome = run("second", "--check", seeds=[0, 1, 2])
+    assert outcome.exit_code == 0, outcome.output
+    assert "Regression check passed: 2 of 2 numbers as expected." in outcome.output
+    outcome = run("third", "--check", seeds=[6, 7, 8])
+    assert outcome.exit_code == 2
+    assert "or of other seeds, are not compared" in outcome.output
+    assert not (tmp_path / "third").exists()
 
     monkeypatch.setenv("PYTHONPATH", str(with_a_fault(tmp_path / "broken")), prepend=os.pathsep)
     outcome = run("fourth", "--check", seeds=[0, 1, 2])
