@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # A file's tests stay in one process, which shares what they prepare.
 PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --quiet
 
-LESSONS = $(strip $(BIN)/python -m histolab_lite.notebooks $(if $(ONLY),--only "$(ONLY)") $(if $(DATA),--data "$(DATA)") \
+LESSONS = $(strip $(BIN)/python -m tools.lessons $(if $(ONLY),--only "$(ONLY)") $(if $(DATA),--data "$(DATA)") \
 	$(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)") $(if $(JOBS),--jobs $(JOBS)))
 
 .DEFAULT_GOAL := help

@@ -19,12 +19,13 @@ from histolab_lite import files
 from histolab_lite.data.manifests import ManifestError, load_manifest
 from histolab_lite.files import parse_json, read_json, read_yaml, sealed, unsealed, write_atomically
 from histolab_lite.formats.qupath import read_geojson
-from histolab_lite.notebooks.claims import ClaimError, read_claims
-from histolab_lite.notebooks.evidence import read_evidence
-from histolab_lite.notebooks.parameters import LessonError, read_parameter_file
-from histolab_lite.notebooks.regression import BaselineError, read_baseline
-from histolab_lite.notebooks.runs import RunError, read_metrics
 from tests.flips import flipped
+from tools.lessons import LessonsError
+from tools.lessons.checking import read_baseline
+from tools.lessons.claims import read_claims
+from tools.lessons.ledger import read_evidence
+from tools.lessons.parameters import read_parameter_file
+from tools.lessons.runs import read_run
 
 DEEP = ("[" * 10_000, "[" * 10_000 + "]" * 10_000, '{"a": ' * 10_000)
 LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
@@ -189,11 +190,11 @@ def test_every_reader_ends_in_a_sentence(tmp_path: Path, deep: str) -> None:
         (tmp_path / name).write_text(deep)
     for error, read in (
         (ManifestError, lambda: load_manifest(tmp_path / "toy.yaml")),
-        (LessonError, lambda: read_parameter_file(tmp_path / "toy.yaml", {})),
-        (ClaimError, lambda: read_claims(tmp_path / "toy.yaml")),
-        (ClaimError, lambda: read_evidence(tmp_path / "run.json")),
-        (BaselineError, lambda: read_baseline(tmp_path / "run.json")),
-        (RunError, lambda: read_metrics(tmp_path)),
+        (LessonsError, lambda: read_parameter_file(tmp_path / "toy.yaml", {})),
+        (LessonsError, lambda: read_claims(tmp_path / "toy.yaml")),
+        (LessonsError, lambda: read_evidence(tmp_path / "run.json")),
+        (LessonsError, lambda: read_baseline(tmp_path / "run.json")),
+        (LessonsError, lambda: read_run(tmp_path)),
         (ValueError, lambda: read_geojson(tmp_path / "outlines.geojson", (4, 4), ["a"])),
     ):
         with pytest.raises(error):

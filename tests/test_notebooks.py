@@ -11,9 +11,10 @@ import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from histolab_lite.notebooks import parameters, runner
-from histolab_lite.notebooks.recording import gather
-from histolab_lite.notebooks.stamping import staleness
+from tools.lessons import parameters
+from tools.lessons.running import run_lesson
+from tools.lessons.runs import gather
+from tools.lessons.stamping import staleness
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -86,7 +87,8 @@ def test_imports_stand_in_the_setup_cell_and_nothing_is_installed(path: Path) ->
 @lesson
 def test_committed_outputs_are_fresh_small_and_name_no_machine(path: Path) -> None:
     notebook = read(path)
-    assert staleness(notebook) is None, f"{staleness(notebook)}; run: make notebooks ONLY={path.stem}"
+    stale = staleness(notebook, NOTEBOOKS.parent)
+    assert stale is None, f"{path.stem} is stale: {stale}; run: make notebooks ONLY={path.stem}"
     assert path.stat().st_size < LARGEST
     texts = [
         output.get("text") or output.get("data", {}).get("text/plain", "")
@@ -104,17 +106,17 @@ def test_committed_outputs_record_numbers(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PARAMETER_FILES, ids=lambda path: path.stem)
 def test_parameter_files_set_what_the_lessons_declare(path: Path) -> None:
-    chosen = runner.find_lessons(NOTEBOOKS, [])
-    runner.choose_parameters(NOTEBOOKS, chosen, path, data=None)
+    chosen = parameters.find_lessons(NOTEBOOKS, [])
+    parameters.choose_parameters(NOTEBOOKS, chosen, path, data=None)
     assert any(one.chosen for one in chosen)
 
 
 @pytest.mark.lesson
 @lesson
 def test_runs_at_smoke_size(path: Path, tmp_path: Path) -> None:
-    (chosen,) = runner.find_lessons(NOTEBOOKS, [path.stem])
-    runner.choose_parameters(NOTEBOOKS, [chosen], NOTEBOOKS / "smoke.yaml", data=None)
-    result = runner.run_lesson(chosen, tmp_path / path.name, tmp_path, timeout=120, tell=lambda *_: None)
+    (chosen,) = parameters.find_lessons(NOTEBOOKS, [path.stem])
+    parameters.choose_parameters(NOTEBOOKS, [chosen], NOTEBOOKS / "smoke.yaml", data=None)
+    result = run_lesson(chosen, tmp_path, timeout=120)
     assert result.error is None, result.error
     assert result.metrics
 
@@ -122,10 +124,10 @@ def test_runs_at_smoke_size(path: Path, tmp_path: Path) -> None:
 @pytest.mark.lesson
 def test_an_encoder_kept_by_lesson_01_serves_the_others(tmp_path: Path) -> None:
     for number, setting in (("01", {"weights": "mine.safetensors"}), ("02", {"encoder": "mine.safetensors"})):
-        (chosen,) = runner.find_lessons(NOTEBOOKS, [number])
-        runner.choose_parameters(NOTEBOOKS, [chosen], NOTEBOOKS / "smoke.yaml", data=None)
+        (chosen,) = parameters.find_lessons(NOTEBOOKS, [number])
+        parameters.choose_parameters(NOTEBOOKS, [chosen], NOTEBOOKS / "smoke.yaml", data=None)
         chosen.chosen |= setting
-        result = runner.run_lesson(chosen, tmp_path / f"{number}.ipynb", tmp_path, timeout=120, tell=lambda *_: None)
+        result = run_lesson(chosen, tmp_path, timeout=120)
         assert result.error is None, result.error
 
 
@@ -134,10 +136,10 @@ def test_an_encoder_kept_by_lesson_01_serves_the_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", ["00", "10"])
 @pytest.mark.parametrize("slide", ["cmu-1-small-region", "tcga-cr-7395"])
 def test_lessons_read_a_real_slide(number: str, slide: str, data_root: Path, tmp_path: Path) -> None:
-    (chosen,) = runner.find_lessons(NOTEBOOKS, [number])
-    runner.choose_parameters(NOTEBOOKS, [chosen], NOTEBOOKS / "smoke.yaml", data=None)
+    (chosen,) = parameters.find_lessons(NOTEBOOKS, [number])
+    parameters.choose_parameters(NOTEBOOKS, [chosen], NOTEBOOKS / "smoke.yaml", data=None)
     chosen.chosen |= {"slide": slide, "slide_mpp": 0.5}
     if number == "10":
         chosen.chosen |= {"mpp": 4.0, "seeds": [0]}
-    result = runner.run_lesson(chosen, tmp_path / "lesson.ipynb", tmp_path, timeout=120, tell=lambda *_: None)
+    result = run_lesson(chosen, tmp_path, timeout=120)
     assert result.error is None, result.error

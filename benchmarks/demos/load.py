@@ -1,6 +1,6 @@
 """A lecture hall: visitors who click on every page at once, over loopback, and how long each waits for the picture.
 
-    python -m benchmarks.demo_load [--visitors 20] [--seconds 120] [--own] [--out benchmarks/results/demo_load.json]
+    python -m benchmarks.demos.load [--visitors 20] [--seconds 120] [--own] [--out benchmarks/results/demo_load.json]
 
 The server is a process of its own, as `python -m demos` starts it, without real tissue. Visitors have no browser, so
 that the machine's cores are the server's; what a browser takes to draw is left out. Each waits 2 to 6 seconds between
