@@ -19,10 +19,10 @@ from histolab_lite.methods.wsss4luad import (
     challenge_scores,
     check_submission,
     pack,
-    pictures,
     read_evaluation,
     score_submission,
 )
+from histolab_lite.methods.wsss4luad.challenge import pictures
 from tests.methods.wsss4luad.challenge_folder import SIZES, raw_png, save, write_dataset
 from tests.methods.wsss4luad.submissions import GOOD, MASK, NAME, SIZE, assert_problems, zipped
 
