@@ -121,8 +121,8 @@ def application(
     routers: Sequence[APIRouter] = (),
     slides: Collection[str] = (),
 ) -> Gate:
-    """pages: by name; "cvm" is served at /cvm/, and / leads to the first. uploads: where they lie,
-    Gradio's GRADIO_TEMP_DIR. routers: what is served beside them, behind the same gate, and is only read. slides:
+    """pages: by name; "cvm" is served at /cvm/, and / leads to the first. uploads: where they lie, Gradio's
+    GRADIO_TEMP_DIR. routers: what is served beside them, behind the same gate, and is only read. slides:
     pages to which whole slides may be uploaded."""
     app = FastAPI(openapi_url=None)  # nor the pages that describe it
     first = next(iter(pages))

@@ -5,6 +5,7 @@ is taken, item by item, and the rest is left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 VERSION = 1
@@ -45,19 +46,17 @@ def to_memory(**kept: Any) -> dict[str, Any]:
 
 
 def from_memory(memory: Any) -> Mapping[str, Any]:
-    """The same, without its version; nothing of what is no memory, or of another version."""
+    """What ``to_memory`` made; empty for anything else, and for another version."""
     return memory if isinstance(memory, Mapping) and memory.get("version") == VERSION else {}
 
 
 def fitting(items: Iterable[Any], read: Callable[[Any], Read]) -> list[Read]:
     """What ``read`` makes of each item. What it refuses, by a ValueError, is left out."""
-    read_items = []
+    done = []
     for item in items:
-        try:
-            read_items.append(read(item))
-        except ValueError:
-            continue
-    return read_items
+        with suppress(ValueError):
+            done.append(read(item))
+    return done
 
 
 def works(entry: Any, read: Callable[[Any], Work], most: int) -> dict[str, Work]:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 RELOAD = '<div data-serial="0" data-reload=""></div>'  # lets the page load itself again, with all that was kept
-
-
 HERE = Path(__file__).parent
 MESSAGES, PANEL = HERE / "messages.js", HERE / "panel.js"
 

@@ -1,5 +1,6 @@
 """Several pages behind one server: addresses, health, limits, and a password where one is set."""
 
+import importlib.util
 import os
 import socket
 import subprocess
@@ -59,6 +60,18 @@ def test_a_link_to_a_page_by_its_former_name_leads_to_the_page(tmp_path, old):
         assert client.get(f"/{old}/config").status_code == 404
         (other, *_) = set(serving.MOVED) - {old}
         assert client.get(f"/{other}/").status_code == 404, "that page is not served here"
+
+
+@pytest.mark.parametrize("name", app.PAGES)
+def test_one_name_runs_through_method_page_and_tests(name):
+    assert importlib.util.find_spec(f"histolab_lite.methods.{name}")
+    for path in (
+        f"demos/{name}/page.py",
+        f"demos/{name}/__main__.py",
+        f"tests/demos/{name}",
+        f"tests/browser/test_{name}.py",
+    ):
+        assert (ROOT / path).exists(), path
 
 
 def test_every_former_name_leads_to_a_page_of_the_hub():
