@@ -12,7 +12,7 @@ LESSONS = $(strip $(BIN)/python -m tools.lessons $(if $(ONLY),--only "$(ONLY)") 
 	$(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)") $(if $(JOBS),--jobs $(JOBS)))
 
 .DEFAULT_GOAL := help
-.PHONY: help tutorial check claims demo lint test test-all test-gpu audit notebooks bench doctor
+.PHONY: help tutorial check claims demo lint test test-all test-gpu audit site notebooks bench doctor
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -31,7 +31,7 @@ tutorial: $(VENV)/.installed ## run the lessons in order, write copies, metrics.
 check: $(VENV)/.installed ## run the lessons as 'make tutorial' does and compare their numbers with notebooks/expected.json
 	$(LESSONS) $(if $(UPDATE),--update,--check) $(if $(EARLIER),--earlier "$(EARLIER)")
 
-claims: $(VENV)/.installed ## run the lessons over five seeds, for hours, and write into README which of the papers' claims hold
+claims: $(VENV)/.installed ## run the lessons over five seeds, for hours, and write into docs/claims.md which of the papers' claims hold
 	$(LESSONS) $(if $(EARLIER)$(PARAMS),,--params notebooks/claims_run.yaml) --claims $(if $(EARLIER),--earlier "$(EARLIER)")
 
 demo: $(VENV)/.installed-demo ## try the methods in the browser on this machine; DEMO=cvm and so on for one, PORT=7861
@@ -53,6 +53,9 @@ test-gpu: $(VENV)/.installed-dev ## run the tests of the kernels that need a CUD
 audit: $(VENV)/.installed-dev ## look for known vulnerabilities of what is installed
 	$(BIN)/python .ci/audit.py
 
+site: $(VENV)/.installed-dev ## build the website from the committed lessons, in runs/site
+	$(BIN)/python -m tools.lessons.site
+
 notebooks: $(VENV)/.installed ## re-execute the committed lessons in place, at tutorial size
 	$(LESSONS) --in-place
 
@@ -64,19 +67,19 @@ doctor: $(VENV)/.installed ## say what is installed, which device and data are f
 
 # Installing happens again only when pyproject.toml has changed.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lessons]"
 	@touch $@
 
 $(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demos]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lessons,demos]"
 	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demos,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lessons,demos,docs,dev]"
 	@touch $(VENV)/.installed $(VENV)/.installed-demo $@
 
 $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lessons,bench]"
 	@touch $(VENV)/.installed $@
 
 $(BIN)/python:

@@ -23,7 +23,7 @@ from rich.table import Table
 from histolab_lite.environment import cpu_cores, device_name
 
 PACKAGE = "histolab-lite"
-EXTRAS = ("demos", "cluster", "dev")
+EXTRAS = ("lessons", "demos", "cluster", "bench", "docs", "dev")
 KERNELS = Path(__file__).with_name("kernels")
 MARKS = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "problem": "[bold red]problem[/]"}
 

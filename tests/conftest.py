@@ -16,7 +16,8 @@ import pytest
 import torch
 
 # How long an example takes says nothing where other tests run beside it.
-hypothesis.settings.register_profile("unhurried", deadline=None)
+slow_is_fine = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("unhurried", deadline=None, suppress_health_check=slow_is_fine)
 hypothesis.settings.load_profile("unhurried")
 
 # Read when a kernel is defined: without a GPU Triton's kernels are interpreted, before any test imports one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,10 @@ PROMISED = {
 }
 
 
+EXTRAS = PROJECT["optional-dependencies"]
+FOR_READERS = [*PROJECT["dependencies"], *EXTRAS["lessons"], *EXTRAS["demos"]]
+
+
 def as_set(lines: list[str]) -> set[tuple[str, str]]:
     return {(r.name.lower(), str(r.specifier)) for r in map(Requirement, lines)}
 
@@ -40,12 +45,12 @@ def test_environment_yml_is_in_step_with_pyproject() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     (pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     listed = as_set([line for line in pip if not line.startswith("-")])
-    assert listed == as_set(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["demos"])
+    assert listed == as_set(FOR_READERS)
     assert f"python{PROJECT['requires-python']}" in environment["dependencies"]
 
 
 def test_every_promised_package_is_required_with_a_lower_bound() -> None:
-    required = dict(as_set(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["demos"]))
+    required = dict(as_set(FOR_READERS))
     assert required.keys() >= PROMISED
     assert {name for name, specifier in required.items() if ">=" not in specifier} == set()
 
@@ -128,8 +133,15 @@ def test_make_help_names_every_command() -> None:
     assert [name for name in phony.split()[1:] if f"make {name}" not in shown] == []
 
 
-def test_readme_names_every_lesson() -> None:
+def test_readme_is_short_and_names_every_lesson() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 150
     lessons = [path.stem for path in (ROOT / "notebooks").glob("*.ipynb")]
     assert lessons
     assert [stem for stem in lessons if f"notebooks/{stem}.ipynb" not in readme] == []
+
+
+def test_pages_link_to_files_that_are_there() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        targets = re.findall(r"\]\((?!https?:|lessons/)([^)#]+)", page.read_text(encoding="utf-8"))
+        assert [target for target in targets if not (page.parent / target).exists()] == [], page.name

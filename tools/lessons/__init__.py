@@ -9,7 +9,7 @@ A number goes from `histolab_lite.recording.record` in a lesson to its verdict t
     comparing.py   one comparison, one interval; told as a table for people and as JUnit XML for CI
     checking.py    a run's numbers beside those of notebooks/expected.json, and proposals for it
     claims.py      what the papers say, judged by what lessons record
-    ledger.py      the committed evidence and README's block; forest.py draws it
+    ledger.py      the committed evidence and docs/claims.md; forest.py draws it
     report.py      index.html of a run
     stamping.py    committed outputs: tidied, stamped, held fresh; tracing.py hears what a lesson reads
 """

@@ -62,7 +62,7 @@ def main(
     ] = None,
     claims: Annotated[
         bool,
-        typer.Option("--claims", help="Take the numbers into evidence.json; rewrite README's verdicts on the papers."),
+        typer.Option("--claims", help="Take the numbers into evidence.json; rewrite docs/claims.md."),
     ] = False,
     earlier: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""The ledger: the committed numbers that the claims are judged by, and README's block and picture, kept together.
+"""The ledger: the committed numbers that the claims are judged by, and docs/claims.md, kept together.
 
 notebooks/evidence.json is {lesson: {"parameters", "date", "versions", "metrics": {name: {"values": [one per seed]}}}}.
 """
@@ -32,6 +32,7 @@ from tools.lessons.parameters import Parameters
 from tools.lessons.runs import Run, as_lines, read_run
 
 EVIDENCE, PICTURE, RUN_PARAMETERS = "evidence.json", "claims.svg", "claims_run.yaml"
+PAGE = Path("docs", "claims.md")  # in the checkout
 ADVICE = f"Run the lessons with --params notebooks/{RUN_PARAMETERS}."
 BEGIN, END = "<!-- claims: written by make claims, do not edit -->", "<!-- end of claims -->"
 SYMBOLS = {HOLDS: "✓", FAILS: "✗", OPEN: "~"}
@@ -103,19 +104,19 @@ def as_json(ledger: Ledger) -> str:
 
 
 def rendered(folder: Path, claims: Sequence[Claim], ledger: Ledger) -> dict[Path, bytes]:
-    """What README and the picture hold, which are made from claims and evidence. folder: of the lessons."""
-    readme, judged = folder.parent / "README.md", judge_claims(claims, ledger)
-    links = f"[`{RUN_PARAMETERS}`]({folder.name}/{RUN_PARAMETERS}) sets ([all numbers]({folder.name}/{EVIDENCE}))"
+    """What the page and its picture hold, which are made from claims and evidence. folder: of the lessons."""
+    page, judged = folder.parent / PAGE, judge_claims(claims, ledger)
+    links = f"[`{RUN_PARAMETERS}`](../{folder.name}/{RUN_PARAMETERS}) sets ([all numbers](../{folder.name}/{EVIDENCE}))"
     sizes = f"at the lessons' tutorial size with what {links}"
-    block = as_markdown(claims, judged, ledger, sizes, f"{folder.name}/{PICTURE}")
-    files = {readme: replace_block(readme.read_text(encoding="utf-8"), block).encode()}
-    return files | ({folder / PICTURE: draw(judged)} if judged else {})
+    block = as_markdown(claims, judged, ledger, sizes, PICTURE)
+    files = {page: replace_block(page.read_text(encoding="utf-8"), block).encode()}
+    return files | ({page.with_name(PICTURE): draw(judged)} if judged else {})
 
 
 def take(folder: Path, results: Path, wanted: Collection[str] | None = None) -> Path:
     """Take a run's lessons that claims name, all or those `wanted`, into the evidence; write, and say what holds.
 
-    Returns the README. Raises LessonsError where they do not allow to judge a claim; then nothing is written.
+    Returns the page. Raises LessonsError where they do not allow to judge a claim; then nothing is written.
     """
     folder, claims = folder.resolve(), read_claims(folder / CLAIMS)
     run, machine = read_run(results, wanted)
@@ -129,7 +130,7 @@ def take(folder: Path, results: Path, wanted: Collection[str] | None = None) -> 
     complaints = filter(None, (problem(claim, ledger) for claim in claims))
     console().print(*failed, *complaints, sep="\n", markup=False)
     console().print(f"\nOf {len(judged)} claims {counted(judged.values())}.")
-    return folder.parent / "README.md"
+    return folder.parent / PAGE
 
 
 def counted(found: Collection[Comparison]) -> str:
@@ -140,12 +141,12 @@ def counted(found: Collection[Comparison]) -> str:
     return f"{', '.join(most)} and {last}"
 
 
-def replace_block(readme: str, block: str) -> str:
-    """README with the claims' block between its markers. Raises LessonsError unless both stand there once, in order."""
-    before, begin, rest = readme.partition(BEGIN)
+def replace_block(page: str, block: str) -> str:
+    """The page with the claims' block between its markers. Raises LessonsError unless both stand there once, in order."""
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end) or BEGIN in rest or END in before + after:
-        raise LessonsError(f"README.md holds the lines '{BEGIN}' and '{END}' once each, in this order: put them back.")
+        raise LessonsError(f"{PAGE.as_posix()} holds the lines '{BEGIN}' and '{END}' once each, in this order: put them back.")
     return f"{before}{BEGIN}\n\n{block}\n\n{END}{after}"
 
 

@@ -1,4 +1,4 @@
-"""The ledger: what runs add to the evidence, what README says of it, and the command that writes both."""
+"""The ledger: what runs add to the evidence, what docs/claims.md says of it, and the command that writes both."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_evidence_is_numbers(tmp_path: Path, value: Any) -> None:
         read_evidence(tmp_path / "evidence.json")
 
 
-# README's block
+# The page's block
 
 
 def as_markdown(claims: list[Claim], numbers: Ledger) -> str:
@@ -107,11 +107,11 @@ def test_cells_keep_their_borders() -> None:
     assert "P(A\\|B) &lt; 1\\_000" in row
 
 
-def test_readme_keeps_what_is_around_its_block() -> None:
-    readme = f"# Title\n\n{BEGIN}\nold\n{END}\n\n## More\n"
-    assert replace_block(readme, "new") == f"# Title\n\n{BEGIN}\n\nnew\n\n{END}\n\n## More\n"
-    assert replace_block(replace_block(readme, "new"), "new") == replace_block(readme, "new")
-    for spoilt in ("", BEGIN, f"{END}\n{BEGIN}", readme + END, readme.replace(BEGIN, BEGIN + BEGIN)):
+def test_the_page_keeps_what_is_around_its_block() -> None:
+    page = f"# Title\n\n{BEGIN}\nold\n{END}\n\n## More\n"
+    assert replace_block(page, "new") == f"# Title\n\n{BEGIN}\n\nnew\n\n{END}\n\n## More\n"
+    assert replace_block(replace_block(page, "new"), "new") == replace_block(page, "new")
+    for spoilt in ("", BEGIN, f"{END}\n{BEGIN}", page + END, page.replace(BEGIN, BEGIN + BEGIN)):
         with pytest.raises(LessonsError, match="put them back"):
             replace_block(spoilt, "new")
 
@@ -136,21 +136,22 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     entry = {"paper": "CVM", "where": "Table 1", "claim": "A beats B.", "published": "0.8 to 0.7", "metric": "dice_a"}
     entries = [entry | {"id": f"a_{stem}", "lesson": stem, "beats": "dice_b"} for stem in ("00_a", "01_b")]
     (tmp_path / "nb" / "claims.yaml").write_text(yaml.safe_dump(entries))
-    (tmp_path / "README.md").write_text(f"# Title\n\n{BEGIN}\n{END}\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "claims.md").write_text(f"# Title\n\n{BEGIN}\n{END}\n")
     write(tmp_path / "run", {"00_a": lesson(chosen=FIVE, dice_a=BETTER, dice_b=WORSE)})
     return tmp_path
 
 
-def test_an_earlier_run_is_taken_into_evidence_and_readme(checkout: Path) -> None:
+def test_an_earlier_run_is_taken_into_evidence_and_page(checkout: Path) -> None:
     outcome = command("--lessons", "nb", "--claims", "--earlier", "run")
     assert outcome.exit_code == 0
     assert "a_01_b: 01_b has not been run to its end." in outcome.output
     assert "Of 1 claims 1 holds" in outcome.output
     assert list(read_evidence(checkout / "nb" / "evidence.json")) == ["00_a"]
-    first = (checkout / "README.md").read_text()
+    first = (checkout / "docs" / "claims.md").read_text()
     assert first.startswith(f"# Title\n\n{BEGIN}\n\nOf 1 claims of the papers 1 holds")
-    assert "](nb/claims.svg)" in first
-    assert (checkout / "nb" / "claims.svg").exists()
+    assert "](claims.svg)" in first
+    assert (checkout / "docs" / "claims.svg").exists()
     write(checkout / "run", {"01_b": lesson(chosen=FIVE, dice_a=WORSE, dice_b=BETTER)})
     outcome = command("--lessons", "nb", "--claims", "--earlier", "run")
     assert outcome.exit_code == 0  # a claim that does not hold is no failure
@@ -165,7 +166,7 @@ def test_an_earlier_run_is_taken_into_evidence_and_readme(checkout: Path) -> Non
         ("", ["--claims", "--in-place"], "--in-place runs the defaults"),
         ("nb/claims.yaml", ["--claims", "--earlier", "run"], "claims.yaml: expected a list of claims"),
         ("nb/claims.yaml", [], "claims.yaml: expected a list of claims"),
-        ("README.md", ["--claims", "--earlier", "run"], "README.md holds the lines"),
+        ("docs/claims.md", ["--claims", "--earlier", "run"], "docs/claims.md holds the lines"),
         ("nb/evidence.json", ["--claims", "--earlier", "run"], "evidence.json is not as --claims writes it"),
         ("run/metrics.json", ["--claims", "--earlier", "run"], "metrics.json is not as this version writes it"),
     ],
@@ -202,7 +203,7 @@ def test_a_run_of_its_own_is_judged_in_index_html_and_taken(checkout: Path) -> N
     assert (checkout / "new" / "claims.svg").exists()
     known = read_evidence(checkout / "nb" / "evidence.json")
     assert len(known["00_a"].values["dice_a"]) == 5
-    assert "1 holds" in (checkout / "README.md").read_text()
+    assert "1 holds" in (checkout / "docs" / "claims.md").read_text()
 
     assert command("--lessons", "nb", "--only", "00", "--out", "three").exit_code == 0
     page = (checkout / "three" / "index.html").read_text()  # three seeds judge nothing
@@ -212,12 +213,12 @@ def test_a_run_of_its_own_is_judged_in_index_html_and_taken(checkout: Path) -> N
 # What is committed
 
 
-def test_readme_and_the_picture_say_what_the_evidence_says() -> None:
+def test_the_page_and_its_picture_say_what_the_evidence_says() -> None:
     known, claims = read_evidence(LESSONS / ledger.EVIDENCE), read_claims(LESSONS / "claims.yaml")
     rendered = ledger.rendered(LESSONS, claims, known)
-    readme = LESSONS.parent / "README.md"
-    assert readme.read_bytes() == rendered[readme], "run: make claims EARLIER=runs/…"
-    picture = LESSONS / ledger.PICTURE
+    page = LESSONS.parent / ledger.PAGE
+    assert page.read_bytes() == rendered[page], "run: make claims EARLIER=runs/…"
+    picture = page.with_name(ledger.PICTURE)
     # Lines may differ by matplotlib's version, numbers may not.
     texts = [re.findall("<text.*?>(.*?)</text>", svg.decode()) for svg in (picture.read_bytes(), rendered[picture])]
     assert len(texts[0]) > 2 * len(judge_claims(claims, known))
