@@ -192,7 +192,7 @@ def _name_other_libraries(chosen: list[Lesson]) -> None:
         notebook = nbformat.read(lesson.path, as_version=4)
         if moved := other_library(notebook, lesson.path.resolve().parent.parent):
             names = ", ".join(moved[:3]) + (f" and {len(moved) - 3} more" if len(moved) > 3 else "")
-            typer.echo(f"{lesson.stem}: since its committed outputs were made, {names} changed; run: make notebooks")
+            typer.echo(f"{lesson.stem}: its committed outputs are older than {names}; run: make notebooks")
 
 
 def _propose(run: Run, baseline: Baseline, others: list[Run], results: Path, committed: Path) -> None:

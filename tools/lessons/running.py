@@ -38,23 +38,10 @@ LOOK_S, UNWIND_S = 0.2, 5.0
 logging.getLogger("papermill").addHandler(logging.NullHandler())  # what goes wrong is told once, in Result.error
 
 
-class Bars(Progress):
-    """One bar per lesson that is running, over its cells, with the section that it is in."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            TextColumn("{task.description}"),
-            TextColumn("cell {task.fields[number]} of {task.total:.0f}"),
-            BarColumn(20),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[section]}", markup=False),
-        )
-
-
 class Place:
     """Where a lesson is, shown on its bar where there are any: `enter` is papermill's `on_cell_start`."""
 
-    def __init__(self, stem: str, notebook: Any, bars: Bars | None) -> None:
+    def __init__(self, stem: str, notebook: Any, bars: Progress | None) -> None:
         self.section, self.number, self.total = "starting", 0, len(notebook["cells"])
         self.bars, self.task = bars, TaskID(0)
         if bars:
@@ -94,7 +81,14 @@ def run_lessons(
     ahead = list(lessons)
     running: set[Future[Result]] = set()
     pool = ThreadPoolExecutor(jobs)  # each waits for a kernel, a process of its own
-    with Bars() as bars, stops() as heard:
+    columns = (
+        TextColumn("{task.description}"),
+        TextColumn("cell {task.fields[number]} of {task.total:.0f}"),
+        BarColumn(20),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[section]}", markup=False),
+    )
+    with Progress(*columns) as bars, stops() as heard:
         try:
             while (ahead or running) and not heard:
                 while ahead and len(running) < jobs:  # no more than run: what waits in the pool cannot be called back
@@ -125,7 +119,7 @@ def run_lesson(
     lesson: Lesson,
     out: Path,
     timeout: float | None,
-    bars: Bars | None = None,
+    bars: Progress | None = None,
     threads: int | None = None,
     trace: Path | None = None,
 ) -> Result:
@@ -171,7 +165,9 @@ def run_lesson(
     return Result(lesson.stem, lesson.chosen, lesson.declared, runtime, metrics, peak, error)
 
 
-def run_in_place(lesson: Lesson, timeout: float | None, bars: Bars | None = None, threads: int | None = None) -> Result:
+def run_in_place(
+    lesson: Lesson, timeout: float | None, bars: Progress | None = None, threads: int | None = None
+) -> Result:
     """Execute a lesson at its defaults and put tidied, stamped outputs into the lesson's own file.
 
     A lesson that fails is left as it was.

@@ -16,14 +16,14 @@ _opened: set[str] = set()
 
 
 def _hear(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "open" and isinstance(arguments[0], str | bytes):
+    if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
         path = os.fsdecode(arguments[0])
         if path.endswith(DATA):
             _opened.add(os.path.realpath(path))
 
 
 def _write(*_: object) -> None:
-    imported = [module for name, module in list(sys.modules.items()) if not name.startswith("tools")]
+    imported = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] != "tools"]
     files = [getattr(module, "__dict__", {}).get("__file__") for module in imported]  # a lazy module stays lazy
     modules = {os.path.realpath(file) for file in files if isinstance(file, str) and file.endswith(".py")}
     with open(os.environ["HISTOLAB_TRACE"], "w", encoding="utf-8") as file:

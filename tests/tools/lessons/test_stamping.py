@@ -16,8 +16,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
+from tests.tools.lessons.made_up_lessons import lesson, write
 from tests.tools.lessons.tiny_lessons import command, notebook
 from tools.lessons import running
+from tools.lessons.checking import as_json, propose
 from tools.lessons.parameters import find_lessons
 from tools.lessons.runs import Result, gather
 from tools.lessons.stamping import in_256_colours, other_library, source_hash, staleness, tidy_and_stamp
@@ -107,6 +109,19 @@ def test_code_of_the_library_is_told_from_its_prose(checkout: Path, before: str,
     assert staleness(read(checkout), checkout) is None
 
 
+def test_a_check_names_the_lessons_that_ran_with_another_library(checkout: Path) -> None:
+    run = {"00_good": lesson(x=[1, 0.5])}
+    write(checkout / "run", run)
+    (checkout / "notebooks" / "expected.json").write_text(as_json(propose(run, {})))
+    options = ("--lessons", checkout / "notebooks", "--only", "00", "--check", "--earlier", checkout / "run")
+    assert "make notebooks" not in command(*options).output
+    module = checkout / "helpers" / "shares.py"
+    module.write_text(module.read_text().replace("x / 2", "x / 3"))
+    outcome = command(*options)
+    assert outcome.exit_code == 0
+    assert "00_good: its committed outputs are older than helpers/shares.py; run: make notebooks" in outcome.output
+
+
 def test_an_older_stamp_is_judged_by_its_cells(checkout: Path) -> None:
     notebook = read(checkout)
     notebook["metadata"]["histolab"] = {"source_hash": source_hash(notebook)}
@@ -119,9 +134,9 @@ def test_an_older_stamp_is_judged_by_its_cells(checkout: Path) -> None:
 def test_a_lesson_whose_reading_was_not_heard_is_not_stamped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = notebook(tmp_path / "nb", "00_a", "record(x=1)")
     before = path.read_bytes()
-    (lesson,) = find_lessons(tmp_path / "nb")
-    monkeypatch.setattr(running, "run_lesson", lambda lesson, *_: Result(lesson.stem, {}, {}))
-    result = running.run_in_place(lesson, timeout=60)
+    (one,) = find_lessons(tmp_path / "nb")
+    monkeypatch.setattr(running, "run_lesson", lambda one, *_: Result(one.stem, {}, {}))
+    result = running.run_in_place(one, timeout=60)
     assert "its outputs cannot be stamped" in str(result.error)
     assert path.read_bytes() == before
 
