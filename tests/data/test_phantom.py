@@ -52,6 +52,7 @@ def colour_accuracy(train: list[Phantom], test: list[Phantom]) -> float:
     return max(scores)
 
 
+@pytest.mark.slow
 def test_mean_colour_does_not_tell_the_tissues_of_unseen_slides_apart(cohort):
     assert set(np.concatenate([mean_colours(slide)[1] for slide in cohort[6:]])) == {1, 2, 3, 4, 5}
     assert colour_accuracy(cohort[:6], cohort[6:]) <= 0.65

@@ -138,7 +138,7 @@ def test_ticks_that_are_the_same_everywhere_teach_nothing() -> None:
     assert len(np.unique(masks)) == 1
 
 
-@pytest.mark.parametrize("acts", [1, 8, 9, 17, 44, 45, 46, 1000])
+@pytest.mark.parametrize("acts", [1, 8, 9, 17, 44, 45, 46, pytest.param(1000, marks=pytest.mark.slow)])
 def test_no_more_is_clicked_than_there_is_time_for(acts: int, pictures: list[Picture], monkeypatch) -> None:
     clicked, dropped = [], []
     real_points, real_seeds = cvm.simulate_points, sic.segment

@@ -142,11 +142,15 @@ def counted(found: Collection[Comparison]) -> str:
 
 
 def replace_block(page: str, block: str) -> str:
-    """The page with the claims' block between its markers. Raises LessonsError unless both stand there once, in order."""
+    """The page with the claims' block between its markers.
+
+    Raises LessonsError unless both markers stand there once, in order.
+    """
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end) or BEGIN in rest or END in before + after:
-        raise LessonsError(f"{PAGE.as_posix()} holds the lines '{BEGIN}' and '{END}' once each, in this order: put them back.")
+        lines = f"the lines '{BEGIN}' and '{END}'"
+        raise LessonsError(f"{PAGE.as_posix()} holds {lines} once each, in this order: put them back.")
     return f"{before}{BEGIN}\n\n{block}\n\n{END}{after}"
 
 

@@ -15,8 +15,8 @@ import uvicorn  # noqa: E402
 from fastapi import FastAPI  # noqa: E402
 
 from demos.serving import SERVED, free_port  # noqa: E402
-from demos.sic.page import IN_TURNS  # noqa: E402
 from demos.sic.handlers import _visitor  # noqa: E402
+from demos.sic.page import IN_TURNS  # noqa: E402
 from demos.sic.turns import Turns  # noqa: E402
 
 

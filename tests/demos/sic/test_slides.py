@@ -20,6 +20,7 @@ from histolab_lite.data.phantom.pyramid import write_pyramid  # noqa: E402
 from histolab_lite.data.slides import Slide  # noqa: E402
 
 
+@pytest.mark.slow
 def test_the_phantom_is_what_its_slide_gives_today(no_umap):
     kept = load_phantom()
     made = finish(prepare(FOLDER / SLIDE, "phantom", "Phantom slide"))
