@@ -4,6 +4,7 @@ pooch brings the hash check and the atomic move; it starts a broken download aga
 downloader is replaced by one that asks for the rest.
 
 References
+----------
 - HTTP range requests: RFC 9110, section 14, https://www.rfc-editor.org/rfc/rfc9110#section-14
 - Zip slip: https://security.snyk.io/research/zip-slip-vulnerability
 """

@@ -5,6 +5,7 @@ micrometres per pixel (mpp), and `Slide.read` takes the nearest finer level and 
 Coordinates are always level-0 (x, y) pixels, as OpenSlide's.
 
 References
+----------
 - OpenSlide: A. Goode et al., J Pathol Inform 4:27 (2013); https://openslide.org/api/python/
 - Otsu's threshold: N. Otsu, IEEE Trans. Syst. Man Cybern. 9(1):62-66 (1979); on saturation as in CLAM,
   M. Y. Lu et al., Nat Biomed Eng 5:555-570 (2021)

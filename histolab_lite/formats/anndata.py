@@ -1,14 +1,15 @@
-"""Embeddings as AnnData, the container of scverse: `.h5ad` files that scanpy, squidpy and TissUUmaps open.
+"""Embeddings as AnnData, the container of scverse: `.h5ad` files that scanpy, squidpy and TissUUmaps open::
 
     X                                      features (N, D)
     obsm["spatial"]                        level-0 (x, y) of the patches' centres (N, 2)
     obsm["X_umap"]                         a map of the features (N, 2)
     obs["x"], obs["y"], obs["library_id"]  level-0 corners, and the slide's name
-    obs[label], uns[label + "_colors"]     a category a patch, and "#rrggbb" a category
+    obs[label], uns[label + "_colors"]     one category per patch, one "#rrggbb" per category
     uns["spatial"][slide]                  images "hires" and "lowres", and the factors from level-0 pixels to theirs as
                                            Space Ranger names them; a patch's side stands for the diameter of a spot
 
 References
+----------
 - AnnData: I. Virshup et al., J Open Source Softw 9(101):4371 (2024); https://anndata.readthedocs.io
 - squidpy: G. Palla et al., Nat Methods 19:171-178 (2022), whose `read.visium` sets the conventions of `uns["spatial"]`
 - TissUUmaps: N. Pielawski et al., Heliyon 9(5):e15306 (2023); takes its picture from "hires"

@@ -1,4 +1,4 @@
-"""Patch embeddings of one slide on disk: HDF5 in TRIDENT's layout, which other people's tools read and write.
+"""Patch embeddings of one slide on disk: HDF5 in TRIDENT's layout, which other people's tools read and write::
 
     features  (N, D) float    attributes: name, savetodir; ours besides: encoder, encoder_revision, and of the slide's
                               file slide_bytes, slide_modified (ns since 1970), slide_sha256
@@ -14,6 +14,7 @@ Files written here are told from damaged ones by a digest (see `hdf5`), and by e
 of both arrays.
 
 References
+----------
 - TRIDENT: A. Zhang et al., "Accelerating Data Processing and Benchmarking of AI Models for Pathology", 2025;
   https://github.com/mahmoodlab/TRIDENT
 - CLAM: M. Y. Lu et al., Nat Biomed Eng 5:555-570 (2021); https://github.com/mahmoodlab/CLAM

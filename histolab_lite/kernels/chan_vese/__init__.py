@@ -23,30 +23,49 @@ def chan_vese(
     return_energy: bool = False,
     backend: str | None = None,
 ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-    """The u in [0, 1] that minimises, over the pixels x of each map z,
+    """The u in [0, 1] that minimises a convex energy, over the pixels x of each map z (eq. 6)::
 
-        E(u) = Σ g(|∇z|) (√(|∇u|² + ε²) - ε)  +  λ Σ ((z - c1)² u + (z - c2)² (1 - u)),
+        E(u) = Σ g(|∇z|) (√(|∇u|² + ε²) - ε)  +  λ Σ ((z - c1)² u + (z - c2)² (1 - u))
 
-    c1 and c2 being the means of z weighted by u and by 1 - u, and g(s) = 1 / (1 + edge·s²). It is equation 6 plus
-    λ Σ (z - c2)², which u does not enter; with it the paper's c1 and c2 are the ones of least energy. ∇u is the forward
-    difference to the next row and column (0 past the last one), ∇z the central one (z repeated past the border).
-    Segment by u >= 0.5. Phase 1 is the brighter one. E is convex in u, not in u and the means together: the search
-    starts from the two-means threshold of z.
-
-    z: (B, H, W) float in [0, 1], such as contrast maps. Returns u (B, H, W) float32. u is a target: it carries no
-    gradient, and none is taken through z.
-
-    lam: λ, per pixel; a disc of radius R (pixels) outlives the smoothing where R > 2 / (λ (c1 - c2)²), about.
-    epsilon: ε, u per pixel; rounds the corner of |∇u|. The smaller, the sharper u and the slower the solver.
-    edge: 1 for the paper's g; larger values draw the boundary to weaker edges of z, 0 ignores them.
-    tolerance: stop a map when its last 20 iterations lowered its energy by no more than ``tolerance`` × the energy,
-        which at 1e-4 leaves it about as far above the minimum. max_iter: iterations at most, each 0.6 units of the
-        descent's time; a step that would raise the energy is undone and made again with half the time.
-    return_energy: also return E (T + 1, B) at the start and after each of the T iterations; it never rises, and
-        repeats its last value for a map that has stopped before the others.
+    c1 and c2 are the means of z weighted by u and by 1 - u, and g(s) = 1 / (1 + edge·s²). It is equation 6 plus
+    λ Σ (z - c2)², which u does not enter; with it the paper's c1 and c2 are the ones of least energy. The gradient of u
+    is the forward difference to the next row and column (0 past the last one), that of z the central one (z repeated
+    past the border). Segment by u >= 0.5. Phase 1 is the brighter one. E is convex in u, not in u and the means
+    together: the search starts from the two-means threshold of z.
 
     The first call on a CPU compiles for some seconds; numba keeps the result for later processes.
-    Raises ValueError for a wrong shape, values that are NaN or outside [0, 1], or parameters out of range.
+
+    Parameters
+    ----------
+    z
+        (B, H, W) float in [0, 1], such as contrast maps.
+    lam
+        λ, per pixel; a disc of radius R (pixels) outlives the smoothing where R > 2 / (λ (c1 - c2)²), about.
+    epsilon
+        ε, u per pixel; rounds the corner of the total variation. The smaller, the sharper u and the slower the solver.
+    edge
+        1 for the paper's g; larger values draw the boundary to weaker edges of z, 0 ignores them.
+    tolerance
+        Stop a map when its last 20 iterations lowered its energy by no more than ``tolerance`` × the energy, which at
+        1e-4 leaves it about as far above the minimum.
+    max_iter
+        Iterations at most, each 0.6 units of the descent's time; a step that would raise the energy is undone and made
+        again with half the time.
+    return_energy
+        Also return the energy.
+
+    Returns
+    -------
+    u : (B, H, W) float32
+        A target: it carries no gradient, and none is taken through z.
+    E : (T + 1, B)
+        With ``return_energy``: at the start and after each of the T iterations. It never rises, and repeats its last
+        value for a map that has stopped before the others.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, values that are NaN or outside [0, 1], or parameters out of range.
     """
     if z.ndim != 3:
         raise ValueError(f"z must be maps (B, H, W); got {(*z.shape,)}. Give a single map as z[None].")

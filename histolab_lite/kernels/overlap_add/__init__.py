@@ -45,10 +45,18 @@ def overlap_add_bands(
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """The same, streamed: yields (first row, band) from the top, every row of the canvas once, in bands of some rows.
 
-    batches: any number of (tiles (N, C, h, w), coords (N, 2)) as above, of one tile size, row-major: y never falls
-    from one tile to the next (x is free). A band is out as soon as a lower tile comes, on the device of the tiles.
-    output: "ids" for the most probable class, band (rows, W) uint8, of equal ones the first, 255 where no tile lies;
+    Parameters
+    ----------
+    batches
+        Any number of (tiles (N, C, h, w), coords (N, 2)) as above, of one tile size, row-major: y never falls from one
+        tile to the next (x is free). A band is out as soon as a lower tile comes, on the device of the tiles.
+    output
+        "ids" for the most probable class, band (rows, W) uint8, of equal ones the first, 255 where no tile lies;
         "mean" for the probabilities, band (C, rows, W) float32, 0 where no tile lies.
+
+    Examples
+    --------
+    ::
 
         mask = np.lib.format.open_memmap("mask.npy", "w+", np.uint8, canvas)
         for row, band in overlap_add_bands(batches, canvas):

@@ -54,7 +54,10 @@ def pseudo_masks(
 def strongest(
     maps: torch.Tensor, present: torch.Tensor, size: Sequence[int], normalise: str = "class"
 ) -> torch.Tensor:
-    """The present class of the strongest map at every pixel (eq. 6): (B, K, h, w), bool (B, K) -> int64 (B, *size)."""
+    """The present class of the strongest map at every pixel (eq. 6).
+
+    maps: (B, K, h, w); present: bool (B, K). Returns int64, B masks of `size`.
+    """
     full = _to_unit(F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False), present, normalise)
     return full.masked_fill_(~present[:, :, None, None], -1).argmax(1)
 

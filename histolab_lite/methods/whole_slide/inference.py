@@ -57,28 +57,53 @@ def segment_slide(
     memory: int = 1 << 29,
     progress: str | None = "slide",
 ) -> Path:
-    """Segment a slide and write its class ids, uint8, as ``formats.ome_tiff`` does; returns the path of ``out``.
-
-    slide: an open slide, or its path. mpp: µm per pixel that ``predict`` expects, and of the mask.
-    predict: one tile, uint8 (tile, tile, 3), to class probabilities (n_classes, tile, tile), a float tensor or array.
-        With a batch_size it gets up to so many at a time: uint8 (B, tile, tile, 3) to (B, n_classes, tile, tile).
-    out: ends in .ome.tif or .ome.tiff. A finished one is replaced.
-    tile, overlap: pixels a side; the share of it that a tile has in common with the next, 0 to below 1. The last tiles
-        lie flush with the borders. Where a tile is larger than the slide the rest is white, and what is said of that
-        part is dropped.
-    min_tissue: tiles with a smaller share of tissue are not computed; 0 computes all.
-    background: id of pixels in no computed tile, 255 ("ignore") or one of the classes.
-    class_names, palette: name and RGB of class 0, 1, …; by default "class 0", … in hues around the colour circle.
-    geojson: outlines for QuPath besides, in level-0 pixels, of all classes but the background; taken from the finest
-        level of the pyramid of at most 8 megapixels.
-    model: what names the segmenter and its weights, such as a digest of them. A stopped run is not continued with
-        another one; ``predict`` itself cannot be compared.
-    memory: bytes that the sums of probabilities may take. On a slide too wide for it they are made in strips; the
-        tiles on the seams are computed twice, the mask is the same. No less than about three tiles are held.
+    """Segment a slide and write its class ids, uint8, as ``formats.ome_tiff`` does.
 
     A run that was stopped goes on with the same call. Its bands are kept in the folder ``out`` + ".work".
-    Raises SlideError for slides, among them one without mpp; ValueError for wrong arguments, for predictions that are
-    no probabilities, and for a stopped run that was begun with other settings.
+
+    Parameters
+    ----------
+    slide
+        An open slide, or its path.
+    predict
+        One tile, uint8 (tile, tile, 3), to class probabilities (n_classes, tile, tile), a float tensor or array. With a
+        batch_size it gets up to so many at a time: uint8 (B, tile, tile, 3) to (B, n_classes, tile, tile).
+    out
+        Ends in .ome.tif or .ome.tiff. A finished one is replaced.
+    mpp
+        Micrometres per pixel that ``predict`` expects, and of the mask.
+    tile, overlap
+        Pixels per side; the share of it that a tile has in common with the next, 0 to below 1. The last tiles lie flush
+        with the borders. Where a tile is larger than the slide the rest is white, and what is said of that part is
+        dropped.
+    min_tissue
+        Tiles with a smaller share of tissue are not computed; 0 computes all.
+    background
+        Id of pixels in no computed tile, 255 ("ignore") or one of the classes.
+    class_names, palette
+        Name and RGB of class 0, 1, …; by default "class 0", … in hues around the colour circle.
+    geojson
+        A path for outlines for QuPath, in level-0 pixels, of all classes but the background. They are taken from the
+        finest level of the pyramid of at most 8 megapixels.
+    model
+        What names the segmenter and its weights, such as a digest of them. A stopped run is not continued with another
+        one; ``predict`` itself cannot be compared.
+    memory
+        Bytes that the sums of probabilities may take. On a slide too wide for it they are made in strips; the tiles on
+        the seams are computed twice, the mask is the same. No less than about three tiles are held.
+
+    Returns
+    -------
+    Path
+        The path of ``out``.
+
+    Raises
+    ------
+    SlideError
+        For slides, among them one without mpp.
+    ValueError
+        For wrong arguments, for predictions that are no probabilities, and for a stopped run that was begun with other
+        settings.
     """
     names = [f"class {index}" for index in range(n_classes)] if class_names is None else list(class_names)
     colours = _hues(n_classes) if palette is None else palette
