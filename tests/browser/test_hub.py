@@ -78,10 +78,10 @@ def test_from_page_to_page_and_labels_stay(browser, address):
 
 def test_a_shared_address_by_keyboard_on_a_phone_and_in_the_dark(browser, address):
     guest = Guest(browser, address, PHONE, color_scheme="dark")
-    guest.page.goto(f"{address}/mlps")
+    guest.page.goto(f"{address}/tag-patches")  # as the page was once called
     guest.at("mlps")
     guest.page.keyboard.press("Tab")
-    assert guest.page.evaluate("document.activeElement.textContent") == "Click points"
+    assert guest.page.evaluate("document.activeElement.textContent") == "Click points · CVM"
     width = guest.page.evaluate("document.documentElement.scrollWidth")
     assert width <= PHONE["width"], f"the page is {width} pixels wide"
     guest.page.keyboard.press("Enter")
