@@ -12,7 +12,7 @@ from pathlib import Path
 from sphinx.cmd.build import main as sphinx
 
 ROOT = Path(__file__).resolve().parents[2]
-ELSEWHERE = ("benchmarks", "demos", "histolab_lite", "notebooks", "SECURITY.md", "CONTRIBUTING.md", "LICENSE")
+LINKED = ("benchmarks", "demos", "histolab_lite", "notebooks")
 
 
 def build(lessons: Path, out: Path) -> Path:
@@ -25,11 +25,13 @@ def build(lessons: Path, out: Path) -> Path:
         shutil.copytree(ROOT / "docs", source)
         (source / "lessons").mkdir()
         for path in sorted(lessons.glob("[0-9][0-9]_*.ipynb")):
-            shutil.copy(path, source / "lessons")
+            # One folder deeper than in the repository.
+            text = path.read_text(encoding="utf-8").replace("](../", "](../../")
+            (source / "lessons" / path.name).write_text(text, encoding="utf-8")
         # Pages link to files of the repository as GitHub shows them: ../benchmarks/results/…
-        for name in ELSEWHERE:
+        for name in LINKED:
             (Path(folder) / name).symlink_to(ROOT / name)
-        status = sphinx(["-b", "html", "-W", "--keep-going", "-q", "-j", "auto", str(source), str(out)])
+        status = sphinx(["-b", "html", "-W", "--keep-going", "-q", str(source), str(out)])
     if status:
         raise RuntimeError(f"Sphinx found faults in the pages, listed above. What it built lies in {out}.")
     return out / "index.html"
