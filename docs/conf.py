@@ -34,11 +34,14 @@ suppress_warnings = ["ref.python", "mystnb.unknown_mime_type"]
 templates_path = ["templates"]
 html_theme = "pydata_sphinx_theme"
 html_title = "histolab-lite"
+html_favicon = "static/icon.svg"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}
+html_sidebars = {name: [] for name in ("index", "demos", "library", "results", "claims", "glossary")}
 html_theme_options = {
-    "show_nav_level": 2,
+    "header_links_before_dropdown": 7,
     "navigation_with_keys": True,
     "show_prev_next": True,
     "navbar_align": "left",

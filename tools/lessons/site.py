@@ -6,10 +6,10 @@ https://myst-nb.readthedocs.io · https://pydata-sphinx-theme.readthedocs.io
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
-
-from sphinx.cmd.build import main as sphinx
 
 ROOT = Path(__file__).resolve().parents[2]
 LINKED = ("benchmarks", "demos", "histolab_lite", "notebooks")
@@ -31,9 +31,10 @@ def build(lessons: Path, out: Path) -> Path:
         # Pages link to files of the repository as GitHub shows them: ../benchmarks/results/…
         for name in LINKED:
             (Path(folder) / name).symlink_to(ROOT / name)
-        status = sphinx(["-b", "html", "-W", "--keep-going", "-q", str(source), str(out)])
-    if status:
-        raise RuntimeError(f"Sphinx found faults in the pages, listed above. What it built lies in {out}.")
+        options = ["-b", "html", "--fail-on-warning", "--quiet", str(source), str(out)]
+        done = subprocess.run([sys.executable, "-m", "sphinx", *options], stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise RuntimeError(f"Sphinx found faults in the pages. What it built lies in {out}.\n{done.stderr}")
     return out / "index.html"
 
 

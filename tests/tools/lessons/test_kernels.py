@@ -44,8 +44,14 @@ def with_children(folder: Path, stem: str, then: str) -> Path:
 
 
 def start(lessons: Path, *options: str | Path) -> subprocess.Popen[str]:
+    """As from a terminal: the runner hears what those who run the tests may ignore, as nohup does."""
     command = [sys.executable, "-m", "tools.lessons", "--lessons", lessons, *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    before = {x: signal.signal(x, signal.SIG_DFL) for x in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def stop(run: subprocess.Popen[str], notes: list[Path], *numbers: int) -> str:
