@@ -41,7 +41,7 @@ lint: $(VENV)/.installed-dev ## look for faults of style and of types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: $(VENV)/.installed-dev ## run the quick tests, on all cores: five minutes on two
+test: $(VENV)/.installed-dev ## run the quick tests, on all cores
 	$(PYTEST) -m "not slow and not browser and not real_data and not lesson and not gpu"
 
 test-all: $(VENV)/.installed-dev ## run every test: browsers, real tissue, every lesson at smoke size
