@@ -12,7 +12,7 @@ LESSONS = $(strip $(BIN)/python -m tools.lessons $(if $(ONLY),--only "$(ONLY)") 
 	$(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)") $(if $(JOBS),--jobs $(JOBS)))
 
 .DEFAULT_GOAL := help
-.PHONY: help tutorial check claims demo lint test test-all test-gpu audit site notebooks bench doctor
+.PHONY: help tutorial check claims demo lint test test-all test-failed test-gpu audit site notebooks bench doctor
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -46,6 +46,9 @@ test: $(VENV)/.installed-dev ## run the quick tests, on all cores
 
 test-all: $(VENV)/.installed-dev ## run every test: browsers, real tissue, every lesson at smoke size
 	$(PYTEST) -m "not gpu"
+
+test-failed: $(VENV)/.installed-dev ## run again, alone and one after the other, the tests that failed last time
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --quiet -m "not gpu"
 
 test-gpu: $(VENV)/.installed-dev ## run the tests of the kernels that need a CUDA device
 	$(BIN)/python -m pytest -m gpu tests/kernels

@@ -92,11 +92,12 @@ def test_the_table_is_of_finished_patches():
 
 
 def test_a_last_line_that_was_cut_off_is_left_out():
-    content = to_lines(tagged())
+    whole = tagged()
+    content = to_lines(whole)
     for end in (-1, -2, -20):
         log, cut_off = from_lines(content[:end])
         assert cut_off == (end != -1)  # without its line break alone, the line is whole
-        assert log.records == tagged().records[: 5 if end == -1 else 4]
+        assert log.records == whole.records[: 5 if end == -1 else 4]
     umlaut = Log(Header("k", "t", ("Drüse", "fat"), 1, 112)).set(0, "Drüse", True, 0)
     content = to_lines(umlaut)
     within = content.rindex("ü".encode()) + 1  # in the middle of a letter
