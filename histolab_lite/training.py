@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 import torch
 import torch.distributed as dist
@@ -128,6 +128,64 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     return torch.device("cpu")
+
+
+class TrainOptions(TypedDict, total=False):
+    """The options that every training function passes on to `fit`, by keyword.
+
+    Attributes
+    ----------
+    epochs
+        Passes over all samples.
+    batch_size
+        Samples per step, over all processes together.
+    lr
+        The highest learning rate; a schedule lowers it.
+    weight_decay
+        AdamW's, 1e-4 by default.
+    seed
+        Random seed of the order of samples and of all that a loss draws, 0 by default.
+    device
+        Where to train. By default this process's CUDA GPU, or the CPU where there is none.
+    mixed_precision
+        Whether the network runs in bfloat16. By default on CUDA only.
+    checkpoint
+        Where to save the run, and from where to resume it. By default nothing is saved.
+    progress
+        Title of the progress bar; None shows no bar.
+    after_epoch
+        Called as ``after_epoch(epoch, mean_loss)`` at the end of every epoch, with the model in evaluation mode.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    seed: int
+    device: str | torch.device | None
+    mixed_precision: bool | None
+    checkpoint: Checkpoint | None
+    progress: str | None
+    after_epoch: Callable[[int, float], None] | None
+
+
+def with_defaults(options: TrainOptions, **defaults: Unpack[TrainOptions]) -> TrainOptions:
+    """Complete a caller's options by a method's defaults.
+
+    Raises
+    ------
+    TypeError
+        An option is unknown, or has no default and is missing.
+    """
+    known = list(TrainOptions.__annotations__)
+    for name in options:
+        if name not in known:
+            raise TypeError(f"unknown argument {name!r}; the options of training are {', '.join(known)}.")
+    complete = defaults | options
+    for name in ("epochs", "batch_size", "lr"):
+        if name not in complete:
+            raise TypeError(f"the argument {name!r} is missing; it has no default.")
+    return complete
 
 
 def fit(

@@ -4,6 +4,8 @@ The last step of Proto2Seg (Pan et al., IPMI 2023, Sect. 3.3): coarse masks with
 for a network trained from scratch, which smooths over their errors. Trained on true masks it is the ceiling.
 """
 
+from typing import Unpack
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -11,8 +13,9 @@ from torch import nn
 
 from histolab_lite.data import IGNORE
 from histolab_lite.data.augment import StainJitter
+from histolab_lite.data.batches import to_input
 from histolab_lite.models.segmenters import LinkNet
-from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
+from histolab_lite.training import Schedule, TrainOptions, fit, pick_device, with_defaults
 
 
 def train_segmenter(
@@ -20,24 +23,20 @@ def train_segmenter(
     images: list[np.ndarray],
     masks: list[np.ndarray],
     *,
-    epochs: int,
     crop: int = 256,
     crops_per_image: int = 4,
-    batch_size: int = 8,
-    lr: float = 1e-2,
     stain_strength: float = 0.3,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    checkpoint: Checkpoint | None = None,
-    progress: str | None = "segmenter",
+    **options: Unpack[TrainOptions],
 ) -> list[float]:
     """Train ``model`` in place with cross-entropy on random crops, flipped, turned and stain-jittered.
 
     images: uint8 (H, W, 3) of any sizes; masks: uint8 (H, W) class ids, 255 is left out of the loss. An image smaller
     than ``crop`` is padded: white, ignored. An epoch draws ``crops_per_image`` crops of every image, each around a
     pixel of a class drawn uniformly from those in its mask, so that a rare tissue is seen as often as a common one.
+    options: see `TrainOptions`; ``epochs`` has no default, the others are batches of 8 and a learning rate of 1e-2.
     Returns the mean loss of every epoch. ValueError for images and masks that do not belong together.
     """
+    options = with_defaults(options, batch_size=8, lr=1e-2, progress="segmenter")
     if len(images) != len(masks) or not images:
         raise ValueError(f"expected one mask an image; got {len(images)} images and {len(masks)} masks.")
     for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
@@ -46,15 +45,13 @@ def train_segmenter(
         ids = np.unique(mask[mask != IGNORE])
         if ids.size and ids[-1] >= model.n_classes:
             raise ValueError(f"mask {index} holds class {ids[-1]}, but the network has {model.n_classes} classes.")
-    device = pick_device(device)
+    device = pick_device(options.get("device"))
     jitter = StainJitter(stain_strength).to(device)
 
     def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
         crops = [_random_crop(images[i % len(images)], masks[i % len(images)], crop) for i in indices.tolist()]
-        x = torch.stack([image for image, _ in crops]).to(device).permute(0, 3, 1, 2).float() / 255
+        x = jitter(to_input(torch.stack([image for image, _ in crops]), device))
         y = torch.stack([mask for _, mask in crops]).to(device).long()
-        with torch.no_grad():
-            x = jitter(x)
         kept = (y != IGNORE).sum().clamp(min=1)
         return F.cross_entropy(model(x).float(), y, ignore_index=IGNORE, reduction="sum") / kept
 
@@ -63,15 +60,9 @@ def train_segmenter(
         loss,
         len(images) * crops_per_image,
         data=[*images, *masks],
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
         schedule=Schedule("poly"),
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
         settings={"crop": crop, "crops_per_image": crops_per_image, "stain_strength": stain_strength},
+        **options,
     )
 
 

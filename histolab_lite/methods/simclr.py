@@ -4,8 +4,7 @@ Chen et al., "A simple framework for contrastive learning of visual representati
 (Pan et al., IPMI 2023, Sect. 3.1): ResNet18, average pooling, a projection to 128 dimensions, temperature 0.5.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -13,9 +12,10 @@ import torch.distributed as dist
 from torch import nn
 
 from histolab_lite.data.augment import contrastive_views
+from histolab_lite.data.batches import check_patches, to_input
 from histolab_lite.kernels.nt_xent import nt_xent
 from histolab_lite.models.encoder import PatchEncoder
-from histolab_lite.training import Checkpoint, fit, pick_device
+from histolab_lite.training import TrainOptions, fit, pick_device, with_defaults
 
 
 class SimCLR(nn.Module):
@@ -58,42 +58,35 @@ def pretrain(
     encoder: PatchEncoder,
     patches: np.ndarray,
     *,
-    epochs: int,
-    batch_size: int = 256,
-    lr: float = 1e-3,
-    weight_decay: float = 1e-4,
     temperature: float = 0.5,
     view_size: int | None = None,
     stain_strength: float = 0.4,
     grey: float = 0.1,
     zoom: tuple[float, float] | None = None,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    checkpoint: Checkpoint | None = None,
-    progress: str | None = "SimCLR",
-    after_epoch: Callable[[int, float], None] | None = None,
+    **options: Unpack[TrainOptions],
 ) -> list[float]:
     """Train ``encoder`` in place to tell patches apart whatever their crop, orientation and stain.
 
     patches: uint8 (N, P, P, 3), N >= 2. view_size: side in pixels of the window a view shows, by default ¾ P.
-    stain_strength, grey, zoom: as of `contrastive_views`.
+    stain_strength, grey, zoom: as of `contrastive_views`. options: see `TrainOptions`; ``epochs`` has no default, the
+    others are batches of 256 and a learning rate of 1e-3.
     Returns the mean NT-Xent loss of every epoch (log(2B - 1) is what a network that knows nothing reaches).
     """
-    if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8 or len(patches) < 2:
-        raise ValueError(f"expected at least two patches, uint8 (N, P, P, 3); got {patches.dtype} {patches.shape}.")
+    options = with_defaults(options, batch_size=256, lr=1e-3, seed=0, progress="SimCLR")
+    check_patches(patches, least=2)
     size = patches.shape[1]
     view_size = view_size or max(3 * size // 4, 1)
     if view_size > size:
         raise ValueError(f"a view of {view_size} pixels cannot be cut from a patch of {size}; choose a smaller one.")
-    device = pick_device(device)
-    torch.manual_seed(seed)  # the head's initial weights
+    options["batch_size"] = min(options["batch_size"], len(patches))
+    device = pick_device(options.get("device"))
+    torch.manual_seed(options["seed"])  # the head's initial weights
     model = SimCLR(encoder)
     views = contrastive_views(view_size, stain_strength, grey, zoom).to(device)
 
     def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
-        batch = torch.from_numpy(patches[indices.numpy()]).to(device)
-        x = batch.permute(0, 3, 1, 2).float() / 255
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        x = to_input(patches[indices.numpy()], device)
+        with torch.autocast(device.type, enabled=False):
             pair = torch.cat([views(x), views(x)])
         z1, z2 = model(pair).float().chunk(2)
         return nt_xent(gather(z1), gather(z2), temperature)
@@ -103,15 +96,6 @@ def pretrain(
         loss,
         len(patches),
         data=patches,
-        epochs=epochs,
-        batch_size=min(batch_size, len(patches)),
-        lr=lr,
-        weight_decay=weight_decay,
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
-        after_epoch=after_epoch,
         settings={
             "temperature": temperature,
             "view_size": view_size,
@@ -119,4 +103,5 @@ def pretrain(
             "grey": grey,
             "zoom": zoom,
         },
+        **options,
     )

@@ -7,12 +7,13 @@ tensordict for these two layers.
 """
 
 import math
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from histolab_lite.training import Checkpoint, fit, pick_device
+from histolab_lite.training import TrainOptions, fit, pick_device, with_defaults
 
 
 class AttentionMIL(nn.Module):
@@ -77,27 +78,23 @@ def train(
     bags: list[torch.Tensor],
     tags: torch.Tensor,
     *,
-    epochs: int,
-    batch_size: int = 8,
-    lr: float = 1e-3,
     k: int = 8,
     weight: float = 0.3,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    checkpoint: Checkpoint | None = None,
-    progress: str | None = "MIL",
+    **options: Unpack[TrainOptions],
 ) -> list[float]:
     """Train ``model`` in place on bags, float (N, D) each, and tags (B, K) bool. Returns the mean loss of every epoch.
 
     k, weight: instances at either end and share of CLAM's clustering loss; without it they mean nothing.
+    options: see `TrainOptions`; ``epochs`` has no default, the others are batches of 8 and a learning rate of 1e-3.
     ValueError for bags and tags that do not belong together.
     """
+    options = with_defaults(options, batch_size=8, lr=1e-3, progress="MIL")
     n_classes = model.classify.out_features
     if not bags or tags.dtype != torch.bool or tags.shape != (len(bags), n_classes):
         raise ValueError(f"expected bool tags ({len(bags)}, {n_classes}), a row a bag; got {tuple(tags.shape)}.")
     if not 0 <= weight <= 1:
         raise ValueError(f"the clustering loss's weight is from 0 to 1, not {weight}.")
-    device = pick_device(device)
+    device = pick_device(options.get("device"))
 
     def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
         values = []
@@ -116,14 +113,8 @@ def train(
         loss,
         len(bags),
         data=[bags, tags],
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
         settings={"k": k, "weight": weight, "clustering": clustering},
+        **options,
     )
 
 

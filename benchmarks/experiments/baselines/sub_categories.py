@@ -7,6 +7,7 @@ the parent classes: ``activation_maps(model, images, tags, ("bn7",), "cam")``.
 """
 
 import copy
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -14,9 +15,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from histolab_lite.data.augment import StainJitter, random_flips
+from histolab_lite.data.batches import check_patches, to_input
 from histolab_lite.kernels.kmeans import kmeans
 from histolab_lite.methods.mlps.classification import Classifier, check_tags
-from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
+from histolab_lite.training import Schedule, TrainOptions, fit, pick_device, with_defaults
 
 
 class _Joint(nn.Module):
@@ -38,7 +40,7 @@ def pooled_features(model: Classifier, patches: np.ndarray, batch_size: int = 64
     """What the head sees of each patch: uint8 (N, H, W, 3) -> (N, C) float32 on the CPU, in evaluation mode."""
     model.eval()
     device = next(model.parameters()).device
-    parts = (_to_input(patches[i : i + batch_size], device) for i in range(0, len(patches), batch_size))
+    parts = (to_input(patches[i : i + batch_size], device) for i in range(0, len(patches), batch_size))
     return torch.cat([model.trunk(x)["bn7"].mean((2, 3)).float().cpu() for x in parts])
 
 
@@ -72,34 +74,27 @@ def train_jointly(
     children: np.ndarray,
     *,
     weight: float = 5.0,
-    epochs: int = 20,
-    batch_size: int = 20,
-    lr: float = 1e-3,
     stain_strength: float = 0.3,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    checkpoint: Checkpoint | None = None,
-    progress: str | None = "classifier",
+    **options: Unpack[TrainOptions],
 ) -> list[float]:
     """One round: train ``model`` in place on tags (N, K) and sub-categories (N, S); the mean loss of every epoch.
 
     weight: λ. Both losses are the multi-label soft margin's; everything else is as in ``train_classifier`` without
-    attention. Raises ValueError for patches and labels that do not belong together, or a negative λ.
+    attention, the options too. Raises ValueError for patches and labels that do not belong together, or a negative λ.
     """
+    options = with_defaults(options, epochs=20, batch_size=20, lr=1e-3, progress="classifier")
     parents = check_tags(tags, len(patches), model.n_classes).float()
-    if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8:
-        raise ValueError(f"expected patches, uint8 (N, H, W, 3); got {patches.dtype} {patches.shape}.")
+    check_patches(patches)
     if children.ndim != 2 or children.shape[1] < 1:
         raise ValueError(f"expected sub-categories (N, S), not {children.shape}.")
     kinds = check_tags(children, len(patches), children.shape[1]).float()
     if weight < 0:
         raise ValueError(f"the weight of the sub-categories, λ, is not negative: {weight}.")
-    device = pick_device(device)
+    device = pick_device(options.get("device"))
     jitter = StainJitter(stain_strength).to(device)
 
     def loss(joint: nn.Module, indices: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            (x,) = random_flips(jitter(_to_input(patches[indices.numpy()], device)))
+        (x,) = random_flips(jitter(to_input(patches[indices.numpy()], device)))
         of_parents, of_kinds = joint(x)
         return F.multilabel_soft_margin_loss(
             of_parents.float(), parents[indices].to(device)
@@ -110,15 +105,9 @@ def train_jointly(
         loss,
         len(patches),
         data=[patches, parents, kinds],
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
         schedule=Schedule("poly"),
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
         settings={"weight": weight, "stain_strength": stain_strength},
+        **options,
     )
 
 
@@ -131,47 +120,28 @@ def train_sub_categories(
     n_sub: int = 10,
     rounds: int = 3,
     weight: float = 5.0,
-    epochs: int = 20,
-    batch_size: int = 20,
-    lr: float = 1e-3,
     stain_strength: float = 0.3,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    progress: str | None = "classifier",
+    **options: Unpack[TrainOptions],
 ) -> list[list[float]]:
     """All rounds; ``model`` ends as the last one's classifier. Returns the mean loss of every epoch, round by round.
 
     model: the weights every round starts from, ImageNet's in the paper. extractor: a classifier of the same classes
-    whose features are clustered first, round 0; it may be ``model`` itself. The rest is as in ``train_jointly``.
+    whose features are clustered first, round 0; it may be ``model`` itself. The rest is as in ``train_jointly``, but
+    for a checkpoint, which is of a single run.
     """
+    options = with_defaults(options, epochs=20, batch_size=20, lr=1e-3, seed=0, progress="classifier")
+    if options.get("checkpoint"):
+        raise ValueError("each round is a run of its own; train without a checkpoint.")
     if rounds < 1:
         raise ValueError(f"sub-categories are explored in one round or more, not {rounds}.")
     start = copy.deepcopy(model.state_dict())
-    history = []
+    history, seed, progress = [], options["seed"], options["progress"]
     for number in range(rounds):
         kinds = find_sub_categories(pooled_features(extractor, patches), tags, n_sub, seed)
         model.load_state_dict(start)
         torch.manual_seed(seed + number)  # of the new head
-        history.append(
-            train_jointly(
-                model,
-                patches,
-                tags,
-                kinds,
-                weight=weight,
-                epochs=epochs,
-                batch_size=batch_size,
-                lr=lr,
-                stain_strength=stain_strength,
-                seed=seed,
-                device=device,
-                progress=progress and f"{progress}, round {number + 1}",
-            )
-        )
+        options["progress"] = progress and f"{progress}, round {number + 1}"
+        own = {"weight": weight, "stain_strength": stain_strength}
+        history.append(train_jointly(model, patches, tags, kinds, **own, **options))
         extractor = model
     return history
-
-
-def _to_input(patches: np.ndarray, device: torch.device) -> torch.Tensor:
-    """uint8 (N, H, W, 3) -> (N, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(patches)).to(device).permute(0, 3, 1, 2).float() / 255

@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from histolab_lite.methods.cvm.supervision import (
     VariationalOutput,
 )
 from histolab_lite.models.segmenters import Segmenter
-from histolab_lite.training import Checkpoint, fit, pick_device
+from histolab_lite.training import TrainOptions, fit, pick_device, with_defaults
 
 #: Table 1 and Fig. 3a, by name, and one of ours, "cvm two-sided". "full" is the partial cross-entropy of true masks.
 SUPERVISIONS: dict[str, Callable[[], Supervision]] = {
@@ -68,18 +69,11 @@ def train(
     *,
     supervision: str | Supervision = "cvm",
     masks: Sequence[np.ndarray] | None = None,
-    epochs: int = 12,
     repeats: int = 4,
-    batch_size: int = 4,
-    lr: float = 1e-3,
-    weight_decay: float = 1e-4,
     radius: int = 1,
     cell: int = 1,
     stain_strength: float = 0.3,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    checkpoint: Checkpoint | None = None,
-    progress: str | None = "weak labels",
+    **options: Unpack[TrainOptions],
 ) -> Trained:
     """Train ``model`` in place; it ends with the weights of the lowest validation partial cross-entropy.
 
@@ -93,9 +87,11 @@ def train(
     as well. Until the first epoch has ended there is no u, and the clicks alone supervise.
     radius: every point labels a square of 2·radius + 1 pixels, or cells of a map. cell: u is computed on Feature Map 2
     averaged over squares of this many pixels; 4 or so for images, whose every pixel would be dear.
+    options: see `TrainOptions`; by default 12 epochs in batches of 4 at a learning rate of 1e-3.
     ValueError for inputs, points or masks that do not belong together, an unknown supervision, several processes, a
     checkpoint of another run.
     """
+    options = with_defaults(options, epochs=12, batch_size=4, lr=1e-3, progress="weak labels")
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise ValueError("weak labels are learnt in one process; start without torchrun.")
     if min(repeats, cell) < 1:
@@ -104,7 +100,7 @@ def train(
         raise ValueError(f"supervision is one of {', '.join(SUPERVISIONS)}; not {supervision!r}.")
     if (supervision == "full") != (masks is not None):
         raise ValueError('masks belong to supervision "full", and it needs them.')
-    device = pick_device(device)
+    device = pick_device(options.get("device"))
     model.to(device)
     teacher = SUPERVISIONS[supervision]() if isinstance(supervision, str) else supervision
     seen = _images(inputs, points, radius)
@@ -139,32 +135,27 @@ def train(
         return torch.stack(values).mean()
 
     @torch.no_grad()
-    def after_epoch(epoch: int, _: float) -> None:
+    def after_epoch(epoch: int, loss: float) -> None:
         values = [partial_cross_entropy(_logits(model, image.x)[0], image.labels.to(device)).item() for image in unseen]
         run.validation.append(sum(values) / len(values))
-        if not run.validation[-1] < run.lowest:
-            return
-        run.lowest = run.validation[-1]
-        run.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        run.targets = [_target(model, teacher, image, cell) for image in seen]
+        if run.validation[-1] < run.lowest:
+            run.lowest = run.validation[-1]
+            run.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+            run.targets = [_target(model, teacher, image, cell) for image in seen]
+        if told:
+            told(epoch, loss)
 
+    told = options.get("after_epoch")
+    options["after_epoch"] = after_epoch
     losses = fit(
         model,
         loss,
         len(seen) * repeats,
         data=[inputs, points, validation, masks],
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        weight_decay=weight_decay,
         schedule="constant",
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
-        after_epoch=after_epoch,
         extra=run,
         settings=settings,
+        **options,
     )
     model.load_state_dict(run.weights)
     return Trained(losses, run.validation, run.validation.index(run.lowest), run.targets)

@@ -5,7 +5,7 @@ first blocks and every batch normalisation, drops half of the features before po
 the learning rate, of none of which the paper speaks.
 """
 
-from collections.abc import Callable
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from histolab_lite.data.augment import StainJitter, random_flips
+from histolab_lite.data.batches import check_patches, to_input
 from histolab_lite.kernels.dropout_attention import dropout_attention
 from histolab_lite.methods.mlps.attention import PROGRESSIVE, DropoutCoefficient
 from histolab_lite.models.resnet38 import ResNet38
-from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
+from histolab_lite.training import Schedule, TrainOptions, fit, pick_device, with_defaults
 
 
 class Classifier(nn.Module):
@@ -61,38 +62,29 @@ def train_classifier(
     tags: np.ndarray,
     *,
     attention: DropoutCoefficient | None = PROGRESSIVE,
-    epochs: int = 20,
-    batch_size: int = 20,
-    lr: float = 1e-3,
     stain_strength: float = 0.3,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    checkpoint: Checkpoint | None = None,
-    progress: str | None = "classifier",
-    after_epoch: Callable[[int, float], None] | None = None,
+    **options: Unpack[TrainOptions],
 ) -> list[float]:
     """Train ``model`` in place with the multi-label soft margin loss; returns the mean loss of every epoch.
 
     patches: uint8 (N, H, W, 3). tags: (N, K) of 0 and 1, or of False and True: which tissues a patch shows.
     attention: PROGRESSIVE is the paper's; ``constant(0.7)`` its ablation, None no attention.
     stain_strength: 0 is the paper's, which only flips. The paper's optimizer is SGD at a rate of 0.01 with polynomial
-    decay; here it is AdamW, with the same decay. after_epoch(epoch, mean_loss): called with the model in evaluation
-    mode, e.g. to watch its maps.
+    decay; here it is AdamW, with the same decay. options: see `TrainOptions`; by default 20 epochs in batches of 20 at
+    a learning rate of 1e-3.
 
     Raises ValueError for patches and tags that do not belong together.
     """
+    options = with_defaults(options, epochs=20, batch_size=20, lr=1e-3, progress="classifier")
     targets = check_tags(tags, len(patches), model.n_classes).float()
-    if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8:
-        raise ValueError(f"expected patches, uint8 (N, H, W, 3); got {patches.dtype} {patches.shape}.")
-    device = pick_device(device)
+    check_patches(patches)
+    device = pick_device(options.get("device"))
     jitter = StainJitter(stain_strength).to(device)
     steps = _Steps()
-    batches = max(len(patches) // batch_size, 1)
 
     def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
-        x = torch.from_numpy(patches[indices.numpy()]).to(device).permute(0, 3, 1, 2).float() / 255
-        with torch.no_grad():
-            (x,) = random_flips(jitter(x))
+        (x,) = random_flips(jitter(to_input(patches[indices.numpy()], device)))
+        batches = max(len(patches) // options["batch_size"], 1)
         mu = attention(steps.done // batches) if attention else None
         steps.done += 1
         return F.multilabel_soft_margin_loss(model(x, mu).float(), targets[indices].to(device))
@@ -102,17 +94,10 @@ def train_classifier(
         loss,
         len(patches),
         data=[patches, targets],
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
         schedule=Schedule("poly"),
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
-        after_epoch=after_epoch,
         extra=steps,
         settings={"attention": attention, "stain_strength": stain_strength},
+        **options,
     )
 
 

@@ -5,6 +5,7 @@ rate of 0.01 where the paper says 0.07; the paper names neither. Here training s
 """
 
 from collections.abc import Mapping
+from typing import Unpack
 
 import numpy as np
 import segmentation_models_pytorch as smp
@@ -15,8 +16,9 @@ from torch import nn
 
 from histolab_lite.data import IGNORE
 from histolab_lite.data.augment import StainJitter, random_flips
+from histolab_lite.data.batches import check_patches, to_input
 from histolab_lite.models.segmenters import LinkNet
-from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
+from histolab_lite.training import Schedule, TrainOptions, fit, pick_device, with_defaults
 
 #: λ of eq. 13.
 WEIGHTS = {"b4_3": 0.2, "b5_2": 0.2, "bn7": 0.6}
@@ -77,37 +79,32 @@ def train_segmenter(
     masks: Mapping[str, np.ndarray | torch.Tensor],
     *,
     weights: Mapping[str, float] | None = None,
-    epochs: int = 20,
-    batch_size: int = 20,
-    lr: float = 1e-3,
     stain_strength: float = 0.3,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    checkpoint: Checkpoint | None = None,
-    progress: str | None = "segmenter",
+    **options: Unpack[TrainOptions],
 ) -> list[float]:
     """Train ``model`` in place with ``multi_layer_loss``; returns the mean loss of every epoch.
 
     patches: uint8 (N, H, W, 3). masks: {layer: uint8 (N, H, W)} as ``pseudo_masks`` returns them, 255 is left out;
     one of any name, with ``weights`` naming it alone, is a single layer of the ablation, or the true masks.
     Patches are flipped and blurred as in the paper; stain_strength 0 leaves their colours, as the paper does.
+    options: see `TrainOptions`; by default 20 epochs in batches of 20 at a learning rate of 1e-3.
 
     Raises ValueError for patches and masks that do not belong together, for a checkpoint of other weights, and for
     batches of one, which the image pooling of DeepLabV3+ cannot normalise.
     """
+    options = with_defaults(options, epochs=20, batch_size=20, lr=1e-3, progress="segmenter")
     weights = WEIGHTS if weights is None else weights
     targets = _check(patches, masks, weights, model.n_classes)
-    if min(batch_size, len(patches)) < 2:
+    if min(options["batch_size"], len(patches)) < 2:
         raise ValueError(f"DeepLabV3+ learns from two patches at a time or more; got {len(patches)}.")
-    device = pick_device(device)
+    device = pick_device(options.get("device"))
     jitter = StainJitter(stain_strength).to(device)
     blur = RandomGaussianBlur((5, 5), (0.1, 1.0), p=0.5)
 
     def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
-        x = torch.from_numpy(patches[indices.numpy()]).to(device).permute(0, 3, 1, 2).float() / 255
+        x = to_input(patches[indices.numpy()], device)
         batch = {layer: target[indices].to(device) for layer, target in targets.items()}
-        with torch.no_grad():
-            x, *flipped = random_flips(blur(jitter(x)), *batch.values())
+        x, *flipped = random_flips(blur(jitter(x)), *batch.values())
         return multi_layer_loss(model(x), dict(zip(batch, flipped, strict=True)), weights)
 
     return fit(
@@ -115,15 +112,9 @@ def train_segmenter(
         loss,
         len(patches),
         data=[patches, targets],
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
         schedule=Schedule("poly"),
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
         settings={"weights": dict(weights), "stain_strength": stain_strength},
+        **options,
     )
 
 
@@ -134,8 +125,7 @@ def _check(
     n_classes: int,
 ) -> dict[str, torch.Tensor]:
     """The masks that have a weight, as tensors."""
-    if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8:
-        raise ValueError(f"expected patches, uint8 (N, H, W, 3); got {patches.dtype} {patches.shape}.")
+    check_patches(patches)
     if not weights or min(weights.values()) < 0 or not weights.keys() <= masks.keys():
         raise ValueError(f"every weight λ >= 0 needs a mask of its layer; got {dict(weights)} and {sorted(masks)}.")
     targets = {layer: torch.as_tensor(np.asarray(masks[layer])) for layer in weights}

@@ -9,6 +9,7 @@ tissue of a patch with a single tag is known at every pixel that is no glass, an
 import numpy as np
 
 from histolab_lite.data import IGNORE
+from histolab_lite.data.batches import check_patches
 
 
 def splice(
@@ -73,8 +74,7 @@ def mosaic(patches: np.ndarray, masks: np.ndarray, n: int, seed: int, grid: int 
 
 def _by_class(patches: np.ndarray, masks: np.ndarray) -> dict[int, np.ndarray]:
     """{class id: indices of its patches}, in order."""
-    if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8:
-        raise ValueError(f"expected patches, uint8 (N, H, W, 3); got {patches.dtype} {patches.shape}.")
+    check_patches(patches)
     if masks.shape != patches.shape[:3] or masks.dtype != np.uint8:
         raise ValueError(f"expected a mask a patch, uint8 {patches.shape[:3]}; got {masks.dtype} {masks.shape}.")
     if 0 in masks.shape:

@@ -7,6 +7,7 @@ other, where the mask is not exact. How the team weights the two tasks, and its 
 """
 
 from dataclasses import asdict, dataclass
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 
 from histolab_lite.data import IGNORE
 from histolab_lite.data.augment import StainJitter, random_flips
+from histolab_lite.data.batches import check_patches, to_input
 from histolab_lite.methods.mlps.classification import check_tags
 from histolab_lite.methods.mlps.masks import strongest
 from histolab_lite.methods.wsss4luad.challenge.foreground import foreground, single_class_masks
@@ -22,7 +24,7 @@ from histolab_lite.methods.wsss4luad.ideas.balancing import balanced_indices
 from histolab_lite.methods.wsss4luad.ideas.losses import segmentation_loss
 from histolab_lite.methods.wsss4luad.ideas.network import Siamese, map_masks
 from histolab_lite.methods.wsss4luad.ideas.splicing import mosaic, splice
-from histolab_lite.training import Checkpoint, Schedule, fit, pick_device
+from histolab_lite.training import Schedule, TrainOptions, fit, pick_device, with_defaults
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Samples:
 
 def guess(model: Siamese, patches: np.ndarray, tags: np.ndarray, batch_size: int = 64) -> np.ndarray:
     """Pseudo masks by ``map_masks``, in batches: patches uint8 (N, P, P, 3), tags (N, K) -> ids uint8 (N, P, P)."""
-    _check_patches(patches)
+    check_patches(patches)
     present = check_tags(tags, len(patches), model.n_classes).split(batch_size)
     parts = torch.from_numpy(patches).permute(0, 3, 1, 2).split(batch_size)
     return torch.cat([map_masks(model, x / 255, y) for x, y in zip(parts, present, strict=True)]).numpy()
@@ -102,22 +104,18 @@ def train_tags(
     patches: np.ndarray,
     tags: np.ndarray,
     *,
-    epochs: int = 20,
-    batch_size: int = 16,
-    lr: float = 1e-3,
     stain_strength: float = 0.3,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    checkpoint: Checkpoint | None = None,
-    progress: str | None = "tags",
+    **options: Unpack[TrainOptions],
 ) -> list[float]:
     """Train encoder and classifier in place with the multi-label soft margin loss; the mean loss of every epoch.
 
-    patches: uint8 (N, P, P, 3). tags: (N, K). ValueError for what does not belong together.
+    patches: uint8 (N, P, P, 3). tags: (N, K). options: see `TrainOptions`; by default 20 epochs in batches of 16 at a
+    learning rate of 1e-3. ValueError for what does not belong together.
     """
-    _check_patches(patches)
+    options = with_defaults(options, epochs=20, batch_size=16, lr=1e-3, progress="tags")
+    check_patches(patches)
     targets = check_tags(tags, len(patches), model.n_classes).float()
-    device = pick_device(device)
+    device = pick_device(options.get("device"))
     jitter = StainJitter(stain_strength).to(device)
 
     def loss(model: nn.Module, indices: torch.Tensor) -> torch.Tensor:
@@ -130,15 +128,9 @@ def train_tags(
         loss,
         len(patches),
         data=[patches, targets],
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
         schedule=Schedule("poly"),
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
         settings={"stain_strength": stain_strength},
+        **options,
     )
 
 
@@ -147,25 +139,21 @@ def train(
     samples: Samples,
     recipe: Recipe,
     *,
-    epochs: int = 20,
-    batch_size: int = 16,
-    lr: float = 1e-3,
     stain_strength: float = 0.3,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    checkpoint: Checkpoint | None = None,
-    progress: str | None = "masks",
+    **options: Unpack[TrainOptions],
 ) -> list[float]:
     """Train one network, or two that teach each other, in place by ``recipe``; the mean loss of every epoch.
 
-    samples: of ``gather``. Patches are flipped, and their stains varied. Raises ValueError for samples and a network
-    that do not belong together, and for batches of one, which the atrous pooling cannot normalise.
+    samples: of ``gather``. Patches are flipped, and their stains varied. options: as of ``train_tags``. Raises
+    ValueError for samples and a network that do not belong together, and for batches of one, which the atrous pooling
+    cannot normalise.
     """
-    _check_patches(samples.patches)
+    options = with_defaults(options, epochs=20, batch_size=16, lr=1e-3, progress="masks")
+    check_patches(samples.patches)
     tags = check_tags(samples.tags, len(samples), model.n_classes)
-    if min(batch_size, len(samples)) < 2:
+    if min(options["batch_size"], len(samples)) < 2:
         raise ValueError(f"DeepLabV3+ learns from two patches at a time or more; got {len(samples)}.")
-    device = pick_device(device)
+    device = pick_device(options.get("device"))
     jitter = StainJitter(stain_strength).to(device)
     masks, exact = torch.from_numpy(samples.masks), torch.from_numpy(samples.exact)
 
@@ -187,15 +175,9 @@ def train(
         loss,
         len(samples),
         data=[samples.patches, tags, masks, exact],
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
         schedule=Schedule("poly"),
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
         settings=asdict(recipe) | {"stain_strength": stain_strength, "networks": len(model.networks)},
+        **options,
     )
 
 
@@ -229,12 +211,5 @@ def _segmentation(
 def _vary(
     jitter: StainJitter, patches: np.ndarray, indices: torch.Tensor, device: torch.device, *masks: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
-    x = torch.from_numpy(patches[indices.numpy()]).to(device).permute(0, 3, 1, 2).float() / 255
-    with torch.no_grad():
-        return random_flips(jitter(x), *(mask.to(device) for mask in masks))
-
-
-def _check_patches(patches: np.ndarray) -> None:
-    if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8:
-        raise ValueError(f"expected patches, uint8 (N, P, P, 3); got {patches.dtype} {patches.shape}.")
-
+    x = to_input(patches[indices.numpy()], device)
+    return random_flips(jitter(x), *(mask.to(device) for mask in masks))

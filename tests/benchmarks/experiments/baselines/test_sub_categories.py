@@ -10,6 +10,7 @@ import torch
 from benchmarks.experiments.baselines import sub_categories
 from histolab_lite.methods.mlps import Classifier, classify
 from histolab_lite.models.resnet38 import ResNet38
+from histolab_lite.training import Checkpoint
 from tests.methods.small_classifier import CLASSES, classifier, patches, pictures
 
 
@@ -145,3 +146,5 @@ def test_impossible_explorations_are_refused(model):
         sub_categories.find_sub_categories(torch.zeros(2, 3, 1), np.ones((2, 2)))
     with pytest.raises(ValueError, match="one round"):
         sub_categories.train_sub_categories(model, model, patches(2), np.ones((2, CLASSES)), rounds=0)
+    with pytest.raises(ValueError, match="without a checkpoint"):
+        sub_categories.train_sub_categories(model, model, patches(2), np.ones((2, CLASSES)), checkpoint=Checkpoint("x"))
