@@ -1,27 +1,25 @@
-"""The one training loop: schedules, mixed precision, checkpoints it resumes from exactly, several processes.
+"""The one training loop: schedules, mixed precision, exact resumption from checkpoints, several processes.
 
-All randomness of step t is a function of (seed, t), so a run that was killed and started again ends bit-identical to
+All random numbers of step t follow from (seed, t). So a run that was killed and started again ends bit-identical to
 one that was not (on a CPU). Under ``torchrun`` each process takes its share of every batch.
 """
 
 import io
 import math
-import os
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypedDict, Unpack
 
 import torch
-import torch.distributed as dist
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 from tqdm.auto import tqdm
 
 from histolab_lite.digests import describe_model, digest, qualified_name
 from histolab_lite.files import sealed, unsealed, write_atomically
+from histolab_lite.processes import Processes, pick_device
 
 Loss = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 
@@ -30,15 +28,28 @@ class Stateful(Protocol):
     """What a run's outcome depends on beside network and optimizer, such as targets that change during training."""
 
     def state_dict(self) -> dict:
-        """Tensors, numbers, strings and lists or dicts of them."""
+        """Return tensors, numbers, strings and lists or dicts of them."""
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from there."""
+        """Go on from what ``state_dict`` returned."""
 
 
 @dataclass
 class Schedule:
-    """Learning-rate factor by progress: linear warm-up, then "cosine" to 0, "poly" (power 0.9) to 0, or "constant"."""
+    """Factor on the learning rate by progress: a linear warm-up, then a decay.
+
+    Parameters
+    ----------
+    kind
+        "cosine" to 0, "poly" (power 0.9) to 0, or "constant".
+    warmup
+        The warm-up's share of all steps.
+
+    Raises
+    ------
+    ValueError
+        The kind is unknown.
+    """
 
     kind: str = "cosine"
     warmup: float = 0.05
@@ -48,6 +59,7 @@ class Schedule:
             raise ValueError(f'schedule must be "cosine", "poly" or "constant", not {self.kind!r}.')
 
     def __call__(self, step: int, total: int) -> float:
+        """Return the factor in (0, 1] of a step, counted from 0, of so many in total."""
         ramp = self.warmup * total
         if step < ramp:
             return (step + 1) / (ramp + 1)
@@ -61,9 +73,21 @@ class Schedule:
 
 @dataclass
 class Checkpoint:
-    """Where and how often (in steps) to save what a run needs to go on. An existing file is resumed from.
+    """A file that holds all that a run needs to go on.
 
     The file is torch's, which ``torch.load`` reads, with a sha256 of its bytes at the end.
+
+    Parameters
+    ----------
+    path
+        The file. If it exists, the run resumes from it.
+    every
+        Number of steps between two saves; the end of the run is saved as well.
+
+    Raises
+    ------
+    ValueError
+        ``every`` is below 1.
     """
 
     path: str | Path
@@ -74,60 +98,43 @@ class Checkpoint:
             raise ValueError(f"a checkpoint is saved every 1 or more steps, not {self.every}.")
 
     def save(self, state: dict) -> None:
+        """Write a state, whole or not at all. OSError if that is not possible."""
         content = io.BytesIO()
         torch.save(state, content)
         write_atomically(self.path, sealed(content.getvalue()))
 
     def load(self, run: dict, device: torch.device) -> dict | None:
-        """The saved state, or None if there is none. ValueError if it is damaged or belongs to another run."""
+        """Read the saved state, or return None if there is no file.
+
+        Parameters
+        ----------
+        run
+            The settings of this run, which must equal the saved ones.
+        device
+            Where the tensors go.
+
+        Raises
+        ------
+        ValueError
+            The file is damaged or belongs to another run.
+        """
         if not Path(self.path).is_file():
             return None
+        name = Path(self.path).name
         try:
             content = unsealed(Path(self.path).read_bytes())
         except ValueError as error:
             raise ValueError(
-                f"{Path(self.path).name} is damaged, or no checkpoint of this version ({error}). Delete it to start "
-                "again, or put back a copy that is whole."
+                f"{name} is damaged, or no checkpoint of this version ({error}). Delete it to start again, or put "
+                "back a copy that is whole."
             ) from None
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-        saved = state.get("run") or {}  # without: weights or the like
-        differing = sorted(name for name in {*saved, *run} if saved.get(name) != run.get(name))
+        saved = state.get("run") or {}  # a sealed file of something else has none
+        differing = sorted(key for key in {*saved, *run} if saved.get(key) != run.get(key))
         if differing:
-            values = "; ".join(f"{name}: {saved.get(name)} instead of {run.get(name)}" for name in differing)
-            name = Path(self.path).name
+            values = "; ".join(f"{key}: {saved.get(key)} instead of {run.get(key)}" for key in differing)
             raise ValueError(f"{name} belongs to a run with other settings ({values}); delete it or name another file.")
         return state
-
-
-@dataclass
-class _Processes:
-    """This process among those torchrun started; alone if it started none."""
-
-    rank: int = field(default_factory=lambda: int(os.environ.get("RANK", 0)))
-    world: int = field(default_factory=lambda: int(os.environ.get("WORLD_SIZE", 1)))
-
-    def join(self, device: torch.device) -> None:
-        if self.world > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-
-    def share(self, batch: torch.Tensor) -> torch.Tensor:
-        return batch[self.rank :: self.world]
-
-    def mean(self, value: torch.Tensor) -> float:
-        """The same number on every process, so that all of them log it, and stop at it, alike."""
-        value = value.detach().float().clone()
-        if self.world > 1:
-            dist.all_reduce(value)
-        return value.item() / self.world
-
-
-def pick_device(device: str | torch.device | None = None) -> torch.device:
-    """The device asked for, else this process's CUDA GPU, else the CPU."""
-    if device is not None:
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    return torch.device("cpu")
 
 
 class TrainOptions(TypedDict, total=False):
@@ -140,17 +147,17 @@ class TrainOptions(TypedDict, total=False):
     batch_size
         Samples per step, over all processes together.
     lr
-        The highest learning rate; a schedule lowers it.
+        The highest learning rate; the schedule lowers it.
     weight_decay
-        AdamW's, 1e-4 by default.
+        Weight decay of AdamW, 1e-4 by default.
     seed
-        Random seed of the order of samples and of all that a loss draws, 0 by default.
+        Random seed of the order of samples and of all random numbers that a loss draws, 0 by default.
     device
-        Where to train. By default this process's CUDA GPU, or the CPU where there is none.
+        Where to train. By default on this process's CUDA GPU, or on the CPU where there is none.
     mixed_precision
         Whether the network runs in bfloat16. By default on CUDA only.
     checkpoint
-        Where to save the run, and from where to resume it. By default nothing is saved.
+        Where to save the run and to resume it from. By default nothing is saved.
     progress
         Title of the progress bar; None shows no bar.
     after_epoch
@@ -208,26 +215,43 @@ def fit(
     extra: Stateful | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> list[float]:
-    """Train ``model`` in place with AdamW; returns the mean loss of every epoch.
+    """Train a model in place with AdamW. The arguments that are not listed here are those of `TrainOptions`.
 
-    loss(model, indices): scalar loss on the samples with these indices, an int64 tensor (b,) on the CPU; it reads the
-    data itself and may draw random numbers from torch's global generator. The last, incomplete batch is left out
-    unless it is the only one.
-    data: all that the loss reads, as ``digests.digest`` takes it. A checkpoint of a run on other data is refused, as is
-    one of another loss, or of a model with other tensors.
-    mixed_precision: bfloat16 autocast; None means on CUDA only.
-    checkpoint: where to save and resume. after_epoch(epoch, mean_loss): called at the end of every epoch.
-    extra: saved in the checkpoint, after ``after_epoch``, and given its state back on resuming.
-    settings: what else the outcome depends on, such as the loss's own; a checkpoint made with others is refused.
+    Parameters
+    ----------
+    loss
+        ``loss(model, indices)`` returns the scalar loss on the samples with these indices, an int64 tensor (b,) on
+        the CPU. It reads the data itself and may draw random numbers from torch's global generator.
+    n_samples
+        Number of samples. The last, incomplete batch of an epoch is left out unless it is the only one.
+    data
+        All that the loss reads, as `digests.digest` takes it. A checkpoint of a run on other data is refused, as is
+        one of another loss, or of a model with other tensors.
+    schedule
+        A `Schedule`, or its kind.
+    extra
+        Saved in the checkpoint, after ``after_epoch``, and given its state back on resuming.
+    settings
+        What else the outcome depends on, such as the loss's own settings; a checkpoint with others is refused.
 
-    Raises ValueError for no data, bad settings, or a checkpoint that is damaged or of another run; OSError where it
-    cannot be saved; FloatingPointError when the loss, the gradients or the weights are no longer finite (nothing is
-    saved then).
+    Returns
+    -------
+    list of float
+        The mean loss of every epoch.
+
+    Raises
+    ------
+    ValueError
+        There are no data, a setting is wrong, or the checkpoint is damaged or of another run.
+    OSError
+        The checkpoint cannot be saved.
+    FloatingPointError
+        The loss, the gradients or the weights are no longer finite; nothing is saved then.
     """
     if n_samples < 1 or epochs < 1 or batch_size < 1:
         raise ValueError(f"nothing to train: {n_samples} samples, {epochs} epochs, batches of {batch_size}.")
     schedule = Schedule(schedule) if isinstance(schedule, str) else schedule
-    device, processes = pick_device(device), _Processes()
+    device, processes = pick_device(device), Processes()
     if min(batch_size, n_samples) % processes.world:
         raise ValueError(
             f"batches of {min(batch_size, n_samples)} cannot be shared equally by {processes.world} processes; "
@@ -261,7 +285,7 @@ def fit(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         done, losses, history = state["step"], state["losses"], state["history"]
-    trained = _distribute(model, device) if processes.world > 1 else model
+    trained = processes.distribute(model, device)
     mixed_precision = device.type == "cuda" if mixed_precision is None else mixed_precision
     bar = tqdm(total=total, initial=done, desc=progress, unit="step", disable=progress is None, leave=False)
     for step in range(done, total):
@@ -313,9 +337,3 @@ def fit(
     bar.close()
     model.eval()
     return history
-
-
-def _distribute(model: nn.Module, device: torch.device) -> nn.Module:
-    if device.type == "cuda":  # statistics over the joined batch, as one process would see it
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)

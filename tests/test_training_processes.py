@@ -9,179 +9,68 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed import TCPStore
 
-
-def run_script(folder: Path, script: str, *command: str) -> subprocess.CompletedProcess:
-    (folder / "script.py").write_text(script)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        out, errors = process.communicate(timeout=180)
-    finally:
-        process.terminate()  # torchrun then ends its workers, which killing it would leave behind
-        process.wait(60)
-    return subprocess.CompletedProcess(command, process.returncode, out, errors)
-
-
-SIMCLR = """
-import json, os, signal, sys
-import numpy as np
-import torch
-from histolab_lite.methods.simclr import pretrain
-from histolab_lite.models import Encoder
+from histolab_lite.processes import gather, pick_device
 from histolab_lite.training import Checkpoint
+from tests import training_script
 
-class Mortal(Encoder):
-    # Kills its own process, without warning, in the middle of a step.
-    forwards_left = None
-    def forward(self, x):
-        if self.forwards_left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.forwards_left is not None:
-            self.forwards_left -= 1
-        return super().forward(x)
-
-def run(name, seed, checkpoint=None, forwards=None):
-    torch.manual_seed(seed)
-    encoder = Mortal(1 / 16)
-    encoder.forwards_left = forwards
-    patches = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), dtype=np.uint8)
-    history = pretrain(encoder, patches, epochs=3, batch_size=8, device="cpu", progress=None, checkpoint=checkpoint)
-    torch.save({"weights": encoder.state_dict(), "history": history}, name)
-
-checkpoint = Checkpoint("run.pt", every=2)
-if sys.argv[1] == "first":
-    run("whole.pt", seed=0)
-    run("never.pt", seed=0, checkpoint=checkpoint, forwards=5)
-else:
-    run("resumed.pt", seed=1, checkpoint=checkpoint)
-"""
+ROOT = Path(__file__).parents[1]
 
 
-def test_killed_in_mid_epoch_and_started_again_simclr_ends_bit_identical(tmp_path):
-    """3 epochs of 3 steps, saved every 2, killed in the sixth: the second epoch is half done, its fifth step lost."""
-    killed = run_script(tmp_path, SIMCLR, "script.py", "first")
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert not (tmp_path / "never.pt").exists()
-    assert torch.load(tmp_path / "run.pt", weights_only=True)["step"] == 4
-    again = run_script(tmp_path, SIMCLR, "script.py", "again")
-    assert again.returncode == 0, again.stderr
-    whole, resumed = (torch.load(tmp_path / name, weights_only=True) for name in ("whole.pt", "resumed.pt"))
-    assert len(whole["history"]) == 3
-    assert resumed["history"] == whole["history"]
-    for key, value in whole["weights"].items():
-        assert torch.equal(resumed["weights"][key], value), key
-
-
-TOGETHER = """
-import json, sys
-from pathlib import Path
-import numpy as np
-import torch
-import torch.distributed as dist
-from torch import nn
-from histolab_lite.kernels.nt_xent import nt_xent
-from histolab_lite.methods.simclr import gather, pretrain
-from histolab_lite.models import Encoder
-from histolab_lite.training import Checkpoint, fit
-
-x = torch.randn(16, 12, generator=torch.Generator().manual_seed(0))
-y = x.square().sum(1)
-
-
-def network():
-    torch.manual_seed(dist.get_rank() if dist.is_initialized() else 0)  # rank 0's weights are to win
-    return nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 5))
-
-def contrast(model, indices):
-    z1, z2 = model(torch.cat([x[indices], x[indices] + 0.3 * y[indices, None].cos()])).chunk(2)
-    return nt_xent(gather(z1), gather(z2), 0.2)
-
-def regress(model, indices):
-    return (model(x[indices])[:, 0] - y[indices]).square().mean()
-
-def train(loss, **options):
-    model = network()
-    settings = {"epochs": 1, "batch_size": 16, "lr": 1e-3, "device": "cpu", "progress": None}
-    history = fit(model, loss, 16, data=[x, y], **(settings | options))
-    return {
-        "history": history,
-        "grad": torch.cat([p.grad.flatten() for p in model.parameters()]).tolist(),
-        "weights": torch.cat([p.detach().flatten() for p in model.parameters()]).tolist(),
-    }
-
-def failure(kind, call):
+def run(what: str, folder: Path, *environments: dict[str, str]) -> list[tuple[int, str]]:
+    """Exit status and error messages of one process for each environment."""
+    code = "from tests.training_script import main; main()"
+    quiet = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, what, str(folder)],
+            cwd=ROOT,
+            env=os.environ | quiet | environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for environment in environments
+    ]
     try:
-        call()
-    except kind as error:
-        return str(error)
-
-def poisoned(model, indices):
-    return regress(model, indices) * (float("nan") if 0 in indices else 1)
-
-def steep(model, indices):
-    value = regress(model, indices)
-    if 0 in indices:
-        value.register_hook(lambda gradient: gradient * float("nan"))
-    return value
-
-drawn = []
-def remember(model, indices):
-    drawn.append((indices.tolist(), torch.rand(()).item()))
-    return regress(model, indices)
-
-def everything():
-    results = {
-        "contrast": train(contrast),
-        "regress": train(regress, epochs=3, batch_size=8),
-        "checkpointed": train(regress, epochs=3, batch_size=8, checkpoint=Checkpoint("run.pt", every=3)),
-        "remember": train(remember, batch_size=8),
-        "drawn": drawn,
-        "poisoned": failure(FloatingPointError, lambda: train(poisoned)),
-        "steep": failure(FloatingPointError, lambda: train(steep, checkpoint=Checkpoint("steep.pt", every=1))),
-        "odd": failure(ValueError, lambda: train(regress, batch_size=5)),
-    }
-    if dist.is_initialized():
-        torch.manual_seed(dist.get_rank())
-        encoder = Encoder(1 / 64)
-        patches = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
-        history = pretrain(encoder, patches, epochs=2, batch_size=4, device="cpu", progress=None)
-        results["simclr"] = history, torch.cat([p.detach().flatten() for p in encoder.parameters()]).tolist()
-    return results
-
-if __name__ == "__main__":
-    dist.init_process_group("gloo")
-    Path(f"rank{dist.get_rank()}.json").write_text(json.dumps(everything()))
-    dist.destroy_process_group()
-"""
+        errors = [process.communicate(timeout=180)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    return [(process.returncode, error) for process, error in zip(started, errors, strict=True)]
 
 
-def test_two_processes_are_one_on_the_joined_batch(tmp_path, monkeypatch):
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    done = run_script(tmp_path, TOGETHER, *torchrun, "script.py")
-    assert done.returncode == 0, done.stderr
+def test_killed_in_mid_epoch_and_started_again_a_run_ends_bit_identical(tmp_path):
+    """4 epochs of 2 steps, saved every 3, killed in the sixth: the second epoch is half done, two steps are lost."""
+    ((status, errors),) = run("killed", tmp_path, {})
+    assert status == -signal.SIGKILL, errors
+    assert torch.load(tmp_path / "run.pt", weights_only=True)["step"] == 3
+    four = {"epochs": 4, "batch_size": 8}
+    whole = training_script.train(training_script.noisy, **four)
+    checkpoint = Checkpoint(tmp_path / "run.pt")
+    assert training_script.train(training_script.noisy, initial=1, **four, checkpoint=checkpoint) == whole
+
+
+def test_two_processes_are_one_on_the_joined_batch(tmp_path):
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # where torchrun's processes meet
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": "2"}
+    meeting |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+    for status, errors in run("together", tmp_path, *(meeting | {"RANK": rank} for rank in "01")):
+        assert status == 0, errors
     ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "run.pt").unlink()
-    namespace: dict = {"__name__": "alone"}
-    exec(TOGETHER, namespace)
-    alone = namespace["everything"]()
+    alone = training_script.together(tmp_path)
     for name in ("contrast", "regress", "checkpointed"):
         for rank in ranks:
             assert rank[name]["history"] == pytest.approx(alone[name]["history"], rel=1e-5)
-            # Gradients too: AdamW would hide one that is twice too large.
-            assert rank[name]["grad"] == pytest.approx(alone[name]["grad"], rel=1e-3, abs=1e-5)
             assert rank[name]["weights"] == pytest.approx(alone[name]["weights"], abs=1e-5)
+            # Gradients too: AdamW would hide one that is twice too large.
+            for own, expected in zip(rank[name]["grad"], alone[name]["grad"], strict=True):
+                assert own == pytest.approx(expected, rel=1e-3, abs=1e-5)
         assert ranks[0][name]["history"] == ranks[1][name]["history"]
     # Each batch is shared out, and every process draws its own random numbers.
-    drawn = (run["drawn"] for run in (*ranks, alone))
+    drawn = (results["drawn"] for results in (*ranks, alone))
     for (first, noise_1), (second, noise_2), (both, _) in zip(*drawn, strict=True):
         assert sorted(first + second) == sorted(both)
         assert noise_1 != noise_2
@@ -191,4 +80,17 @@ def test_two_processes_are_one_on_the_joined_batch(tmp_path, monkeypatch):
     assert not (tmp_path / "steep.pt").exists()
     assert all("cannot be shared equally by 2 processes" in rank["odd"] for rank in ranks)
     assert alone["odd"] is None
-    assert ranks[0]["simclr"] == ranks[1]["simclr"]
+
+
+def test_alone_there_is_nothing_to_gather():
+    z = torch.randn(3, 2)
+    assert gather(z) is z
+
+
+def test_the_device_asked_for_is_taken_else_this_process_s_gpu(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device() == torch.device("cuda", 3)
+    assert pick_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device() == torch.device("cpu")

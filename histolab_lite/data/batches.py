@@ -26,5 +26,5 @@ def check_patches(patches: np.ndarray, least: int = 0) -> None:
 
 def to_input(images: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
     """Scale RGB images to [0, 1] on a device: uint8 (N, H, W, 3) -> float32 (N, 3, H, W)."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)) if isinstance(images, np.ndarray) else images
+    pixels = torch.tensor(np.ascontiguousarray(images)) if isinstance(images, np.ndarray) else images
     return pixels.to(device).permute(0, 3, 1, 2).float() / 255

@@ -1,7 +1,7 @@
 """Other ways to group patches than k-means++: the alternatives of Proto2Seg's Table 3, under one signature.
 
 Pan et al., IPMI 2023, Table 3. Spectral clustering and DBSCAN (Ester et al., KDD 1996) are scikit-learn's; FINCH
-(Sarfraz et al., CVPR 2019) is written out below, its definition being three lines long.
+(Sarfraz et al., CVPR 2019) is written out below, as its definition is three lines long.
 """
 
 import warnings
@@ -16,14 +16,25 @@ from sklearn.neighbors import NearestNeighbors
 
 from histolab_lite.kernels.kmeans import kmeans
 
-NOISE = -1  # a point DBSCAN gives to no cluster
+NOISE = -1  # a point that DBSCAN gives to no cluster
 
 
 def finch(x: np.ndarray, n_clusters: int) -> np.ndarray:
-    """FINCH: link every point with its first neighbour, take connected components, repeat on their means.
+    """Cluster by FINCH: link every point with its first neighbour, take connected components, repeat on their means.
 
-    Without a number of clusters by nature: of its nested partitions this returns the one nearest to ``n_clusters``.
-    x: (N, D). Returns labels (N,).
+    FINCH has no number of clusters; of its nested partitions, this is the one whose number is nearest.
+
+    Parameters
+    ----------
+    x
+        Points (N, D).
+    n_clusters
+        The wanted number of clusters.
+
+    Returns
+    -------
+    ndarray
+        Labels (N,).
     """
     labels, means, partitions = np.arange(len(x)), x, []
     while len(means) > 1:
@@ -39,16 +50,26 @@ def finch(x: np.ndarray, n_clusters: int) -> np.ndarray:
 
 
 def dbscan(x: np.ndarray, neighbours: int = 10) -> np.ndarray:
-    """DBSCAN with its radius read off the data: the median distance to the ``neighbours``-th neighbour.
+    """Cluster by DBSCAN, its radius read off the data: the median distance to the ``neighbours``-th neighbour.
 
-    x: (N, D). Returns labels (N,), NOISE for points in no dense region.
+    Parameters
+    ----------
+    x
+        Points (N, D).
+    neighbours
+        Points that a dense region has within the radius.
+
+    Returns
+    -------
+    ndarray
+        Labels (N,), NOISE for points in no dense region.
     """
     distances, _ = NearestNeighbors(n_neighbors=neighbours).fit(x).kneighbors()
     return DBSCAN(eps=float(np.median(distances[:, -1])), min_samples=neighbours).fit_predict(x)
 
 
 def _spectral(x: np.ndarray, k: int, seed: int) -> np.ndarray:
-    with warnings.catch_warnings():  # islands among the neighbours are what it looks for
+    with warnings.catch_warnings():  # neighbours that form islands are what it looks for
         warnings.filterwarnings("ignore", "Graph is not fully connected")
         return SpectralClustering(k, affinity="nearest_neighbors", random_state=seed).fit_predict(x)
 
@@ -72,9 +93,30 @@ ALGORITHMS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
 def cluster(
     embeddings: torch.Tensor, k: int, algorithm: str = "k-means++", seed: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels (N,) int64 (NOISE for none) and cluster means (K, D) float32 by one of ``ALGORITHMS``.
+    """Cluster embeddings by one of ``ALGORITHMS``.
 
-    embeddings: (N, D). k: the number of clusters; DBSCAN finds its own, FINCH comes as near as it can.
+    Parameters
+    ----------
+    embeddings
+        (N, D).
+    k
+        The number of clusters; DBSCAN finds its own, FINCH comes as near as it can.
+    algorithm
+        A name in ``ALGORITHMS``.
+    seed
+        Random seed of k-means and spectral clustering.
+
+    Returns
+    -------
+    labels
+        int64 (N,), NOISE for a point in no cluster.
+    means
+        Cluster means, float32 (K, D).
+
+    Raises
+    ------
+    ValueError
+        The algorithm is unknown, or found no cluster.
     """
     if algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm must be one of {list(ALGORITHMS)}, not {algorithm!r}.")
@@ -87,6 +129,7 @@ def cluster(
 
 
 def _means(x: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """Mean of every cluster (K, D); noise belongs to none."""
     kept = labels >= 0
     sums = np.zeros((count, x.shape[1]))
     np.add.at(sums, labels[kept], x[kept])

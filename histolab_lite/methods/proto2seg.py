@@ -2,7 +2,7 @@
 
 Pan et al., "Human-machine interactive tissue prototype learning for label-efficient histopathology image
 segmentation", IPMI 2023. Sect. 3.2: clusters, the elbow, representative patches, naming, the dictionary. Sect. 3.3:
-direct query (DQ) and cluster-then-query (CQ). The encoder is trained by ``simclr``, the result refined by ``refine``.
+direct query (DQ) and cluster-then-query (CQ). ``simclr`` trains the encoder, ``refinement`` refines the result.
 """
 
 import json
@@ -25,9 +25,21 @@ MIXTURE = -1  # the name of a cluster that is not one tissue: it is left out of 
 
 @dataclass(frozen=True)
 class PrototypeDictionary:
-    """What a person's naming of clusters leaves behind.
+    """Cluster centres and the classes that a person gave them.
 
-    embeddings: (L, D) float32, cluster centres. labels: (L,) int64 class ids. class_names: one a class id.
+    Parameters
+    ----------
+    embeddings
+        Cluster centres, float32 (L, D).
+    labels
+        Class ids, int64 (L,).
+    class_names
+        One per class id.
+
+    Raises
+    ------
+    ValueError
+        The sizes do not belong together, or a label is no class id.
     """
 
     embeddings: torch.Tensor
@@ -47,13 +59,21 @@ class PrototypeDictionary:
         return len(self.labels)
 
     def save(self, path: str | Path) -> Path:
-        """Write embeddings, labels and class names to one safetensors file, whole or not at all."""
+        """Write embeddings, labels and class names to one safetensors file, whole or not at all; return its path."""
         tensors = {"embeddings": self.embeddings, "labels": self.labels}
         return save_weights(tensors, path, {"class_names": json.dumps(self.class_names)})
 
     @classmethod
     def load(cls, path: str | Path) -> "PrototypeDictionary":
-        """Read what ``save`` wrote. ValueError if the file holds something else."""
+        """Read what ``save`` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            The file holds something else.
+        """
         tensors, metadata = read_weights(path)
         if tensors.keys() != {"embeddings", "labels"} or "class_names" not in metadata:
             raise ValueError(f"{Path(path).name} is not a prototype dictionary; it holds {sorted(tensors)}.")
@@ -66,10 +86,37 @@ def elbow(
 ) -> tuple[int, np.ndarray, np.ndarray]:
     """Choose the number of clusters without a label: where the reduction of D slows down (Sect. 3.2).
 
-    embeddings: (N, D). ks: increasing candidates v, at least three.
-    Returns the chosen v, D (len(ks),) = Σ_j Σ_p ‖c_j − p‖², and R (len(ks) − 1,) with R_v = D_{v−1} − D_v per added
-    cluster. The paper reads the elbow off the curve; here it is the v farthest below the chord from first to last
-    (Satopää et al., "Finding a kneedle in a haystack", 2011), k on a linear and D on its own scale.
+    The paper reads the elbow off the curve of D, the sum of squared distances to the cluster centres. Here it is the
+    candidate farthest below the chord from the first to the last, both axes scaled to [0, 1].
+
+    Parameters
+    ----------
+    embeddings
+        (N, D).
+    ks
+        Candidates v in increasing order, at least three.
+    seed
+        Random seed of k-means.
+    n_init
+        Number of starts of k-means, of which the best counts.
+
+    Returns
+    -------
+    chosen
+        The chosen v.
+    distances
+        D_v = Σ_j Σ_p ‖c_j − p‖², float64 (len(ks),).
+    reduction
+        (D_{v−1} − D_v) per added cluster, float64 (len(ks) − 1,).
+
+    Raises
+    ------
+    ValueError
+        There are fewer than three candidates, or they do not increase.
+
+    References
+    ----------
+    Satopää et al., "Finding a kneedle in a haystack", 2011.
     """
     if len(ks) < 3 or sorted(set(ks)) != list(ks):
         raise ValueError(f"an elbow needs at least three increasing candidates; got {list(ks)}.")
@@ -85,15 +132,35 @@ def elbow(
 def representatives(
     embeddings: torch.Tensor, labels: torch.Tensor, centers: torch.Tensor, t: int = 10, sampling: str = "central"
 ) -> list[torch.Tensor]:
-    """The patches a person looks at to name each cluster: for each of the K clusters up to t indices (int64).
+    """Choose the patches that a person looks at to name each cluster.
 
-    embeddings: (N, D), labels: (N,), centers: (K, D). sampling: "central", the t nearest to the centre, or
-    "equidistant", t at equal steps from centre to border (Sect. 4.3). Nearest first; an empty cluster gives none.
+    Parameters
+    ----------
+    embeddings
+        (N, D).
+    labels
+        Cluster of each embedding, (N,).
+    centers
+        (K, D).
+    t
+        The most patches per cluster.
+    sampling
+        "central", the t nearest to the centre, or "equidistant", t at equal steps from centre to border (Sect. 4.3).
+
+    Returns
+    -------
+    list of Tensor
+        For each of the K clusters up to t indices, int64, the nearest first. An empty cluster gives none.
+
+    Raises
+    ------
+    ValueError
+        ``t`` is below 1, or the sampling is unknown.
     """
     if sampling not in ("central", "equidistant"):
         raise ValueError(f'sampling must be "central" or "equidistant", not {sampling!r}.')
     if t < 1:
-        raise ValueError(f"at least one patch a cluster has to be looked at; got t = {t}.")
+        raise ValueError(f"at least one patch per cluster has to be looked at; got t = {t}.")
     chosen = []
     for cluster, center in enumerate(centers):
         members = (labels == cluster).nonzero()[:, 0]
@@ -105,11 +172,24 @@ def representatives(
 
 
 def name_clusters(fractions: np.ndarray, shown: list[torch.Tensor], purity: float = 0.8) -> torch.Tensor:
-    """The paper's simulated pathologist: a cluster is named if one class covers > ``purity`` of the pixels shown.
+    """Name clusters as the paper's simulated pathologist does.
 
-    fractions: (N, n_classes), how much of each patch each class covers (rows may sum to less than 1 where pixels are
-    ignored). shown: indices per cluster, from ``representatives``.
-    Returns (K,) int64: class ids, MIXTURE for a cluster without a clear majority or with nothing to show.
+    A cluster is named if one class covers more than ``purity`` of the pixels shown.
+
+    Parameters
+    ----------
+    fractions
+        How much of each patch each class covers, (N, n_classes). A row may sum to less than 1 where pixels are
+        ignored.
+    shown
+        Indices per cluster, from `representatives`.
+    purity
+        Share in [0, 1].
+
+    Returns
+    -------
+    Tensor
+        Class ids (K,) int64; MIXTURE for a cluster without a clear majority, or with nothing to show.
     """
     names = torch.full((len(shown),), MIXTURE, dtype=torch.int64)
     for cluster, indices in enumerate(shown):
@@ -122,9 +202,21 @@ def name_clusters(fractions: np.ndarray, shown: list[torch.Tensor], purity: floa
 def build_dictionary(
     centers: torch.Tensor, names: torch.Tensor, class_names: tuple[str, ...] | list[str]
 ) -> PrototypeDictionary:
-    """The named clusters' centres with their labels; mixtures are dropped (Sect. 3.2).
+    """Keep the centres of named clusters; mixtures are dropped (Sect. 3.2).
 
-    centers: (K, D), names: (K,) class ids or MIXTURE. ValueError if nothing is left.
+    Parameters
+    ----------
+    centers
+        (K, D).
+    names
+        Class ids or MIXTURE, (K,).
+    class_names
+        One per class id.
+
+    Raises
+    ------
+    ValueError
+        Nothing is left.
     """
     kept = names != MIXTURE
     if not kept.any():
@@ -142,9 +234,26 @@ def simulate_dictionary(
     sampling: str = "central",
     seed: int = 0,
 ) -> PrototypeDictionary:
-    """Step 2 of the paper in one call, its pathologist simulated: cluster, show t patches each, name, keep the pure.
+    """Take step 2 of the paper in one call: cluster, show t patches per cluster, name them, keep the pure ones.
 
-    embeddings: (N, D), fractions: (N, n_classes) of the same patches. Defaults are the paper's for BCSS.
+    The pathologist is simulated. The defaults are the paper's for BCSS.
+
+    Parameters
+    ----------
+    embeddings
+        (N, D).
+    fractions
+        Of the same patches, as in `name_clusters`.
+    class_names
+        One per class id.
+    k
+        Number of clusters.
+    t, sampling
+        As in `representatives`.
+    purity
+        As in `name_clusters`.
+    seed
+        Random seed of k-means.
     """
     clusters = kmeans(embeddings, k, n_init=3, generator=torch.Generator().manual_seed(seed))
     shown = representatives(embeddings, clusters.labels, clusters.centers, t, sampling)
@@ -154,13 +263,33 @@ def simulate_dictionary(
 def encode(
     rgb: np.ndarray, encoder: PatchEncoder | None = None, patch: int | None = 64, stride: int = 16
 ) -> torch.Tensor:
-    """The slow half: an image's features on a grid, to be queried as often as one likes.
+    """Compute an image's features on a grid. This is slow; queries of the features are fast.
 
-    rgb: uint8 (H, W, 3). Each cell of about stride × stride pixels gets the embedding of the patch × patch pixels
-    around it (the image is mirrored at its border), so a location is described as the dictionary's patches were.
-    patch=None convolves the whole image instead, as the paper does, at the encoder's own stride: much faster, but
-    the network then sees tissue where it saw zeros in training (lesson 03 measures the difference).
-    Returns (C, h, w) float32 vectors of length 1, h = max(1, round(H / stride)).
+    Each cell gets the embedding of the patch around it, with the image mirrored at its border. So a location is
+    described as the patches of the dictionary were.
+
+    Parameters
+    ----------
+    rgb
+        uint8 (H, W, 3).
+    encoder
+        By default the one that ships with the package.
+    patch
+        Side of the patch in pixels. None convolves the whole image at the encoder's own stride, as the paper does.
+        That is much faster, but the network then sees tissue where it saw zeros in training; lesson 03 measures the
+        difference.
+    stride
+        Side of a cell in pixels, roughly.
+
+    Returns
+    -------
+    Tensor
+        float32 vectors of length 1, (C, h, w), h = max(1, round(H / stride)).
+
+    Raises
+    ------
+    ValueError
+        Patch or stride is below 1.
     """
     encoder = encoder or default_encoder()
     if patch is None:
@@ -176,21 +305,42 @@ def encode(
 
 
 def embed(patches: np.ndarray, encoder: PatchEncoder | None = None) -> torch.Tensor:
-    """Embeddings of patches, uint8 (N, P, P, 3) -> (N, C) float32 of length 1.
+    """Embed patches: uint8 (N, P, P, 3) -> float32 vectors of length 1, (N, C).
 
-    On the unit sphere Euclidean distance, by which k-means groups, and cosine, by which SimCLR learns, agree.
+    For vectors of length 1 the Euclidean distance, by which k-means groups, and the cosine, by which SimCLR learns,
+    agree.
     """
     return F.normalize((encoder or default_encoder()).embed(patches), dim=1)
 
 
 def cell_centres(side: int, stride: int) -> np.ndarray:
-    """Centres of the cells that divide ``side`` pixels evenly, so that nearest-neighbour upsampling is exact."""
+    """Return the centres of cells that divide ``side`` pixels evenly, so that nearest-neighbour upsampling is exact."""
     n = max(1, round(side / stride))
     return np.floor((np.arange(n) + 0.5) * side / n).astype(int)
 
 
 def direct_query(features: torch.Tensor, dictionary: PrototypeDictionary, metric: str = "cosine") -> torch.Tensor:
-    """DQ: every location takes the class of its nearest prototype. (C, h, w) | (B, C, h, w) -> (h, w) | (B, h, w)."""
+    """Give every location the class of its nearest prototype: direct query, DQ.
+
+    Parameters
+    ----------
+    features
+        (C, h, w) or (B, C, h, w).
+    dictionary
+        Prototypes of C dimensions.
+    metric
+        "cosine" or "euclidean".
+
+    Returns
+    -------
+    Tensor
+        Class ids, int64 (h, w) or (B, h, w).
+
+    Raises
+    ------
+    ValueError
+        Features and dictionary do not belong together, the dictionary is empty, or features are NaN.
+    """
     locations, shape = _locations(features, dictionary)
     index, _ = nearest_prototype(locations.flatten(0, 1), dictionary.embeddings.to(features.device), metric)
     return dictionary.labels.to(features.device)[index].view(shape)
@@ -203,10 +353,29 @@ def cluster_then_query(
     metric: str = "cosine",
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """CQ: group an image's locations first, then query with each group's centre, so that outliers follow their group.
+    """Group an image's locations, then query with the centre of each group: cluster-then-query, CQ.
 
-    (C, h, w) | (B, C, h, w) -> class ids (h, w) | (B, h, w). Groups per image: γ · d, where d is the number of classes
-    that DQ finds in it (at most as many as there are locations).
+    So outliers follow their group. An image has γ · d groups, where d is the number of classes that DQ finds in it,
+    but no more groups than locations.
+
+    Parameters
+    ----------
+    features, dictionary, metric
+        As in `direct_query`.
+    gamma
+        γ, at least 1.
+    generator
+        Random numbers of k-means.
+
+    Returns
+    -------
+    Tensor
+        Class ids, int64 (h, w) or (B, h, w).
+
+    Raises
+    ------
+    ValueError
+        ``gamma`` is below 1, or `direct_query` refuses an argument.
     """
     if gamma < 1:
         raise ValueError(f"gamma must be at least 1, not {gamma}.")
@@ -222,7 +391,7 @@ def cluster_then_query(
 
 
 def _locations(features: torch.Tensor, dictionary: PrototypeDictionary) -> tuple[torch.Tensor, tuple[int, ...]]:
-    """(C, h, w) | (B, C, h, w) -> (B, h·w, C) and the shape of the answer."""
+    """Locations (B, h·w, C) of (C, h, w) or (B, C, h, w), and the shape of the answer."""
     if features.ndim not in (3, 4) or features.shape[-3] != dictionary.embeddings.shape[1]:
         raise ValueError(
             f"features {(*features.shape,)} do not fit a dictionary of {dictionary.embeddings.shape[1]} dimensions: "
@@ -234,5 +403,5 @@ def _locations(features: torch.Tensor, dictionary: PrototypeDictionary) -> tuple
 
 
 def upsample(ids: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Class ids on the grid (h, w) -> on the image (H, W), by nearest neighbour: the coarse mask."""
+    """Enlarge class ids of a grid (h, w) to the image (H, W) by nearest neighbour: the coarse mask."""
     return F.interpolate(ids[None, None].float(), size, mode="nearest-exact")[0, 0].to(ids.dtype)

@@ -1,7 +1,7 @@
 """Refinement: train a segmentation network on masks, true or pseudo, and apply it.
 
 The last step of Proto2Seg (Pan et al., IPMI 2023, Sect. 3.3): coarse masks with zigzag edges are dense supervision
-for a network trained from scratch, which smooths over their errors. Trained on true masks it is the ceiling.
+for a network trained from scratch, which smooths their errors. Training on true masks shows what is possible at best.
 """
 
 from typing import Unpack
@@ -28,17 +28,39 @@ def train_segmenter(
     stain_strength: float = 0.3,
     **options: Unpack[TrainOptions],
 ) -> list[float]:
-    """Train ``model`` in place with cross-entropy on random crops, flipped, turned and stain-jittered.
+    """Train a network in place with cross-entropy on random crops, flipped, turned and stain-jittered.
 
-    images: uint8 (H, W, 3) of any sizes; masks: uint8 (H, W) class ids, 255 is left out of the loss. An image smaller
-    than ``crop`` is padded: white, ignored. An epoch draws ``crops_per_image`` crops of every image, each around a
-    pixel of a class drawn uniformly from those in its mask, so that a rare tissue is seen as often as a common one.
-    options: see `TrainOptions`; ``epochs`` has no default, the others are batches of 8 and a learning rate of 1e-2.
-    Returns the mean loss of every epoch. ValueError for images and masks that do not belong together.
+    Each crop is around a pixel of a class that is drawn uniformly from those in the mask, so that a rare tissue is
+    seen as often as a common one.
+
+    Parameters
+    ----------
+    images
+        uint8 (H, W, 3) of any sizes.
+    masks
+        uint8 (H, W) class ids; 255 is left out of the loss.
+    crop
+        Side of a crop in pixels. A smaller image is padded with white, which is left out of the loss.
+    crops_per_image
+        Number of crops of every image per epoch.
+    stain_strength
+        As in `StainJitter`.
+    options
+        See `TrainOptions`. ``epochs`` has no default; the others are batches of 8 and a learning rate of 1e-2.
+
+    Returns
+    -------
+    list of float
+        The mean loss of every epoch.
+
+    Raises
+    ------
+    ValueError
+        Images and masks do not belong together, or a mask holds a class that the network does not have.
     """
     options = with_defaults(options, batch_size=8, lr=1e-2, progress="segmenter")
     if len(images) != len(masks) or not images:
-        raise ValueError(f"expected one mask an image; got {len(images)} images and {len(masks)} masks.")
+        raise ValueError(f"expected one mask per image; got {len(images)} images and {len(masks)} masks.")
     for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
         if image.shape[:2] != mask.shape:
             raise ValueError(f"image {index} is {image.shape[:2]} but its mask is {mask.shape}.")
@@ -67,10 +89,7 @@ def train_segmenter(
 
 
 def _random_crop(image: np.ndarray, mask: np.ndarray, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """One crop (size, size) around a pixel of a random class, in one of the eight orientations.
-
-    By torch's global generator. The crop stays inside the image where that is large enough.
-    """
+    """Cut a square around a pixel of a random class, inside the image if it is large enough, and turn it at random."""
     rows, cols = (torch.randint(side, (500,)).numpy() for side in mask.shape)  # pixels to choose from
     ids = mask[rows, cols]
     classes = np.unique(ids[ids != IGNORE])
@@ -93,7 +112,7 @@ def _random_crop(image: np.ndarray, mask: np.ndarray, size: int) -> tuple[torch.
 
 @torch.inference_mode()
 def predict(model: LinkNet, image: np.ndarray) -> torch.Tensor:
-    """Class probabilities (K, H, W) float32 on the CPU of one image, uint8 (H, W, 3)."""
+    """Return class probabilities of one image: uint8 (H, W, 3) -> float32 (K, H, W) on the CPU."""
     model.eval()
-    x = torch.tensor(np.ascontiguousarray(image), device=next(model.parameters()).device)
-    return model(x.permute(2, 0, 1)[None].float() / 255)[0].float().softmax(0).cpu()
+    x = to_input(image[None], next(model.parameters()).device)
+    return model(x)[0].float().softmax(0).cpu()

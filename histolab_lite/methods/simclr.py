@@ -1,25 +1,33 @@
-"""SimCLR on tissue patches: an encoder learnt without labels.
+"""SimCLR on tissue patches: an encoder learns without labels.
 
 Chen et al., "A simple framework for contrastive learning of visual representations", ICML 2020; as used by Proto2Seg
 (Pan et al., IPMI 2023, Sect. 3.1): ResNet18, average pooling, a projection to 128 dimensions, temperature 0.5.
 """
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from histolab_lite.data.augment import contrastive_views
 from histolab_lite.data.batches import check_patches, to_input
 from histolab_lite.kernels.nt_xent import nt_xent
 from histolab_lite.models.encoder import PatchEncoder
+from histolab_lite.processes import gather
 from histolab_lite.training import TrainOptions, fit, pick_device, with_defaults
 
 
 class SimCLR(nn.Module):
-    """Encoder f, average pooling, projection head g: (B, 3, P, P) in [0, 1] -> z (B, projection)."""
+    """Encoder, average pooling and projection head: (B, 3, P, P) in [0, 1] -> (B, projection).
+
+    Parameters
+    ----------
+    encoder
+        The network to train, f in the paper.
+    projection
+        Dimensions of the projection, g in the paper.
+    """
 
     def __init__(self, encoder: PatchEncoder, projection: int = 128) -> None:
         super().__init__()
@@ -30,28 +38,8 @@ class SimCLR(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Project patches in [0, 1], (B, 3, P, P) -> (B, projection)."""
         return self.head(self.encoder(x).mean((2, 3)))
-
-
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, z: torch.Tensor) -> torch.Tensor:
-        parts = [torch.empty_like(z) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, z)
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        total = gradient.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)  # this process's z is in every process's loss
-        return total.chunk(dist.get_world_size())[dist.get_rank()]
-
-
-def gather(z: torch.Tensor) -> torch.Tensor:
-    """(b, D) of this process -> (B, D) of all, differentiable: every process then has the whole batch's negatives."""
-    if dist.is_available() and dist.is_initialized():
-        return _Gather.apply(z.contiguous())
-    return z
 
 
 def pretrain(
@@ -65,12 +53,30 @@ def pretrain(
     zoom: tuple[float, float] | None = None,
     **options: Unpack[TrainOptions],
 ) -> list[float]:
-    """Train ``encoder`` in place to tell patches apart whatever their crop, orientation and stain.
+    """Train an encoder in place to tell patches apart whatever their crop, orientation and stain.
 
-    patches: uint8 (N, P, P, 3), N >= 2. view_size: side in pixels of the window a view shows, by default ¾ P.
-    stain_strength, grey, zoom: as of `contrastive_views`. options: see `TrainOptions`; ``epochs`` has no default, the
-    others are batches of 256 and a learning rate of 1e-3.
-    Returns the mean NT-Xent loss of every epoch (log(2B - 1) is what a network that knows nothing reaches).
+    Parameters
+    ----------
+    patches
+        uint8 (N, P, P, 3), N >= 2.
+    temperature
+        τ of NT-Xent.
+    view_size
+        Side in pixels of the window that a view shows, by default ¾ P.
+    stain_strength, grey, zoom
+        As in `contrastive_views`.
+    options
+        See `TrainOptions`. ``epochs`` has no default; the others are batches of 256 and a learning rate of 1e-3.
+
+    Returns
+    -------
+    list of float
+        The mean NT-Xent loss of every epoch. A network that knows nothing reaches log(2B - 1).
+
+    Raises
+    ------
+    ValueError
+        These are no patches, fewer than two, or smaller than a view.
     """
     options = with_defaults(options, batch_size=256, lr=1e-3, seed=0, progress="SimCLR")
     check_patches(patches, least=2)

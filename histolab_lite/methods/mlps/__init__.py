@@ -1,4 +1,4 @@
-"""MLPS: ticks on patches become masks, by dropout attention and pseudo masks from several layers.
+"""MLPS: tags of patches become masks, by dropout attention and pseudo masks from several layers.
 
 Han, Lin, Mai et al., "Multi-layer pseudo-supervision for histopathology tissue semantic segmentation using
 patch-level classification labels", Medical Image Analysis 2022.

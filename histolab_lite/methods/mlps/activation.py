@@ -1,10 +1,11 @@
 """Class activation maps: where in a patch the classifier sees a tissue, at several depths from one forward pass.
 
 CAM: Zhou et al., CVPR 2016. Grad-CAM: Selvaraju et al., ICCV 2017, eq. 1 and 2. Grad-CAM++: Chattopadhay et al.,
-WACV 2018, eq. 10 and 19, with y = exp of the logit. The head is linear in the pooled last map, so there the gradient
-of class k is ω_k / HW and nothing is to be propagated. To the maps before it, one backward pass serves all maps at once
-and many images, each with the next of its own tissues. So every image goes forward once, and back once a tissue that
-it has, whatever the number of classes and of maps.
+WACV 2018, eq. 10 and 19, with y = exp of the logit.
+
+The head is linear in the pooled last map, so the gradient of class k there is ω_k / HW, without a backward pass. One
+backward pass serves all maps before it and many images at once, each with the next of its own tissues. So every image
+goes forward once, and back once per tissue that it has, whatever the number of classes and of maps.
 """
 
 from collections.abc import Sequence
@@ -26,13 +27,30 @@ def activation_maps(
     layers: Sequence[str] = LAYERS,
     method: str = "grad-cam",
 ) -> dict[str, torch.Tensor]:
-    """Maps ≥ 0 of the tissues that are there: {layer: (B, K, h, w) float32}, 0 for a class that is not tagged.
+    """Map where the tagged tissues are.
 
-    images: (B, 3, H, W) in [0, 1]. tags: (B, K) of 0 and 1, on any device. layers: names of ResNet38's maps.
-    method: "cam" (of "bn7" alone), "grad-cam", or "grad-cam++". The network is put into evaluation mode, and the
-    attention is left out, as in ``classify``.
+    The network is put into evaluation mode, and the attention is left out, as in ``classify``.
 
-    Raises ValueError for wrong tags, an unknown layer or method, and CAM of a layer that the head does not see.
+    Parameters
+    ----------
+    images
+        (B, 3, H, W) in [0, 1].
+    tags
+        (B, K) of 0 and 1, on any device.
+    layers
+        Names of ResNet38's maps.
+    method
+        "cam" (of "bn7" alone), "grad-cam", or "grad-cam++".
+
+    Returns
+    -------
+    dict
+        {layer: (B, K, h, w) float32}: at least 0, and 0 for a class without a tag.
+
+    Raises
+    ------
+    ValueError
+        The tags are wrong, a layer or the method is unknown, or CAM is asked of a layer that the head does not see.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, not {method!r}.")
@@ -41,7 +59,7 @@ def activation_maps(
     device = next(model.parameters()).device
     present = check_tags(tags, len(images), model.n_classes).to(device)
     model.eval()
-    # Images of one group have as many tissues as each other, so that no pass works on an image that is done.
+    # The images of a group have equally many tissues, so that no pass works on an image that is done.
     tissues = present.sum(1)
     groups = [(tissues == n).nonzero()[:, 0] for n in tissues.unique()] or [tissues.nonzero()[:, 0]]
     parts = [_maps_of_group(model, images[rows.to(images.device)], present[rows], layers, method) for rows in groups]
@@ -52,7 +70,7 @@ def activation_maps(
 def _maps_of_group(
     model: Classifier, images: torch.Tensor, present: torch.Tensor, layers: Sequence[str], method: str
 ) -> dict[str, torch.Tensor]:
-    """``activation_maps`` of images that have equally many tissues: present (B, K) bool, n a row."""
+    """``activation_maps`` of images that have equally many tissues: present (B, K) bool, n per row."""
     inner = sorted(set(layers) & set(BLOCKS), key=BLOCKS.index)
     with torch.inference_mode(False), torch.set_grad_enabled(bool(inner)):
         # A tensor of inference mode cannot be part of a graph; its clone can.
@@ -79,12 +97,12 @@ def _maps_of_group(
 def _gradients(
     logits: torch.Tensor, maps: list[torch.Tensor], present: torch.Tensor
 ) -> list[tuple[torch.Tensor, tuple[torch.Tensor, ...]]]:
-    """For every pass: each image's class (B,), and the gradients in the maps. Pass i takes the i-th tissue of each."""
+    """For every pass, each image's class (B,) and the gradients in the maps. Pass i takes every image's i-th tissue."""
     n = int(present.sum()) // max(len(present), 1)
     classes = present.nonzero()[:, 1].view(len(present), n).T  # (n, B)
     found = []
     for number, row in enumerate(classes, 1):
-        score = logits.gather(1, row[:, None]).sum()  # images do not touch in evaluation mode: each keeps its own
+        score = logits.gather(1, row[:, None]).sum()  # in evaluation mode no image depends on another
         found.append((row, torch.autograd.grad(score, maps, retain_graph=number < len(classes))))
     return found
 
@@ -99,7 +117,7 @@ def _weights(m: torch.Tensor, g: torch.Tensor, method: str) -> torch.Tensor:
 
 
 def _constant_gradient(m: torch.Tensor, omega: torch.Tensor, method: str) -> torch.Tensor:
-    """The same (1 or B, K, C) for the last map, whose gradient is ω / HW at every pixel."""
+    """Weights (1 or B, K, C) for the last map, whose gradient is ω / HW at every pixel."""
     pixels = m.shape[2] * m.shape[3]
     if method == "cam":
         return omega[None]

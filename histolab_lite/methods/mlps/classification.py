@@ -1,8 +1,8 @@
-"""Phase one: a network learns which tissues a patch shows, from ticks alone (Sect. III-A).
+"""Phase one: a network learns which tissues a patch shows, from tags alone (Sect. III-A).
 
-Where the authors' code differs from the paper, the paper is followed: see ``attention``. Their code also freezes the
-first blocks and every batch normalisation, drops half of the features before pooling, and gives the head ten times
-the learning rate, of none of which the paper speaks.
+Where the authors' code differs from the paper, this module follows the paper: see ``attention``. Their code does
+more that the paper does not mention: it freezes the first blocks and every batch normalisation, drops half of the
+features before pooling, and gives the head ten times the learning rate.
 """
 
 from typing import Unpack
@@ -23,20 +23,36 @@ from histolab_lite.training import Schedule, TrainOptions, fit, pick_device, wit
 class Classifier(nn.Module):
     """ResNet38, global average pooling and a linear layer: (B, 3, H, W) in [0, 1] -> logits (B, K) (eq. 5).
 
-    trunk: a ResNet38 to start from (``load_resnet38``), which is trained in place, or a width, for random weights.
+    Parameters
+    ----------
+    n_classes
+        K, at least 2.
+    trunk
+        A ResNet38 to start from (``load_resnet38``), which is trained in place; or a width, for random weights.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than two classes.
     """
 
     def __init__(self, n_classes: int, trunk: ResNet38 | float = 1.0) -> None:
         super().__init__()
         if n_classes < 2:
-            raise ValueError(f"tissues are told apart, so there are at least two classes, not {n_classes}.")
+            raise ValueError(f"a classifier of tissues needs at least two classes, not {n_classes}.")
         self.n_classes = n_classes
         self.trunk = trunk if isinstance(trunk, ResNet38) else ResNet38(trunk)
         self.head = nn.Linear(self.trunk.channels, n_classes, bias=False)  # its weights are ω of eq. 5 and 7
         nn.init.xavier_uniform_(self.head.weight)
 
     def forward(self, x: torch.Tensor, mu: float | None = None) -> torch.Tensor:
-        """mu: the coefficient of dropout attention; None leaves the attention out, as after training."""
+        """Return logits (B, K) of images (B, 3, H, W) in [0, 1].
+
+        Parameters
+        ----------
+        mu
+            The coefficient of dropout attention; None leaves the attention out, as after training.
+        """
         m = self.trunk(x)["bn7"]
         if mu is not None:
             m = dropout_attention(m, self.head.weight, mu)  # eq. 4
@@ -44,7 +60,7 @@ class Classifier(nn.Module):
 
 
 class _Steps:
-    """How many batches were seen, for μ to go on where a killed run was."""
+    """Number of batches seen, so that μ goes on where a killed run was."""
 
     def __init__(self) -> None:
         self.done = 0
@@ -65,15 +81,32 @@ def train_classifier(
     stain_strength: float = 0.3,
     **options: Unpack[TrainOptions],
 ) -> list[float]:
-    """Train ``model`` in place with the multi-label soft margin loss; returns the mean loss of every epoch.
+    """Train a classifier in place with the multi-label soft margin loss.
 
-    patches: uint8 (N, H, W, 3). tags: (N, K) of 0 and 1, or of False and True: which tissues a patch shows.
-    attention: PROGRESSIVE is the paper's; ``constant(0.7)`` its ablation, None no attention.
-    stain_strength: 0 is the paper's, which only flips. The paper's optimizer is SGD at a rate of 0.01 with polynomial
-    decay; here it is AdamW, with the same decay. options: see `TrainOptions`; by default 20 epochs in batches of 20 at
-    a learning rate of 1e-3.
+    The paper's optimizer is SGD at a rate of 0.01 with polynomial decay; here it is AdamW, with the same decay.
 
-    Raises ValueError for patches and tags that do not belong together.
+    Parameters
+    ----------
+    patches
+        uint8 (N, H, W, 3).
+    tags
+        Which tissues a patch shows: (N, K) of 0 and 1, or of False and True.
+    attention
+        PROGRESSIVE is the paper's, ``constant(0.7)`` its ablation, None no attention.
+    stain_strength
+        As in `StainJitter`. The paper only flips patches, which is 0.
+    options
+        See `TrainOptions`. By default 20 epochs in batches of 20 at a learning rate of 1e-3.
+
+    Returns
+    -------
+    list of float
+        The mean loss of every epoch.
+
+    Raises
+    ------
+    ValueError
+        Patches and tags do not belong together.
     """
     options = with_defaults(options, epochs=20, batch_size=20, lr=1e-3, progress="classifier")
     targets = check_tags(tags, len(patches), model.n_classes).float()
@@ -103,20 +136,31 @@ def train_classifier(
 
 @torch.inference_mode()
 def classify(model: Classifier, images: torch.Tensor, mu: float | None = None) -> torch.Tensor:
-    """Probability of every tissue being there, ŷ: images (B, 3, H, W) in [0, 1] -> (B, K) float32.
+    """Return the probability ŷ of every tissue in images: (B, 3, H, W) in [0, 1] -> (B, K) float32.
 
-    The paper's words place the attention in training, and its authors' code leaves it out afterwards; eq. 5 has it.
-    mu: leave it out (None), or keep it at this coefficient, e.g. that of the last epoch.
+    The paper describes the attention as part of training, and its authors' code leaves it out afterwards; but eq. 5
+    has it.
+
+    Parameters
+    ----------
+    mu
+        None leaves the attention out; a number keeps it at this coefficient, such as that of the last epoch.
     """
     model.eval()
     return model(images.to(next(model.parameters()).device), mu).float().sigmoid()
 
 
 def check_tags(tags: np.ndarray | torch.Tensor, n_images: int, n_classes: int) -> torch.Tensor:
-    """Tags (N, K) as bool. ValueError for another shape, or values other than 0 and 1."""
+    """Return tags (N, K) as bool.
+
+    Raises
+    ------
+    ValueError
+        The shape is another, or there are values other than 0 and 1.
+    """
     found = torch.as_tensor(tags)
     if found.shape != (n_images, n_classes):
         raise ValueError(f"expected tags of {n_images} images and {n_classes} classes; got {(*found.shape,)}.")
     if not ((found == 0) | (found == 1)).all():
-        raise ValueError("a tag is 0, the tissue is absent, or 1, it is present.")
+        raise ValueError("a tag is 0 (the tissue is absent) or 1 (it is present); other values were found.")
     return found.bool()

@@ -1,6 +1,6 @@
-"""The classification gate: a tissue that the classifier does not see is no answer of the segmentation (eq. 14, 15).
+"""The classification gate: the segmentation cannot answer a tissue that the classifier does not see (eq. 14, 15).
 
-The authors' code zeroes logits instead of probabilities, which lets a closed class win where all others are negative.
+The authors' code sets logits to 0 instead of probabilities. A closed class can then win where all others are negative.
 """
 
 import torch
@@ -10,12 +10,28 @@ from histolab_lite.methods.mlps.classification import Classifier, classify
 
 
 def gate(probabilities: torch.Tensor, presence: torch.Tensor, epsilon: float = 0.1) -> torch.Tensor:
-    """o_k, zeroed in every image where ŷ_k <= ε: (B, C, H, W), C >= K, and (B, K) -> (B, C, H, W).
+    """Set the probabilities of a class to 0 in every image where the classifier does not see it: ŷ_k <= ε.
 
-    Classes beyond the classifier's K, such as glass, have no gate. Where all K are at most ε, of which the paper does
-    not speak, the one of the highest ŷ stays open, as tissue is something.
+    Where that holds for all classes, a case that the paper does not mention, the class of the highest ŷ stays open.
 
-    Raises ValueError for sizes that do not belong together, or an ε outside [0, 1).
+    Parameters
+    ----------
+    probabilities
+        o, (B, C, H, W), C >= K. Classes beyond the classifier's K, such as glass, have no gate.
+    presence
+        ŷ, (B, K).
+    epsilon
+        ε, in [0, 1).
+
+    Returns
+    -------
+    Tensor
+        (B, C, H, W).
+
+    Raises
+    ------
+    ValueError
+        The sizes do not belong together, or ε is outside [0, 1).
     """
     b, k = presence.shape
     if probabilities.ndim != 4 or len(probabilities) != b or probabilities.shape[1] < k:
@@ -36,11 +52,28 @@ def predict(
     epsilon: float = 0.1,
     mu: float | None = None,
 ) -> torch.Tensor:
-    """Class probabilities (B, C, H, W) float32 on the CPU of images (B, 3, H, W) in [0, 1].
+    """Return class probabilities of images, gated if there is a classifier.
 
-    With a classifier they have passed its gates and need not sum to 1; mu is that of ``classify``. Their argmax over C
-    is the segmentation (eq. 15); those of overlapping patches of a slide are averaged before it (Sect. III-B3,
-    ``kernels.overlap_add``).
+    Their argmax over C is the segmentation (eq. 15). Those of overlapping patches of a slide are averaged before it
+    (Sect. III-B3, ``kernels.overlap_add``).
+
+    Parameters
+    ----------
+    model
+        A segmentation network.
+    images
+        (B, 3, H, W) in [0, 1].
+    classifier
+        The network whose gates the probabilities pass.
+    epsilon
+        As in `gate`.
+    mu
+        As in `classify`.
+
+    Returns
+    -------
+    Tensor
+        (B, C, H, W) float32 on the CPU. After the gates they need not sum to 1.
     """
     model.eval()
     probabilities = model(images.to(next(model.parameters()).device)).float().softmax(1).cpu()

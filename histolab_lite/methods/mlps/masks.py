@@ -1,7 +1,7 @@
 """Pseudo masks: every pixel goes to the tagged tissue whose activation map is the strongest there (eq. 6).
 
-The paper says neither how maps are normalised nor by which colour white is found. Its authors' code brings all maps
-of an image to [0, 1] together, absent classes and negative values included.
+The paper does not say how maps are normalised, nor by which colour white is found. The authors' code scales all maps
+of an image to [0, 1] together, with absent classes and negative values.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,35 @@ def pseudo_masks(
     normalise: str = "class",
     white: float | None = None,
 ) -> dict[str, torch.Tensor]:
-    """{layer: class ids (B, H, W) uint8} for images (B, 3, H, W) in [0, 1] and their tags (B, K).
+    """Make masks of tagged images, from each of several layers.
 
-    Maps are brought to full size bilinearly, then to [0, 1] by minimum and maximum: each class's own ("class"), or
-    those of all the image's classes together ("image"), which keeps a faint class faint. Absent classes are out of
-    the question; of equally strong ones, as where none is active, the first by number wins.
-    white: where all three colours reach it, e.g. 0.9, a pixel becomes class K, glass, which no tag names.
+    Maps are enlarged bilinearly, then scaled to [0, 1] by minimum and maximum. Of equally strong classes, as where
+    none is active, the first by number wins.
 
-    Raises ValueError for an image without any tag, as there is nothing to choose from, and as ``activation_maps``.
+    Parameters
+    ----------
+    images
+        (B, 3, H, W) in [0, 1].
+    tags
+        (B, K) of 0 and 1; a class without a tag does not appear in a mask.
+    layers, method
+        As in `activation_maps`.
+    normalise
+        Whose minimum and maximum: each class's own ("class"), or those of all classes of the image together ("image"),
+        which keeps a faint class faint.
+    white
+        Brightness in (0, 1]. A pixel whose three colours all reach it, such as 0.9, becomes class K, glass, which has
+        no tag.
+
+    Returns
+    -------
+    dict
+        {layer: class ids (B, H, W) uint8}.
+
+    Raises
+    ------
+    ValueError
+        An image has no tag, an argument is outside its range, or `activation_maps` refuses an argument.
     """
     if normalise not in NORMALISATIONS:
         raise ValueError(f"normalise must be one of {NORMALISATIONS}, not {normalise!r}.")
@@ -51,19 +72,31 @@ def pseudo_masks(
     return result
 
 
-def strongest(
-    maps: torch.Tensor, present: torch.Tensor, size: Sequence[int], normalise: str = "class"
-) -> torch.Tensor:
-    """The present class of the strongest map at every pixel (eq. 6).
+def strongest(maps: torch.Tensor, present: torch.Tensor, size: Sequence[int], normalise: str = "class") -> torch.Tensor:
+    """Choose the present class of the strongest map at every pixel (eq. 6).
 
-    maps: (B, K, h, w); present: bool (B, K). Returns int64, B masks of `size`.
+    Parameters
+    ----------
+    maps
+        (B, K, h, w).
+    present
+        bool (B, K).
+    size
+        (H, W) of the masks.
+    normalise
+        As in `pseudo_masks`.
+
+    Returns
+    -------
+    Tensor
+        Class ids (B, H, W) int64.
     """
     full = _to_unit(F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False), present, normalise)
     return full.masked_fill_(~present[:, :, None, None], -1).argmax(1)
 
 
 def _to_unit(maps: torch.Tensor, present: torch.Tensor, normalise: str) -> torch.Tensor:
-    """Minimum and maximum to 0 and 1, of the present classes; a constant map, which says nothing, to 0."""
+    """Scale the present classes' maps to [0, 1]; a constant map, which says nothing, becomes 0."""
     low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)  # (B, K, 1, 1)
     if normalise == "image":
         absent = ~present[:, :, None, None]

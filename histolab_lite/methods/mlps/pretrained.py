@@ -1,6 +1,6 @@
-"""The two networks of MLPS that ship with the package: both phases, learnt from ticks on phantom slides alone.
+"""The two networks of MLPS that ship with the package: both phases, learnt from tags of phantom slides alone.
 
-Glass is no tissue to tick; it is found by its brightness. ``tools/weights/mlps.py`` trained them.
+Glass has no tag; it is found by its brightness. ``tools/weights/mlps.py`` trained them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from histolab_lite.data import phantom
+from histolab_lite.data.batches import to_input
 from histolab_lite.methods.mlps.activation import LAYERS
 from histolab_lite.methods.mlps.classification import Classifier, classify
 from histolab_lite.methods.mlps.inference import predict
@@ -30,11 +31,12 @@ PALETTE = (*phantom.PALETTE[1:], phantom.PALETTE[0])
 MPP = 1.0  # µm per pixel that the networks read
 LEAST = 0.01  # share of a patch from which a tissue counts as there
 WHITE = 0.9  # brightness from which a pixel is glass
+_BATCH = 16  # patches at a time, at most
 
 
 @dataclass(frozen=True, eq=False)
 class Networks:
-    """Phase one and phase two, in evaluation mode, on the CPU."""
+    """The networks of phase one and phase two, in evaluation mode, on the CPU."""
 
     classifier: Classifier
     segmenter: DeepLab
@@ -42,26 +44,52 @@ class Networks:
     def pseudo_masks(
         self, patches: np.ndarray, tags: np.ndarray, layers: Sequence[str] = LAYERS
     ) -> dict[str, np.ndarray]:
-        """{layer: uint8 (N, H, W) of ``CLASSES``}. patches: uint8 (N, H, W, 3). tags: (N, 5), no row without any."""
+        """Make pseudo masks of tagged patches.
+
+        Parameters
+        ----------
+        patches
+            uint8 (N, H, W, 3).
+        tags
+            (N, 5) of 0 and 1; at least one tag per row.
+        layers
+            As in `activation_maps`.
+
+        Returns
+        -------
+        dict
+            {layer: uint8 (N, H, W) of ``CLASSES``}.
+        """
         parts = zip(_batches(patches), np.array_split(tags, _n_batches(patches)), strict=True)
         found = [pseudo_masks(self.classifier, x, torch.from_numpy(y), layers, white=WHITE) for x, y in parts]
         return {layer: torch.cat([masks[layer] for masks in found]).numpy() for layer in layers}
 
     def presence(self, patches: np.ndarray) -> np.ndarray:
-        """The classifier's probability of every tissue, float32 (N, 5)."""
+        """Return the classifier's probability of every tissue: uint8 (N, H, W, 3) -> float32 (N, 5)."""
         return torch.cat([classify(self.classifier, x) for x in _batches(patches)]).numpy()
 
     def segment(self, patches: np.ndarray, gated: bool = True) -> np.ndarray:
-        """uint8 (N, H, W) of ``CLASSES``: the segmentation, which needs no tags, through the gate (eq. 15)."""
+        """Segment patches without tags: uint8 (N, H, W, 3) -> uint8 (N, H, W) of ``CLASSES``.
+
+        Parameters
+        ----------
+        gated
+            Whether the classifier's gate is applied (eq. 15).
+        """
         first = self.classifier if gated else None
         ids = [predict(self.segmenter, x, first).argmax(1).to(torch.uint8) for x in _batches(patches)]
         return torch.cat(ids).numpy()
 
 
 def load_mlps(name: str = "default") -> Networks:
-    """The networks that ship with the package ("default"), or those of a file that ``tools.weights.mlps`` wrote.
+    """Load the networks that ship with the package ("default"), or those of a file of ``tools.weights.mlps``.
 
-    Raises FileNotFoundError for a missing file, ValueError for weights that do not fit.
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file does not hold these networks, or its weights do not fit them.
     """
     path = DEFAULT_WEIGHTS if name == "default" else Path(name)
     state, about = read_weights(path)
@@ -77,15 +105,14 @@ def load_mlps(name: str = "default") -> Networks:
 
 
 def to_classes(mask: np.ndarray) -> np.ndarray:
-    """A phantom's mask, whose class 0 is the background, by the ids of ``CLASSES``, whose last it is."""
+    """Renumber a phantom's mask by ``CLASSES``: the background is no longer the first class, but the last."""
     return ((mask.astype(np.int64) - 1) % len(CLASSES)).astype(np.uint8)
 
 
 def _n_batches(patches: np.ndarray) -> int:
-    return max(-(-len(patches) // 16), 1)
+    return max(-(-len(patches) // _BATCH), 1)
 
 
 def _batches(patches: np.ndarray) -> list[torch.Tensor]:
-    """(16, 3, H, W) or so, in [0, 1]."""
-    parts = np.array_split(patches, _n_batches(patches))
-    return [torch.from_numpy(np.ascontiguousarray(part)).permute(0, 3, 1, 2).float() / 255 for part in parts]
+    """Batches (B, 3, H, W) in [0, 1] of about equal size."""
+    return [to_input(part, torch.device("cpu")) for part in np.array_split(patches, _n_batches(patches))]

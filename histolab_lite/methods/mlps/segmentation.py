@@ -1,7 +1,8 @@
 """Phase two: a segmentation network learns from the pseudo masks of several layers at once (Sect. III-B1, eq. 13).
 
-The authors' code starts from a DeepLabV3+ on a ResNet101 that was trained on other masks, with SGD, at a learning
-rate of 0.01 where the paper says 0.07; the paper names neither. Here training starts from scratch, with AdamW.
+The authors' code starts from a DeepLabV3+ on a ResNet101 that was trained on other masks, and takes SGD at a learning
+rate of 0.01. The paper names neither the start nor the optimizer, and a rate of 0.07. Here training starts from
+scratch, with AdamW.
 """
 
 from collections.abc import Mapping
@@ -25,10 +26,29 @@ WEIGHTS = {"b4_3": 0.2, "b5_2": 0.2, "bn7": 0.6}
 
 
 class DeepLab(nn.Module):
-    """DeepLabV3+ (Chen et al., ECCV 2018) by segmentation-models-pytorch, from random weights.
+    """DeepLabV3+ of segmentation-models-pytorch, from random weights.
 
-    (B, 3, H, W) in [0, 1], any H and W -> logits (B, K, H, W). encoder: one of smp's, e.g. "resnet101", the authors'.
-    encoder_depth: 4 does without its last stage.
+    (B, 3, H, W) in [0, 1], of any H and W -> logits (B, K, H, W).
+
+    Parameters
+    ----------
+    n_classes
+        K, at least 2.
+    encoder
+        Name of an encoder in segmentation-models-pytorch; the authors' is "resnet101".
+    decoder_channels
+        Channels of the decoder.
+    encoder_depth
+        Number of encoder stages; 4 does without the last one.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than two classes.
+
+    References
+    ----------
+    Chen et al., "Encoder-decoder with atrous separable convolution for semantic image segmentation", ECCV 2018.
     """
 
     mean: torch.Tensor
@@ -49,21 +69,36 @@ class DeepLab(nn.Module):
         self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1), persistent=False)
 
     def prepare(self, x: torch.Tensor) -> torch.Tensor:
-        """What the encoder takes: normalised, and padded to its stride."""
+        """Normalise images, and pad them to multiples of the encoder's stride by repeating their border."""
         height, width = x.shape[2:]
         missing = (-width % self.STRIDE, -height % self.STRIDE)
         return F.pad((x - self.mean) / self.std, (0, missing[0], 0, missing[1]), mode="replicate")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits: (B, 3, H, W) in [0, 1] -> (B, K, H, W)."""
         return self.network(self.prepare(x))[:, :, : x.shape[2], : x.shape[3]]
 
 
 def multi_layer_loss(
     logits: torch.Tensor, masks: Mapping[str, torch.Tensor], weights: Mapping[str, float] | None = None
 ) -> torch.Tensor:
-    """Σ_i λ_i · mean cross-entropy with the mask of layer i, of its pixels that are not 255 (eq. 13).
+    """Sum the cross-entropies with the masks of several layers: Σ_i λ_i · CE_i (eq. 13).
 
-    logits: (B, K, H, W). masks: {layer: (B, H, W) class ids}. weights: {layer: λ}; None means the paper's.
+    CE_i is the mean over the pixels of mask i that are not 255, and 0 where there are none.
+
+    Parameters
+    ----------
+    logits
+        (B, K, H, W).
+    masks
+        {layer: (B, H, W) class ids}.
+    weights
+        {layer: λ}; None means the paper's.
+
+    Returns
+    -------
+    Tensor
+        Scalar, float32.
     """
     total = logits.new_zeros((), dtype=torch.float32)
     for layer, weight in (WEIGHTS if weights is None else weights).items():
@@ -82,15 +117,34 @@ def train_segmenter(
     stain_strength: float = 0.3,
     **options: Unpack[TrainOptions],
 ) -> list[float]:
-    """Train ``model`` in place with ``multi_layer_loss``; returns the mean loss of every epoch.
+    """Train a segmentation network in place with `multi_layer_loss`.
 
-    patches: uint8 (N, H, W, 3). masks: {layer: uint8 (N, H, W)} as ``pseudo_masks`` returns them, 255 is left out;
-    one of any name, with ``weights`` naming it alone, is a single layer of the ablation, or the true masks.
-    Patches are flipped and blurred as in the paper; stain_strength 0 leaves their colours, as the paper does.
-    options: see `TrainOptions`; by default 20 epochs in batches of 20 at a learning rate of 1e-3.
+    Patches are flipped and blurred as in the paper.
 
-    Raises ValueError for patches and masks that do not belong together, for a checkpoint of other weights, and for
-    batches of one, which the image pooling of DeepLabV3+ cannot normalise.
+    Parameters
+    ----------
+    patches
+        uint8 (N, H, W, 3).
+    masks
+        {layer: uint8 (N, H, W)} as ``pseudo_masks`` returns them; 255 is left out.
+    weights
+        {layer: λ}; None means the paper's. A single name, of a single mask, gives one layer of the ablation, or the
+        training on true masks.
+    stain_strength
+        As in `StainJitter`; 0 leaves the colours as they are, as the paper does.
+    options
+        See `TrainOptions`. By default 20 epochs in batches of 20 at a learning rate of 1e-3.
+
+    Returns
+    -------
+    list of float
+        The mean loss of every epoch.
+
+    Raises
+    ------
+    ValueError
+        Patches and masks do not belong together, or a batch is of one patch, which the image pooling of DeepLabV3+
+        cannot normalise.
     """
     options = with_defaults(options, epochs=20, batch_size=20, lr=1e-3, progress="segmenter")
     weights = WEIGHTS if weights is None else weights
@@ -124,7 +178,7 @@ def _check(
     weights: Mapping[str, float],
     n_classes: int,
 ) -> dict[str, torch.Tensor]:
-    """The masks that have a weight, as tensors."""
+    """Return the masks that have a weight, as tensors."""
     check_patches(patches)
     if not weights or min(weights.values()) < 0 or not weights.keys() <= masks.keys():
         raise ValueError(f"every weight λ >= 0 needs a mask of its layer; got {dict(weights)} and {sorted(masks)}.")

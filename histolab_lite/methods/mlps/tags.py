@@ -1,4 +1,4 @@
-"""Ticks: which tissues a patch shows, from a mask, or from the name of a file of the published data sets."""
+"""Tags: which tissues a patch shows, by its mask, or by its file name in the published data sets."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,26 @@ _NAMED = re.compile(r"\[([01](?:[ ,]*[01])*)\]$")
 
 
 def tags_of_masks(masks: np.ndarray, n_classes: int, least: float = 0.0) -> np.ndarray:
-    """What a person would tick on patches whose masks are known: masks (N, H, W) of class ids -> tags (N, K) uint8.
+    """Give patches whose masks are known the tags that a person would give them.
 
-    least: the share of a patch's pixels that a class has to exceed; 0 ticks it from its first pixel on. Pixels of 255
-    count for nothing. A row without a tag is a patch to leave out. Ids from K on, e.g. glass, are not ticked.
-    ValueError for another shape, or a share outside [0, 1).
+    Parameters
+    ----------
+    masks
+        Class ids (N, H, W). Ids from K on, such as glass, and 255 get no tag, but count as area.
+    n_classes
+        K, from 2 to 255.
+    least
+        The share of a patch's pixels, in [0, 1), that a class has to exceed; at 0 a single pixel is enough.
+
+    Returns
+    -------
+    ndarray
+        Tags (N, K) uint8. A row without any is a patch to leave out.
+
+    Raises
+    ------
+    ValueError
+        An argument has another shape or is outside its range.
     """
     if masks.ndim != 3 or 0 in masks.shape[1:]:
         raise ValueError(f"expected masks (N, H, W), not {masks.shape}.")
@@ -38,12 +53,36 @@ def tagged_patches(
     kept: Mapping[int, float] | None = None,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """At most n patches of half-overlapping grids, in random order; without n all of grids that do not overlap.
+    """Cut patches that have a tag from images, in random order.
 
-    Returns patches uint8 (N, P, P, 3), their masks uint8 (N, P, P) and tags uint8 (N, K), as ``tags_of_masks`` with
-    ``least``; patches without a tag are left out.
-    kept: {class: share of the patches tagged with it that stay}, which gives a data set its long tail.
-    Raises ValueError for a picture smaller than a patch, a share outside [0, 1], or when no patch has a tag.
+    Parameters
+    ----------
+    images, masks
+        uint8 (H, W, 3) and class ids (H, W).
+    patch
+        Side of a patch in pixels, P.
+    n_classes, least
+        As in `tags_of_masks`.
+    n
+        The most patches to return, from grids that overlap by half. None means all patches of grids without overlap.
+    kept
+        {class: share in [0, 1] of the patches with its tag that stay}, which makes a class rare.
+    seed
+        Random seed of the choice and the order.
+
+    Returns
+    -------
+    patches
+        uint8 (N, P, P, 3).
+    masks
+        (N, P, P), of the same type as the given ones.
+    tags
+        uint8 (N, K).
+
+    Raises
+    ------
+    ValueError
+        An image is smaller than a patch, a share is outside [0, 1], or no patch has a tag.
     """
     shares = kept or {}
     if not all(0 <= share <= 1 and 0 <= k < n_classes for k, share in shares.items()):
@@ -63,12 +102,15 @@ def tagged_patches(
 
 
 def tags_of_name(name: str | Path) -> np.ndarray:
-    """The tags (K,) uint8 at the end of a file's name, as LUAD-HistoSeg and BCSS-WSSS have them.
+    """Read the tags (K,) uint8 at the end of a file's name, as LUAD-HistoSeg and BCSS-WSSS have them.
 
-    Such as "1031280-2300-27920-[1 0 0 1].png" or "TCGA-A1-A0SK-DX1+6+3+[1010].png"; the order of the classes is
+    Examples are "1031280-2300-27920-[1 0 0 1].png" and "TCGA-A1-A0SK-DX1+6+3+[1010].png". The order of the classes is
     the data set's: in BCSS-WSSS tumour, stroma, lymphocytes, necrosis (Fig. 6).
 
-    Raises ValueError for a name without them.
+    Raises
+    ------
+    ValueError
+        The name does not end in tags.
     """
     stem = Path(name).stem
     found = _NAMED.search(stem)

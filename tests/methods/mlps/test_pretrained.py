@@ -1,4 +1,4 @@
-"""The networks that ship for MLPS: found by name, true to the ticks they are given, and better than a guess."""
+"""The networks that ship for MLPS: found by name, true to the tags they are given, and better than chance."""
 
 import numpy as np
 import pytest
@@ -20,9 +20,9 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
     """Four patches of 112 pixels and their masks, of a slide that was not trained on."""
     slide = phantom.phantom_slide(2, 448, 0.5)
     image, mask = slide.image.reshape(224, 2, 224, 2, 3).mean((1, 3)).round().astype(np.uint8), slide.mask[::2, ::2]
-    places = [(row, column) for row in (0, 112) for column in (0, 112)]
-    cut = [np.stack([array[r : r + 112, c : c + 112] for r, c in places]) for array in (image, to_classes(mask))]
-    return cut[0], cut[1]
+    corners = [(row, column) for row in (0, 112) for column in (0, 112)]
+    patches, masks = (np.stack([array[r : r + 112, c : c + 112] for r, c in corners]) for array in (image, mask))
+    return patches, to_classes(masks)
 
 
 def test_classes_by_hand():
@@ -34,11 +34,11 @@ def test_classes_by_hand():
         assert phantom.PALETTE[own] == PALETTE[ids]
 
 
-def test_they_are_small():
+def test_the_file_is_small():
     assert DEFAULT_WEIGHTS.stat().st_size <= 6e6
 
 
-def test_what_was_not_ticked_does_not_appear(networks, drawn):
+def test_a_class_without_a_tag_does_not_appear(networks, drawn):
     tags = np.array([[1, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 1], [1, 1, 0, 1, 0]], np.uint8)
     masks = networks.pseudo_masks(drawn[0], tags)
     assert set(masks) == set(LAYERS)
@@ -49,7 +49,7 @@ def test_what_was_not_ticked_does_not_appear(networks, drawn):
             np.testing.assert_array_equal(mask == 5, (patch / np.float32(255) >= np.float32(0.9)).all(-1))
 
 
-def test_batches_change_nothing(networks, drawn, monkeypatch):
+def test_batches_change_nothing(networks, drawn):
     patches = np.concatenate([drawn[0]] * 5)  # 20: two batches of ten
     once = networks.segment(drawn[0])
     assert (networks.segment(patches) == np.concatenate([once] * 5)).mean() > 0.999
@@ -59,13 +59,13 @@ def test_batches_change_nothing(networks, drawn, monkeypatch):
 def test_the_gate_is_the_papers(networks, drawn):
     x = torch.from_numpy(drawn[0]).permute(0, 3, 1, 2).float() / 255
     o, present = predict(networks.segmenter, x).clone(), classify(networks.classifier, x)
+    np.testing.assert_array_equal(networks.segment(drawn[0], gated=False), o.argmax(1))
     for k in range(len(TISSUES)):
         o[:, k] *= ((present[:, k] > 0.1) | (present.argmax(1) == k))[:, None, None]
     np.testing.assert_array_equal(networks.segment(drawn[0]), o.argmax(1))
-    np.testing.assert_array_equal(networks.segment(drawn[0], gated=False), predict(networks.segmenter, x).argmax(1))
 
 
-def test_they_know_drawn_tissue(networks, drawn):
+def test_drawn_tissue_is_known(networks, drawn):
     patches, truth = drawn
     tags = tags_of_masks(truth, len(TISSUES), 0.01)
     shares = np.bincount(truth.ravel(), minlength=6) / truth.size
@@ -73,13 +73,23 @@ def test_they_know_drawn_tissue(networks, drawn):
         assert (masks == truth).mean() > max(0.6, shares.max())
 
 
-def test_other_weights_are_refused(tmp_path):
-    path = save_weights({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
-    with pytest.raises(ValueError, match="does not hold the networks of MLPS"):
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({}, "does not hold the networks of MLPS"),
+        ({"width": "wide", "encoder": "resnet18", "decoder": "16"}, "does not hold the networks of MLPS"),
+        (
+            {"width": "0.0625", "encoder": "tu-tf_mobilenetv3_small_minimal_100", "decoder": "16"},
+            "do not fit Classifier",
+        ),
+    ],
+)
+def test_other_weights_are_refused(tmp_path, about, message):
+    path = save_weights({"classifier.x": torch.zeros(1)}, tmp_path / "x.safetensors", about)
+    with pytest.raises(ValueError, match=message):
         load_mlps(str(path))
-    about = {"width": "0.0625", "encoder": "tu-tf_mobilenetv3_small_minimal_100", "decoder": "16"}
-    path = save_weights({"classifier.x": torch.zeros(1)}, tmp_path / "y.safetensors", about)
-    with pytest.raises(ValueError, match="do not fit Classifier"):
-        load_mlps(str(path))
+
+
+def test_a_missing_file_is_refused():
     with pytest.raises(FileNotFoundError):
         load_mlps("nowhere.safetensors")
