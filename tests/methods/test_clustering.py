@@ -56,19 +56,6 @@ def test_finch_by_hand():
     assert set(finch(x[:1], 1)) == {0}
 
 
-def test_finch_partitions_are_nested_and_the_one_nearest_to_the_number_wins():
-    x, _ = directions(200, 6, seed=2)
-    noisy = x + np.random.default_rng(0).normal(0, 1, x.shape).astype(np.float32)
-    partitions = [finch(noisy, k) for k in (1000, 20, 6, 1)]
-    sizes = [len(set(partition)) for partition in partitions]
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[0] > sizes[-1] == 1
-    for fine, coarse in zip(partitions, partitions[1:], strict=False):
-        assert len({(a, b) for a, b in zip(fine, coarse, strict=True)}) == len(set(fine))
-    for partition in partitions:
-        assert set(partition) == set(range(partition.max() + 1))
-
-
 def test_dbscan_leaves_lonely_points_out_and_they_move_no_mean():
     x = np.concatenate([directions(120, 2)[0], np.full((1, 8), 40, np.float32)])
     labels, centers = cluster(torch.from_numpy(x), 2, "DBSCAN")

@@ -60,34 +60,19 @@ def test_training_on_points_calls_back_although_it_uses_the_end_of_an_epoch_itse
     assert len(run.validation) == 2
 
 
-# Of each: a network, the data, options of its own, and others of which a checkpoint must know.
 PATCHES, MASKS = halves(6, 24)
 TAGS = np.array([[1, 0], [0, 1], [1, 1]] * 2)
-RUNS = {
-    "SimCLR": (
-        lambda: Encoder(1 / 64),
-        (PATCHES,),
-        {},
-        {"temperature": 0.2, "view_size": 16, "stain_strength": 0.0, "grey": 0.5, "zoom": (0.5, 1.0)},
-    ),
-    "refinement": (
-        PerPixel,
-        (list(PATCHES), list(MASKS)),
-        {"crop": 16, "crops_per_image": 1},
-        {"crop": 8, "crops_per_image": 2, "stain_strength": 0.0},
-    ),
-    "classifier": (
-        lambda: mlps.Classifier(2, 1 / 64),
-        (PATCHES, TAGS),
-        {"epochs": 5},
-        {"attention": mlps.constant(), "stain_strength": 0.0},
-    ),
-    "segmenter": (
-        PerPixel,
-        (PATCHES, {"bn7": MASKS}),
-        {"weights": {"bn7": 1.0}},
-        {"weights": {"bn7": 0.5}, "stain_strength": 0.0},
-    ),
+RUNS = {  # a network, the data, and options of its own
+    "SimCLR": (lambda: Encoder(1 / 64), (PATCHES,), {}),
+    "refinement": (PerPixel, (list(PATCHES), list(MASKS)), {"crop": 16, "crops_per_image": 1}),
+    "classifier": (lambda: mlps.Classifier(2, 1 / 64), (PATCHES, TAGS), {"epochs": 5}),
+    "segmenter": (PerPixel, (PATCHES, {"bn7": MASKS}), {"weights": {"bn7": 1.0}}),
+}
+OTHERS = {  # options with which a checkpoint is of another run
+    "SimCLR": {"temperature": 0.2, "view_size": 16, "stain_strength": 0.0, "grey": 0.5, "zoom": (0.5, 1.0)},
+    "refinement": {"crop": 8, "crops_per_image": 2, "stain_strength": 0.0},
+    "classifier": {"attention": mlps.constant(), "stain_strength": 0.0},
+    "segmenter": {"weights": {"bn7": 0.5}, "stain_strength": 0.0},
 }
 
 
@@ -105,7 +90,7 @@ def reversed_part(part):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_is_its_seeds_and_a_killed_one_goes_on_and_nothing_else_does(name, tmp_path):
-    make, data, own, others = RUNS[name]
+    make, data, own = RUNS[name]
 
     def train(*data, initial=0, **changes):
         torch.manual_seed(initial)
@@ -117,7 +102,7 @@ def test_a_run_is_its_seeds_and_a_killed_one_goes_on_and_nothing_else_does(name,
     saved = tmp_path / "run.pt"
     with pytest.raises(KeyboardInterrupt):
         train(*data, checkpoint=Stopped(saved, every=4))
-    for setting, value in others.items():
+    for setting, value in OTHERS[name].items():
         with pytest.raises(ValueError, match=rf"other settings \(.*\b{setting}:"):
             train(*data, checkpoint=Checkpoint(saved), **{setting: value})
     for place, part in enumerate(data):
