@@ -76,13 +76,11 @@ def together(folder: Path) -> dict:
         drawn.append((indices.tolist(), torch.rand(()).item()))
         return regress(model, indices)
 
-    thrice = {"epochs": 3, "batch_size": 8}
     train(remember, batch_size=8)
     return {
         "drawn": drawn,
         "contrast": train(contrast, rank),
-        "regress": train(regress, rank, **thrice),
-        "checkpointed": train(regress, rank, **thrice, checkpoint=Checkpoint(folder / "run.pt", every=3)),
+        "regress": train(regress, rank, epochs=3, batch_size=8, checkpoint=Checkpoint(folder / "run.pt", every=3)),
         "poisoned": failure(FloatingPointError, poisoned),
         "steep": failure(FloatingPointError, steep, checkpoint=Checkpoint(folder / "steep.pt", every=1)),
         "odd": failure(ValueError, regress, batch_size=5),
