@@ -116,16 +116,13 @@ def cluster(
     Raises
     ------
     ValueError
-        The algorithm is unknown, or found no cluster.
+        The algorithm is unknown.
     """
     if algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm must be one of {list(ALGORITHMS)}, not {algorithm!r}.")
     x = embeddings.float().numpy()
     labels = ALGORITHMS[algorithm](x, k, seed)
-    count = int(labels.max()) + 1
-    if count < 1:
-        raise ValueError(f"{algorithm} found no cluster in these {len(x)} embeddings.")
-    return torch.from_numpy(labels).long(), torch.from_numpy(_means(x, labels, count))
+    return torch.from_numpy(labels).long(), torch.from_numpy(_means(x, labels, int(labels.max()) + 1))
 
 
 def _means(x: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:

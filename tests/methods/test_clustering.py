@@ -63,13 +63,6 @@ def test_dbscan_leaves_lonely_points_out_and_they_move_no_mean():
     assert centers.abs().max() < 12
 
 
-@pytest.mark.parametrize(
-    ("x", "algorithm", "word"),
-    [
-        (torch.randn(10, 2), "birch", "'birch'"),
-        (torch.eye(40), "DBSCAN", "no cluster in these 40 embeddings"),
-    ],
-)
-def test_bad_input_is_refused(x, algorithm, word):
-    with pytest.raises(ValueError, match=word):
-        cluster(x, 2, algorithm)
+def test_an_unknown_algorithm_is_refused():
+    with pytest.raises(ValueError, match="'birch'"):
+        cluster(torch.randn(10, 2), 2, "birch")

@@ -112,3 +112,19 @@ def test_a_run_is_its_seeds_and_a_killed_one_goes_on_and_nothing_else_does(name,
     assert resumed == history
     for key, value in weights.items():
         assert torch.equal(value, same[key]), key
+
+
+@pytest.mark.parametrize("name", ["classifier", "segmenter"])
+def test_patches_are_shown_upside_down_and_mirrored(name):
+    make, (_, target), own = RUNS[name]
+    patches = np.full((6, 24, 24, 3), 220, np.uint8)
+    patches[:, :12, :12] = 60
+    model, darkest = make(), set()
+
+    def look(_, inputs):
+        quarters = torch.nn.functional.avg_pool2d(inputs[0].mean(1), 12).flatten(1)
+        darkest.update(quarters.argmin(1).tolist())
+
+    model.register_forward_pre_hook(look)
+    TRAINERS[name](model, patches, target, **(OPTIONS | own | {"epochs": 5}))
+    assert darkest == {0, 1, 2, 3}
