@@ -158,7 +158,7 @@ def check_tags(tags: np.ndarray | torch.Tensor, n_images: int, n_classes: int) -
     ValueError
         The shape is another, or there are values other than 0 and 1.
     """
-    found = torch.as_tensor(tags)
+    found = tags if isinstance(tags, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(tags))
     if found.shape != (n_images, n_classes):
         raise ValueError(f"expected tags of {n_images} images and {n_classes} classes; got {(*found.shape,)}.")
     if not ((found == 0) | (found == 1)).all():

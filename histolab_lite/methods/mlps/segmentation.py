@@ -182,7 +182,7 @@ def _check(
     check_patches(patches)
     if not weights or min(weights.values()) < 0 or not weights.keys() <= masks.keys():
         raise ValueError(f"every weight λ >= 0 needs a mask of its layer; got {dict(weights)} and {sorted(masks)}.")
-    targets = {layer: torch.as_tensor(np.asarray(masks[layer])) for layer in weights}
+    targets = {layer: torch.from_numpy(np.ascontiguousarray(masks[layer])) for layer in weights}
     for layer, target in targets.items():
         if target.shape != patches.shape[:3]:
             raise ValueError(f"the masks of {layer} are {(*target.shape,)}, the patches {patches.shape[:3]}.")
