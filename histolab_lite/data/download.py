@@ -73,9 +73,7 @@ def download(url: str, target: str | Path, digest: str, attempts: int = 5) -> Pa
             downloader=_Resuming(target.with_name(f"{target.name}.{digest[:8]}.part"), attempts),
         )
     except requests.RequestException as error:
-        raise DownloadError(
-            f"{url} did not download: {error}. Run it again to go on where it stopped."
-        ) from error
+        raise DownloadError(f"{url} did not download: {error}. Run it again to go on where it stopped.") from error
     except OSError as error:
         raise DownloadError(
             f"{target} cannot be written: {error}. Set HISTOLAB_DATA to a folder that you may write to."

@@ -132,9 +132,7 @@ class Manifest:
     def path(self, root: str | Path | None = None) -> Path:
         """Fetch a data set of a single file, such as one slide, and return that file."""
         if len(self.files) != 1:
-            raise ManifestError(
-                f"{self.name} has {len(self.files)} files, not one; use the folder of fetch()."
-            )
+            raise ManifestError(f"{self.name} has {len(self.files)} files, not one; use the folder of fetch().")
         return self.fetch(root) / self.files[0].path
 
     def _missing(self, root: Path) -> list[str]:
@@ -246,12 +244,8 @@ def _parse(text: Any, path: Path) -> Manifest:
         if not isinstance(text.setdefault(key, []), list):
             raise fail(f"{key} must be a list")
     # A file is `path: sha256`, or `path: {sha256: ..., url: ...}` where it can be downloaded.
-    files = {
-        key: value if isinstance(value, dict) else {"sha256": value} for key, value in text["files"].items()
-    }
-    text["files"] = tuple(
-        build(DataFile, {"path": key, **value}, f"files {key}") for key, value in files.items()
-    )
+    files = {key: value if isinstance(value, dict) else {"sha256": value} for key, value in text["files"].items()}
+    text["files"] = tuple(build(DataFile, {"path": key, **value}, f"files {key}") for key, value in files.items())
     text["archives"] = tuple(build(Archive, value, "archives") for value in text["archives"])
     text["tiles"] = {key: build(TileFolder, value, f"tiles {key}") for key, value in text["tiles"].items()}
     text["classes"], text["sources"] = tuple(text["classes"]), tuple(text["sources"])
@@ -263,9 +257,7 @@ def _parse(text: Any, path: Path) -> Manifest:
         _check_paths([p for p in (tiles.images, tiles.masks, tiles.group_csv) if p], fail)
         if bool(tiles.group_csv) != bool(tiles.group_column):
             raise fail("group_csv and group_column go together")
-    for digest in [file.sha256 for file in manifest.files] + [
-        archive.sha256 for archive in manifest.archives
-    ]:
+    for digest in [file.sha256 for file in manifest.files] + [archive.sha256 for archive in manifest.archives]:
         if not re.fullmatch(r"[0-9a-f]{64}", digest):
             raise fail(f"{digest!r} is not a sha256 of 64 hexadecimal digits")
     if manifest.access not in ACCESS:

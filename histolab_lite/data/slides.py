@@ -279,9 +279,7 @@ def _check_size(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _mpp_in_file(path: Path, properties: Mapping[str, str]) -> float:
-    supply = (
-        f"Give the scale yourself: Slide({path.name!r}, mpp=...); 40x is usually near 0.25, 20x near 0.5."
-    )
+    supply = f"Give the scale yourself: Slide({path.name!r}, mpp=...); 40x is usually near 0.25, 20x near 0.5."
     try:
         x, y = float(properties["openslide.mpp-x"]), float(properties["openslide.mpp-y"])
     except (KeyError, ValueError) as error:

@@ -66,9 +66,7 @@ class Tile:
             raise TileError(f"{self.mask_path} is a colour picture; a mask holds one number a pixel.")
         width, height = _open(self.image_path).size
         if values.shape != (height, width):
-            raise TileError(
-                f"{self.mask_path} is {values.shape[1]} x {values.shape[0]}, its image {width} x {height}."
-            )
+            raise TileError(f"{self.mask_path} is {values.shape[1]} x {values.shape[0]}, its image {width} x {height}.")
         if self.mask_threshold is not None:
             return (values >= self.mask_threshold).astype(np.uint8)
         meaning = self.mask_values or {i: i for i in [*range(self.n_classes), IGNORE]}
@@ -213,9 +211,7 @@ def load_tiles(
     return TileSet(manifest.name, tuple(tiles), manifest.classes, palette, manifest.mpp)
 
 
-def group_folds(
-    groups: Sequence[str] | np.ndarray, n_folds: int, seed: int = 0
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def group_folds(groups: Sequence[str] | np.ndarray, n_folds: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
     """Folds of like sizes with no group on both sides: a list of (train, test) index arrays.
 
     The largest groups go first, each to the smallest fold (scikit-learn's GroupKFold); the seed shuffles
@@ -227,9 +223,7 @@ def group_folds(
     """
     names, index = np.unique(np.asarray(groups), return_inverse=True)
     if not 2 <= n_folds <= len(names):
-        raise TileError(
-            f"n_folds={n_folds} must be at least 2 and at most the number of groups, {len(names)}."
-        )
+        raise TileError(f"n_folds={n_folds} must be at least 2 and at most the number of groups, {len(names)}.")
     shuffled = np.random.default_rng(seed).permutation(len(names))[index]
     return list(GroupKFold(n_folds).split(shuffled, groups=shuffled))
 

@@ -278,9 +278,7 @@ def test_fetch_unpacks_archives(server: Server, tmp_path: Path) -> None:
     manifest = make_manifest(DataFile("toy/images/1.txt", content), archives=(archive,))
     root = tmp_path / "root"
     manifest.fetch(root)
-    assert [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()] == [
-        "toy/images/1.txt"
-    ]
+    assert [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()] == ["toy/images/1.txt"]
 
 
 def test_fetch_refuses_an_unsafe_archive(server: Server, tmp_path: Path) -> None:

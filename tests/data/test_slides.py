@@ -17,9 +17,7 @@ WIDTH, HEIGHT = 640, 512
 PINK = (200, 110, 160)
 
 
-def write_slide(
-    path: Path, image: np.ndarray, mpp: float | None = MPP, levels: int = 3, **options: object
-) -> Path:
+def write_slide(path: Path, image: np.ndarray, mpp: float | None = MPP, levels: int = 3, **options: object) -> Path:
     """A tiled pyramidal TIFF, each level the average of the one below."""
     options = {"photometric": "rgb", "tile": (128, 128), "compression": "deflate"} | options
     if mpp is not None:
@@ -37,9 +35,7 @@ def write_slide(
 def picture() -> np.ndarray:
     """Glass with a pink square of tissue at x 128..384, y 128..256, smooth gradients everywhere."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
-    image = np.stack(
-        [240 + 8 * np.sin(x / 40), 240 + 8 * np.cos(y / 40), 240 + 8 * np.sin((x + y) / 60)], axis=-1
-    )
+    image = np.stack([240 + 8 * np.sin(x / 40), 240 + 8 * np.cos(y / 40), 240 + 8 * np.sin((x + y) / 60)], axis=-1)
     image[128:256, 128:384] = np.array(PINK) + image[128:256, 128:384] - 240
     return image.clip(0, 255).astype(np.uint8)
 
@@ -84,9 +80,7 @@ def test_any_scale_shows_the_same_place(slide_path: Path, mpp: float) -> None:
     cut=st.integers(1, 40),
     mpp=st.sampled_from([0.5, 1.0, 1.5, 2.0]),
 )
-def test_neighbouring_regions_join_without_a_seam(
-    slide_path: Path, x: int, y: int, cut: int, mpp: float
-) -> None:
+def test_neighbouring_regions_join_without_a_seam(slide_path: Path, x: int, y: int, cut: int, mpp: float) -> None:
     step = round(mpp / MPP)  # 1.5 is read from level 0, at 3 pixels a pixel
     with Slide(slide_path) as slide:
         whole = slide.read(x, y, (60, 20), mpp).astype(int)
@@ -96,9 +90,7 @@ def test_neighbouring_regions_join_without_a_seam(
     assert difference.max() <= 1
 
 
-def test_large_regions_are_read_in_pieces_without_a_seam(
-    slide_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_regions_are_read_in_pieces_without_a_seam(slide_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Slide(slide_path) as slide:
         whole = slide.read(-20, -10, (500, 400), 0.8).astype(int)
         monkeypatch.setattr("histolab_lite.data.slides._MAX_PIXELS", 5000)
@@ -130,9 +122,7 @@ def test_grid_finds_the_tissue(slide_path: Path) -> None:
         expected = [(x, y) for y in (128, 192) for x in (128, 192, 256, 320)]
         assert grid.tolist() == [list(corner) for corner in expected]
         assert len(patch_grid(slide, 64, MPP, min_tissue=0)) == (WIDTH // 64) * (HEIGHT // 64)
-        assert (
-            len(patch_grid(slide, 64, MPP, stride=32)) == 7 * 3 + 2 * 7 + 2 * 3
-        )  # half-covered borders count
+        assert len(patch_grid(slide, 64, MPP, stride=32)) == 7 * 3 + 2 * 7 + 2 * 3  # half-covered borders count
         patches = read_patches(slide, grid, 64, MPP)
         assert patches.shape == (8, 64, 64, 3)
         np.testing.assert_array_equal(patches[0], picture()[128:192, 128:192])

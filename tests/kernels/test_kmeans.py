@@ -72,9 +72,7 @@ def test_converged_centres_are_the_means_of_their_points(backend):
     x = blobs(200, 5, spread=2.0)
     result = solve(backend, x, 5, tol=0, generator=seeded())
     for cluster in range(5):
-        torch.testing.assert_close(
-            result.centers[cluster], x[result.labels == cluster].mean(0), atol=1e-4, rtol=1e-4
-        )
+        torch.testing.assert_close(result.centers[cluster], x[result.labels == cluster].mean(0), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("n", "k", "spread"), [(300, 6, 1.0), (400, 12, 3.0), (150, 30, 5.0)])

@@ -42,22 +42,17 @@ class Phantom:
 def _check(seed: int, size: int | tuple[int, int], mpp: float) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int | np.integer) else size
     if min(height, width) < SMALLEST:
-        raise ValueError(
-            f"size is {height} x {width} pixels; a phantom slide needs at least {SMALLEST} on each side."
-        )
+        raise ValueError(f"size is {height} x {width} pixels; a phantom slide needs at least {SMALLEST} on each side.")
     if not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
         raise ValueError(
-            f"mpp is {mpp}; give micrometres per pixel between {MPP_RANGE[0]} and {MPP_RANGE[1]}, "
-            "such as 0.5 for 20x."
+            f"mpp is {mpp}; give micrometres per pixel between {MPP_RANGE[0]} and {MPP_RANGE[1]}, such as 0.5 for 20x."
         )
     if seed < 0:
         raise ValueError(f"seed is {seed}; give an integer of 0 or more.")
     return int(height), int(width)
 
 
-def phantom_slide(
-    seed: int, size: int | tuple[int, int] = 2048, mpp: float = 0.5, rare: float = 1.0
-) -> Phantom:
+def phantom_slide(seed: int, size: int | tuple[int, int] = 2048, mpp: float = 0.5, rare: float = 1.0) -> Phantom:
     """Make a slide of `size` (H, W) pixels.
 
     `rare` scales how often vessels, mitoses, dying cells, fat and tears occur; 0 leaves them out. A slide

@@ -44,9 +44,7 @@ class Canvas:
         tone = np.full(self.plan.shape, 0.5, np.float32)
         if len(centres) > 1 and where.any():
             pixels = (np.argwhere(where) + 0.5) * self.step + self.corner
-            pixels += np.stack(
-                [smooth_noise(self.rng, self.plan.shape, 6 / self.step)[where] for _ in range(2)], 1
-            )
+            pixels += np.stack([smooth_noise(self.rng, self.plan.shape, 6 / self.step)[where] for _ in range(2)], 1)
             d, i = cKDTree(centres).query(pixels, k=2)
             apart = np.linalg.norm(centres[i[:, 1]] - centres[i[:, 0]], axis=1)
             wall[where] = (d[:, 1] ** 2 - d[:, 0] ** 2) / (2 * apart)

@@ -45,9 +45,7 @@ def resample_labels(
     """`resample` for class ids, uint8: the class strongest after interpolation, so outlines stay smooth."""
     best, out = np.full(shape, -1.0, np.float32), np.zeros(shape, np.uint8)
     for label in np.unique(labels):
-        score = resample(
-            ndimage.gaussian_filter((labels == label).astype(np.float32), 0.7), shape, scale, origin
-        )
+        score = resample(ndimage.gaussian_filter((labels == label).astype(np.float32), 0.7), shape, scale, origin)
         out[score > best] = label
         np.maximum(best, score, out=best)
     return out

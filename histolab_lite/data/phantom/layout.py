@@ -77,9 +77,7 @@ def glands(rng: np.random.Generator, zone: np.ndarray, step: float) -> tuple[np.
     """Pack glands into `zone`: depth (H, W), µm below the basement membrane; region (H, W) they fill."""
     spacing, stretch, tilt = rng.uniform(68, 88), rng.uniform(1.0, 1.8), rng.uniform(0, np.pi)
     turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
-    metric = (
-        turn @ np.diag([1.0, 1.0 / stretch]) @ turn.T
-    )  # crypts cut lengthwise: distances shrink along one axis
+    metric = turn @ np.diag([1.0, 1.0 / stretch]) @ turn.T  # crypts cut lengthwise: distances shrink along one axis
     centres = scatter(rng, zone, spacing, step, crowding=80.0)
     depth = np.full(zone.shape, -FAR, np.float32)
     if len(centres) == 0:
@@ -106,9 +104,7 @@ def glands(rng: np.random.Generator, zone: np.ndarray, step: float) -> tuple[np.
     return depth, _tidy(region, step, 2.0, 900.0, 6000.0)
 
 
-def _holes(
-    rng: np.random.Generator, stroma: np.ndarray, angle: np.ndarray, step: float, rare: float
-) -> np.ndarray:
+def _holes(rng: np.random.Generator, stroma: np.ndarray, angle: np.ndarray, step: float, rare: float) -> np.ndarray:
     """Fat cells in clusters and tears along the fibres, inside `stroma`."""
     holes = np.zeros_like(stroma)
     inner = ndimage.distance_transform_edt(stroma) * step
@@ -170,9 +166,7 @@ def plan(rng: np.random.Generator, extent: tuple[float, float], mpp: float, rare
     height, width = (int(np.ceil(max(e, SPECIMEN) / step)) for e in extent)
     shape = (height, width)
     rows, cols = np.indices(shape, dtype=np.float32) * step
-    share = dict(
-        zip(range(6), rng.dirichlet(160 * np.array([0.10, 0.29, 0.25, 0.14, 0.10, 0.12])), strict=True)
-    )
+    share = dict(zip(range(6), rng.dirichlet(160 * np.array([0.10, 0.29, 0.25, 0.14, 0.10, 0.12])), strict=True))
     share = {k: float(np.clip(v, 0.08, 0.35)) * rows.size for k, v in share.items()}
 
     sides = rng.uniform(0, 2 * np.pi) + np.array([0.0, rng.uniform(1.2, 2.5)])[: rng.integers(1, 3)]

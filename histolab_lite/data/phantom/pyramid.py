@@ -14,9 +14,7 @@ import tifffile
 from PIL import Image
 
 
-def write_pyramid(
-    image: np.ndarray, mpp: float, path: str | os.PathLike[str], quality: int, tile: int
-) -> Path:
+def write_pyramid(image: np.ndarray, mpp: float, path: str | os.PathLike[str], quality: int, tile: int) -> Path:
     """Write uint8 RGB (H, W, 3); each level is half the one before, down to one tile; two or more."""
     if not 1 <= quality <= 100:
         raise ValueError(f"quality is {quality}; give a JPEG quality from 1 to 100, such as 90.")

@@ -67,14 +67,10 @@ def _vessel(c: Canvas, centre: np.ndarray) -> None:
         keep=here,
     )
     c.draw(nuclei(centre[None], long=long, short=short, haem=0.02, clear=1.3, soft=0.8, **stain), keep=here)
-    turn = np.array(
-        [[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]]
-    )  # (u, v) -> (row, col) below
+    turn = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])  # (u, v) -> (row, col) below
     inside = rng.uniform(-1, 1, (rng.integers(4, 26), 2))
     inside = inside[np.hypot(*inside.T) < 0.85] * [short, long] @ turn
-    c.draw(
-        nuclei(inside + centre, long=2.9, short=2.9, haem=0.0, eosin=1.0, clear=1.3, clumps=0.0), keep=here
-    )
+    c.draw(nuclei(inside + centre, long=2.9, short=2.9, haem=0.0, eosin=1.0, clear=1.3, clumps=0.0), keep=here)
     around = np.linspace(0, 2 * np.pi, rng.integers(3, 6), endpoint=False) + rng.uniform(0, 2)
     rim = np.stack([(short + 1.2) * np.sin(around), (long + 1.2) * np.cos(around)], 1) @ turn + centre
     c.draw(
@@ -151,9 +147,7 @@ def necrosis(c: Canvas) -> None:
         )
 
 
-def stain(
-    layout: Layout, mask: np.ndarray, mpp: float, seed: int, rare: float
-) -> tuple[np.ndarray, np.ndarray]:
+def stain(layout: Layout, mask: np.ndarray, mpp: float, seed: int, rare: float) -> tuple[np.ndarray, np.ndarray]:
     """Haematoxylin and eosin (H, W) float32, in units of optical density along their stain vectors."""
     c = Canvas(layout, mask, mpp, np.random.default_rng([seed, 2]))
     present = np.unique(c.plan)
@@ -167,7 +161,5 @@ def stain(
         c.rng = np.random.default_rng([seed, 10 + label])  # a tissue looks the same whatever lies beside it
         if label in present:
             paint()
-    solid = np.clip(
-        ndimage.gaussian_filter((mask != BACKGROUND).astype(np.float32), 0.6 / mpp) * 2 - 0.5, 0, 1
-    )
+    solid = np.clip(ndimage.gaussian_filter((mask != BACKGROUND).astype(np.float32), 0.6 / mpp) * 2 - 0.5, 0, 1)
     return c.haem * solid, c.eosin * solid
