@@ -63,7 +63,7 @@ class Tile:
         if values.ndim == 3 and (values[..., :1] == values[..., :3]).all():
             values = values[..., 0]  # grey, saved as colour
         if values.ndim != 2:
-            raise TileError(f"{self.mask_path} is a colour picture; a mask holds one number a pixel.")
+            raise TileError(f"{self.mask_path} is a colour image; a mask holds one number per pixel.")
         width, height = _open(self.image_path).size
         if values.shape != (height, width):
             raise TileError(f"{self.mask_path} is {values.shape[1]} x {values.shape[0]}, its image {width} x {height}.")
@@ -240,7 +240,7 @@ def _open(path: Path) -> Image.Image:
         picture = Image.open(path)
         picture.load()
     except (UnidentifiedImageError, OSError) as error:
-        raise TileError(f"{path} is not a readable picture: {error}.") from error
+        raise TileError(f"{path} is not a readable image: {error}.") from error
     return picture
 
 

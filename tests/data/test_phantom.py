@@ -13,21 +13,17 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from histolab_lite.data.phantom import (
-    CLASS_NAMES,
-    PALETTE,
-    Phantom,
-    phantom_patch,
-    phantom_slide,
-    write_slide,
-)
+from histolab_lite.data.phantom import CLASS_NAMES, PALETTE, Phantom, phantom_patch, phantom_slide, write_slide
 
-PATCH = 64
+PATCH = 32  # pixels, and micrometres
+
+
+BLANK = Phantom(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8), 0.5, 0)
 
 
 @pytest.fixture(scope="module")
 def cohort() -> list[Phantom]:
-    return [phantom_slide(seed, 1024) for seed in range(9)]  # six to train on, three unseen
+    return [phantom_slide(seed, 512, mpp=1.0) for seed in range(9)]  # six to train on, three unseen
 
 
 def mean_colours(slide: Phantom) -> tuple[np.ndarray, np.ndarray]:
@@ -47,8 +43,8 @@ def colour_accuracy(train: list[Phantom], test: list[Phantom]) -> float:
     scores = []
     for view in (np.asarray, lambda colour: -np.log((colour + 1) / 256)):
         for model in (KNeighborsClassifier(15), LogisticRegression(max_iter=2000, class_weight="balanced")):
-            guess = make_pipeline(StandardScaler(), model).fit(view(x), y).predict(view(u))
-            scores.append(balanced_accuracy_score(v, guess))
+            predicted = make_pipeline(StandardScaler(), model).fit(view(x), y).predict(view(u))
+            scores.append(balanced_accuracy_score(v, predicted))
     return max(scores)
 
 
@@ -67,18 +63,13 @@ def test_the_colour_test_would_notice_a_class_with_its_own_colour(cohort):
     assert colour_accuracy(dyed[:6], dyed[6:]) > 0.85
 
 
-def test_all_classes_occur_and_masks_hold_class_ids_only(cohort):
+def test_all_classes_occur_and_glass_is_the_brightest(cohort):
     shares = np.array([np.bincount(slide.mask.ravel(), minlength=6) / slide.mask.size for slide in cohort])
     assert shares.shape[1] == len(CLASS_NAMES) == len(PALETTE)  # no id beyond the six
     assert (shares.mean(0) > 0.03).all()
     assert ((shares > 0.01).sum(1) >= 4).all()
     for slide in cohort:
         assert slide.image.dtype == slide.mask.dtype == np.uint8
-        assert slide.image.shape == (*slide.mask.shape, 3)
-
-
-def test_glass_is_bright_and_even_and_tissue_is_not(cohort):
-    for slide in cohort:
         grey = slide.image.mean(-1)
         assert grey[slide.mask == 0].mean() > grey[slide.mask > 0].mean() + 25
 
@@ -90,8 +81,8 @@ def test_same_seed_same_bits_and_another_seed_another_slide():
     assert np.abs(first.image.astype(int) - other.image).mean() > 5
 
 
-@settings(max_examples=8, deadline=None)
-@given(st.integers(64, 330), st.integers(64, 530), st.sampled_from([0.25, 0.37, 0.5, 1.0, 2.0]))
+@settings(max_examples=5, deadline=None)
+@given(st.integers(64, 250), st.integers(64, 250), st.sampled_from([0.25, 0.37, 1.0, 2.0]))
 def test_any_size_and_scale_works(height, width, mpp):
     slide = phantom_slide(height * width, (height, width), mpp)
     assert slide.image.shape == (height, width, 3)
@@ -120,8 +111,9 @@ def test_a_patch_of_each_class_is_repeatable_and_its_own():
 
 
 def test_rare_structures_can_be_left_out():
-    plain, usual = phantom_slide(4, 700, rare=0.0), phantom_slide(4, 700)
-    assert (plain.image != usual.image).any()
+    plain, usual = (phantom_slide(4, 350, mpp=1.0, rare=rare).mask for rare in (0.0, 1.0))
+    assert (usual[usual != plain] == 0).all()  # they are fat and tears
+    assert (usual != plain).any()
 
 
 def test_openslide_reads_what_is_written(tmp_path):
@@ -141,7 +133,7 @@ def test_openslide_reads_what_is_written(tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = write_slide(phantom_slide(1, 64), tmp_path / "slide.tif")
+    path = write_slide(BLANK, tmp_path / "slide.tif")
     before = path.read_bytes()
 
     def fail(*args: object) -> None:
@@ -155,29 +147,22 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("make", "message"),
     [
-        (dict(seed=1, size=63), "at least 64"),
-        (dict(seed=1, size=(64, 20)), "64 x 20"),
-        (dict(seed=1, size=128, mpp=0.0), "micrometres per pixel"),
-        (dict(seed=1, size=128, mpp=-1.0), "mpp is -1.0"),
-        (dict(seed=1, size=128, mpp=float("nan")), "mpp is nan"),
-        (dict(seed=-1, size=128), "seed is -1"),
-        (dict(seed=1, size=128, rare=-0.5), "rare is -0.5"),
+        (lambda: phantom_slide(1, 63), "at least 64"),
+        (lambda: phantom_slide(1, (64, 20)), "64 x 20"),
+        *[(lambda mpp=mpp: phantom_slide(1, 128, mpp), f"mpp is {mpp}") for mpp in (0.0, -1.0, 2.1, np.nan)],
+        (lambda: phantom_slide(-1, 128), "seed is -1"),
+        (lambda: phantom_slide(1, 128, rare=-0.5), "rare is -0.5"),
+        (lambda: phantom_patch(6, seed=1), "normal gland"),
+        (lambda: write_slide(BLANK, "absent/slide.tif"), "no folder"),
+        (lambda: write_slide(BLANK, "slide.tif", quality=0), "JPEG quality"),
+        (lambda: write_slide(BLANK, "slide.tif", tile=100), "multiple of 16"),
+        (lambda: write_slide(BLANK, "slide.tif", tile=0), "multiple of 16"),
     ],
 )
-def test_bad_arguments_say_what_to_give_instead(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        phantom_slide(**arguments)
-
-
-def test_bad_class_folder_and_file_options_say_what_to_give_instead(tmp_path):
-    with pytest.raises(ValueError, match="normal gland"):
-        phantom_patch(6, seed=1)
-    slide = phantom_slide(1, 64)
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        write_slide(slide, tmp_path / "absent" / "slide.tif")
-    with pytest.raises(ValueError, match="JPEG quality"):
-        write_slide(slide, tmp_path / "slide.tif", quality=0)
-    with pytest.raises(ValueError, match="multiple of 16"):
-        write_slide(slide, tmp_path / "slide.tif", tile=100)
+def test_bad_arguments_say_what_to_give_instead(tmp_path, monkeypatch, make, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        make()
+    assert not list(tmp_path.iterdir())

@@ -14,11 +14,10 @@ from histolab_lite.data import phantom, phantom_cache
 from histolab_lite.data.tiles import load_tiles
 
 
-@pytest.fixture
-def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setattr(phantom_cache.pooch, "os_cache", lambda name: tmp_path / name)
+@pytest.fixture(autouse=True)
+def threads_that_see_patches() -> Iterator[None]:
     with joblib.parallel_config(backend="threading"):  # so that a test may put another generator in place
-        yield tmp_path / "histolab-lite" / "phantom"
+        yield
 
 
 def make_plain(seed: int, size: int, mpp: float) -> phantom.Phantom:
@@ -28,7 +27,7 @@ def make_plain(seed: int, size: int, mpp: float) -> phantom.Phantom:
     return phantom.Phantom(image, mask, mpp, seed)
 
 
-def test_phantom_is_kept_without_loss(user_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_phantom_is_kept_without_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[phantom.Phantom] = []
     generate = phantom.phantom_slide
 
@@ -61,7 +60,7 @@ def test_phantoms_are_made_once(user_cache: Path, monkeypatch: pytest.MonkeyPatc
     load_tiles("phantom", n_slides=1, size=80, seed=3)
     load_tiles("phantom", n_slides=1, size=64, seed=3, mpp=0.25)
     assert made[4:] == [(3000, 80, 0.5), (3000, 64, 0.25)]
-    assert not list(user_cache.rglob("*.tmp"))
+    assert not list((user_cache / "phantom").rglob("*.tmp"))
 
 
 def test_two_lessons_make_one_phantom_at_once(user_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +85,7 @@ def test_two_lessons_make_one_phantom_at_once(user_cache: Path, monkeypatch: pyt
         thread.join()
     value = 9000 % 250
     assert found == [64 * 64 * (3 * value + value % 6)] * 2
-    assert len([path for path in user_cache.rglob("*") if path.is_file()]) == 2
+    assert len([path for path in (user_cache / "phantom").rglob("*") if path.is_file()]) == 2
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:

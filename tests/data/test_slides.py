@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def write_slide(path: Path, image: np.ndarray, mpp: float | None = MPP, levels: 
     return path
 
 
-def picture() -> np.ndarray:
+def glass_with_tissue() -> np.ndarray:
     """Glass with a pink square of tissue at x 128..384, y 128..256, smooth gradients everywhere."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     image = np.stack([240 + 8 * np.sin(x / 40), 240 + 8 * np.cos(y / 40), 240 + 8 * np.sin((x + y) / 60)], axis=-1)
@@ -40,9 +41,12 @@ def picture() -> np.ndarray:
     return image.clip(0, 255).astype(np.uint8)
 
 
+IMAGE = glass_with_tissue()
+
+
 @pytest.fixture(scope="module")
 def slide_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_slide(tmp_path_factory.mktemp("slides") / "small.tif", picture())
+    return write_slide(tmp_path_factory.mktemp("slides") / "small.tif", IMAGE)
 
 
 def test_scale_and_size_come_from_the_file(slide_path: Path) -> None:
@@ -56,11 +60,11 @@ def test_scale_and_size_come_from_the_file(slide_path: Path) -> None:
 
 def test_level_0_is_read_exactly(slide_path: Path) -> None:
     with Slide(slide_path) as slide:
-        np.testing.assert_array_equal(slide.read(30, 70, (200, 90)), picture()[70:160, 30:230])
-        np.testing.assert_array_equal(slide.read(30, 70, 50, mpp=MPP), picture()[70:120, 30:80])
+        np.testing.assert_array_equal(slide.read(30, 70, (200, 90)), IMAGE[70:160, 30:230])
+        np.testing.assert_array_equal(slide.read(30, 70, 50, mpp=MPP), IMAGE[70:120, 30:80])
 
 
-@pytest.mark.parametrize("mpp", [0.3, 0.7, 1.0, 1.3, 2.0, 3.1])
+@pytest.mark.parametrize("mpp", [0.3, 1.0, 1.3, 3.1])
 def test_any_scale_shows_the_same_place(slide_path: Path, mpp: float) -> None:
     """A linear ramp survives averaging, so the value at a pixel's centre tells where the pixel was read."""
     x = np.linspace(0, 255, WIDTH)
@@ -103,7 +107,7 @@ def test_outside_is_white(slide_path: Path) -> None:
         assert (slide.read(-500, -500, 64) == 255).all()
         assert (slide.read(WIDTH + 10, 0, 64, 1.0) == 255).all()
         corner = slide.read(WIDTH - 32, HEIGHT - 32, 64)
-        np.testing.assert_array_equal(corner[:32, :32], picture()[-32:, -32:])
+        np.testing.assert_array_equal(corner[:32, :32], IMAGE[-32:, -32:])
         assert (corner[32:] == 255).all()
         assert (corner[:, 32:] == 255).all()
 
@@ -125,7 +129,7 @@ def test_grid_finds_the_tissue(slide_path: Path) -> None:
         assert len(patch_grid(slide, 64, MPP, stride=32)) == 7 * 3 + 2 * 7 + 2 * 3  # half-covered borders count
         patches = read_patches(slide, grid, 64, MPP)
         assert patches.shape == (8, 64, 64, 3)
-        np.testing.assert_array_equal(patches[0], picture()[128:192, 128:192])
+        np.testing.assert_array_equal(patches[0], IMAGE[128:192, 128:192])
         assert read_patches(slide, grid[:0], 64, MPP).shape == (0, 64, 64, 3)
 
 
@@ -146,7 +150,7 @@ def test_grid_stays_inside(patch: int, stride: int, mpp: float) -> None:
     assert grid[:, 0].max() + stride * mpp / MPP + side > WIDTH - 1
 
 
-def test_mask_of_one_kind_does_not_lie() -> None:
+def test_a_thumbnail_of_one_kind_is_all_tissue_or_none() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 2, (80, 90, 1))
     white = (246 + noise + rng.normal(0, 1.5, (80, 90, 3))).clip(0, 255).astype(np.uint8)
@@ -174,7 +178,7 @@ def test_mask_drops_specks_and_fills_holes() -> None:
 
 def test_no_scale_names_the_option(tmp_path: Path) -> None:
     # What image editors write, 72 dots an inch, is a scale by the letter only.
-    path = write_slide(tmp_path / "bare.tif", picture(), mpp=None, resolution=(72, 72), resolutionunit="INCH")
+    path = write_slide(tmp_path / "bare.tif", IMAGE, mpp=None, resolution=(72, 72), resolutionunit="INCH")
     with pytest.raises(SlideError, match=r"mpp=\.\.\."):
         Slide(path)
     with Slide(path, mpp=0.5) as slide:
@@ -192,48 +196,37 @@ def test_one_pixel_slide(tmp_path: Path) -> None:
         assert patch_grid(slide, patch=1, mpp=MPP).tolist() == [[0, 0]]
 
 
-def test_patch_larger_than_the_slide(slide_path: Path) -> None:
-    with Slide(slide_path) as slide, pytest.raises(SlideError, match="only 640 x 512"):
-        patch_grid(slide, patch=513, mpp=MPP)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda path: path.write_text("not a slide at all"), "unknown format or damaged"),
-        (lambda path: path.write_bytes(b""), "unknown format or damaged"),
-        (lambda path: path.mkdir(), "is a folder"),
+        (Path.touch, "unknown format or damaged"),
+        (Path.mkdir, "is a folder"),
+        (lambda path: None, "no such slide"),
     ],
-    ids=["text", "empty", "folder"],
 )
-def test_not_a_slide(tmp_path: Path, make: object, message: str) -> None:
-    path = tmp_path / "slide.svs"
-    make(path)  # type: ignore[operator]
-    with pytest.raises(SlideError, match=message):
-        Slide(path, mpp=0.5)
+def test_not_a_slide(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
+    make(tmp_path / "slide.svs")
+    with pytest.raises((SlideError, FileNotFoundError), match=message):
+        Slide(tmp_path / "slide.svs", mpp=0.5)
 
 
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such slide"):
-        Slide(tmp_path / "slide.svs")
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_a_truncated_slide_is_an_error_never_an_image(tmp_path: Path, share: float) -> None:
+    path = write_slide(tmp_path / "cut.tif", IMAGE, levels=1, compression="jpeg")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
 
+    def read_all() -> None:
+        with Slide(path) as slide:
+            slide.thumbnail(MPP)
 
-def test_truncated_slide_is_an_error_never_a_picture(tmp_path: Path) -> None:
-    whole = write_slide(tmp_path / "whole.tif", picture(), levels=1, compression="jpeg").read_bytes()
-    for share in (0.02, 0.5, 0.9):
-        path = tmp_path / f"cut{share}.tif"
-        path.write_bytes(whole[: int(len(whole) * share)])
-
-        def read_all(path: Path = path) -> np.ndarray:
-            with Slide(path) as slide:
-                return slide.thumbnail(MPP)
-
-        with pytest.raises(SlideError, match="damaged"):
-            read_all()
+    with pytest.raises(SlideError, match="damaged"):
+        read_all()
 
 
 def test_a_slide_that_was_found_damaged_stays_an_error_with_a_sentence(tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "spoilt.tif", picture(), levels=1, compression="jpeg")
+    path = write_slide(tmp_path / "spoilt.tif", IMAGE, levels=1, compression="jpeg")
     content = bytearray(path.read_bytes())
     third = len(content) // 3
     content[third : 2 * third] = bytes(third)
@@ -244,29 +237,25 @@ def test_a_slide_that_was_found_damaged_stays_an_error_with_a_sentence(tmp_path:
                 slide.thumbnail(MPP)
 
 
-@pytest.mark.parametrize("mpp", [0, -0.5, float("nan"), float("inf")])
-def test_scale_must_be_positive(slide_path: Path, mpp: float) -> None:
-    with pytest.raises(SlideError, match="must be positive"):
-        Slide(slide_path, mpp=mpp)
+@pytest.mark.parametrize(
+    ("request_it", "message"),
+    [
+        *[(lambda slide, mpp=mpp: slide.read(0, 0, 8, mpp), "must be positive") for mpp in (0, -0.5, np.nan, np.inf)],
+        (lambda slide: Slide(slide.path, mpp=0), "must be positive"),
+        (lambda slide: patch_grid(slide, 64, 0), "must be positive"),
+        (lambda slide: slide.thumbnail(-1), "must be positive"),
+        (lambda slide: slide.read(0, 0, 8, mpp=0.1), "mpp=0.25 or coarser"),
+        *[(lambda slide, size=size: slide.read(0, 0, size), "size") for size in (0, (4, -1), 2.5, (1, 2, 3))],
+        (lambda slide: patch_grid(slide, 64, MPP, min_tissue=50), "between 0 and 1"),
+        (lambda slide: patch_grid(slide, 513, MPP), "only 640 x 512"),
+        (lambda slide: read_patches(slide, np.zeros(4), 64, MPP), r"\(N, 2\)"),
+    ],
+)
+def test_requests_it_cannot_answer(slide_path: Path, request_it: Callable[[Slide], object], message: str) -> None:
     with Slide(slide_path) as slide:
-        with pytest.raises(SlideError, match="must be positive"):
-            slide.read(0, 0, 8, mpp)
-        with pytest.raises(SlideError, match="must be positive"):
-            patch_grid(slide, 64, mpp)
-
-
-def test_requests_it_cannot_answer(slide_path: Path) -> None:
-    with Slide(slide_path) as slide:
-        with pytest.raises(SlideError, match=r"Ask for mpp=0.25 or coarser"):
-            slide.read(0, 0, 8, mpp=0.1)
-        assert slide.read(0, 0, 8, mpp=0.25).shape == (8, 8, 3)
-        for size in (0, (4, -1), 2.5, (1, 2, 3)):
-            with pytest.raises(SlideError, match="size"):
-                slide.read(0, 0, size)  # type: ignore[arg-type]
-        with pytest.raises(SlideError, match="between 0 and 1"):
-            patch_grid(slide, 64, MPP, min_tissue=50)
-        with pytest.raises(SlideError, match=r"shape \(N, 2\)"):
-            read_patches(slide, np.zeros(4), 64, MPP)
+        with pytest.raises(SlideError, match=message):
+            request_it(slide)
+        assert slide.read(0, 0, 8, mpp=0.25).shape == (8, 8, 3)  # at most twice as fine, and still open
     with pytest.raises(SlideError, match="closed"):
         slide.read(0, 0, 8)
 

@@ -11,33 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from histolab_lite.data import tiles
-from histolab_lite.data.manifests import Manifest, TileFolder
-from histolab_lite.data.tiles import Tile, TileError, group_folds, load_tiles
+from histolab_lite.data.manifests import TileFolder
+from histolab_lite.data.tiles import Tile, TileError, TileSet, group_folds, load_tiles
+from tests.data.support import toy_manifest
 
-
-def make_manifest(**changes: object) -> Manifest:
-    manifest = Manifest(
-        name="toy",
-        title="Toy",
-        version="1",
-        homepage="none",
-        licence="none",
-        redistribution=True,
-        citation="none",
-        access="manual",
-        obtain="Nowhere.",
-        split_rule="by patient",
-        classes=("other", "gland"),
-        palette=((0, 0, 0), (255, 0, 0)),
-        mpp=0.5,
-        mask_values={0: 0, 9: 1, 7: 255},
-        tiles={
-            "train": TileFolder(images="toy/images/*.png", masks="toy/masks/{stem}.png", group="(p[0-9]+)_"),
-            "test": TileFolder(images="toy/test/*.png"),
-        },
-    )
-    return dataclasses.replace(manifest, **changes)  # type: ignore[arg-type]
+FOLDERS = {
+    "train": TileFolder(images="toy/images/*.png", masks="toy/masks/{stem}.png", group="(p[0-9]+)_"),
+    "test": TileFolder(images="toy/test/*.png"),
+}
+TOY = toy_manifest(
+    access="manual",
+    obtain="Nowhere.",
+    classes=("other", "gland"),
+    palette=((0, 0, 0), (255, 0, 0)),
+    mpp=0.5,
+    mask_values={0: 0, 9: 1, 7: 255},
+    tiles=FOLDERS,
+)
 
 
 @pytest.fixture
@@ -55,18 +45,18 @@ def toy_root(tmp_path: Path) -> Path:
 
 
 def test_tiles_of_a_manifest(toy_root: Path) -> None:
-    tile_set = load_tiles(make_manifest(), toy_root)
+    tile_set = load_tiles(TOY, toy_root)
     assert [tile.name for tile in tile_set] == ["p1_2", "p1_10", "p2_1", "alone"]
     assert tile_set.groups.tolist() == ["p1", "p1", "p2", "alone"]
     assert (tile_set.class_names, tile_set.mpp) == (("other", "gland"), 0.5)
     assert tile_set.palette.tolist() == [[0, 0, 0], [255, 0, 0]]
-    assert [tile.name for tile in load_tiles(make_manifest(), toy_root, split="test")] == ["alone"]
+    assert [tile.name for tile in load_tiles(TOY, toy_root, split="test")] == ["alone"]
     assert [tile.name for tile in tile_set.subset([2, 0])] == ["p2_1", "p1_2"]
 
     raw = np.asarray(Image.open(toy_root / "toy/masks/p1_2.png"))
     mask = tile_set[0].read_mask()
     assert mask.dtype == np.uint8
-    for value, meaning in make_manifest().mask_values.items():
+    for value, meaning in TOY.mask_values.items():
         assert (mask[raw == value] == meaning).all()
     image = tile_set[0].read_image()
     assert (image.shape, image.dtype) == ((20, 30, 3), np.uint8)
@@ -75,42 +65,43 @@ def test_tiles_of_a_manifest(toy_root: Path) -> None:
 def test_group_from_a_table(toy_root: Path) -> None:
     (toy_root / "toy/table.csv").write_text("name,patient\np1_2,a\np1_10,b\np2_1,a\n")
     folder = TileFolder(images="toy/images/*.png", group_csv="toy/table.csv", group_column="patient")
-    assert load_tiles(make_manifest(tiles={"train": folder}), toy_root).groups.tolist() == ["a", "b", "a"]
+    by_table = dataclasses.replace(TOY, tiles={"train": folder})
+    assert load_tiles(by_table, toy_root).groups.tolist() == ["a", "b", "a"]
     (toy_root / "toy/table.csv").write_text("name,patient\np1_2,a\n")
     with pytest.raises(TileError, match=r"p1_10\.png.*no group"):
-        load_tiles(make_manifest(tiles={"train": folder}), toy_root)
+        load_tiles(by_table, toy_root)
 
 
-def test_requests_it_cannot_answer(toy_root: Path) -> None:
-    with pytest.raises(TileError, match="no split 'val'. It has: train, test"):
-        load_tiles(make_manifest(), toy_root, split="val")
-    with pytest.raises(TileError, match="holds slides"):
-        load_tiles(make_manifest(tiles={}), toy_root)
-    with pytest.raises(FileNotFoundError, match=r"no data set 'glass', but .*glas"):
-        load_tiles("glass")
-    with pytest.raises(TileError, match="without labels"):
-        load_tiles(make_manifest(), toy_root)[3].read_mask()
-    with pytest.raises(TileError, match="n_slides"):
-        load_tiles("phantom", n_slides=0)
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (TOY, {"split": "val"}, "no split 'val'. It has: train, test"),
+        (dataclasses.replace(TOY, tiles={}), {}, "holds slides"),
+        ("glass", {}, r"no data set 'glass', but .*glas"),
+        ("phantom", {"n_slides": 0}, "n_slides"),
+        ("phantom", {"n_slides": 1001}, "n_slides"),
+    ],
+)
+def test_requests_it_cannot_answer(toy_root: Path, name: object, options: dict, message: str) -> None:
+    with pytest.raises((TileError, FileNotFoundError), match=message):
+        load_tiles(name, toy_root, **options)  # type: ignore[arg-type]
 
 
-def save_pair(folder: Path, mask: Image.Image, size: tuple[int, int] = (4, 3)) -> Tile:
-    Image.new("RGB", size).save(folder / "image.png")
+def save_pair(folder: Path, mask: Image.Image) -> Tile:
+    Image.new("RGB", (4, 3)).save(folder / "image.png")
     mask.save(folder / "mask.png")
     return Tile("image", folder / "image.png", folder / "mask.png", "image", n_classes=3)
 
 
-def test_palette_mask_is_read_by_index(tmp_path: Path) -> None:
-    ids = np.array([[0, 1, 2, 255], [2, 2, 1, 1], [0, 0, 0, 0]], dtype=np.uint8)
-    mask = Image.fromarray(ids)
+IDS = np.array([[0, 1, 2, 255], [2, 2, 1, 1], [0, 0, 0, 0]], dtype=np.uint8)
+
+
+def test_masks_with_a_palette_and_masks_saved_as_colour(tmp_path: Path) -> None:
+    mask = Image.fromarray(IDS)
+    np.testing.assert_array_equal(save_pair(tmp_path, mask.convert("RGB")).read_mask(), IDS)
     mask.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200] + [90] * 759)
     assert mask.mode == "P"
-    np.testing.assert_array_equal(save_pair(tmp_path, mask).read_mask(), ids)
-
-
-def test_grey_mask_saved_as_colour(tmp_path: Path) -> None:
-    ids = np.array([[0, 1, 2, 2]] * 3, dtype=np.uint8)
-    np.testing.assert_array_equal(save_pair(tmp_path, Image.fromarray(ids).convert("RGB")).read_mask(), ids)
+    np.testing.assert_array_equal(save_pair(tmp_path, mask).read_mask(), IDS)
 
 
 def test_threshold_for_jpeg_masks(tmp_path: Path) -> None:
@@ -119,23 +110,32 @@ def test_threshold_for_jpeg_masks(tmp_path: Path) -> None:
     assert tile.read_mask().tolist() == [[0, 0, 0, 1]] * 3
 
 
-def test_bad_masks_are_named(tmp_path: Path) -> None:
-    tile = save_pair(tmp_path, Image.fromarray(np.full((3, 4), 17, dtype=np.uint8)))
-    with pytest.raises(TileError, match=r"mask\.png holds the value 17.*Known values: 0, 1, 2, 255"):
-        tile.read_mask()
-    with pytest.raises(TileError, match=r"mask\.png is 4 x 4, its image 4 x 3"):
-        save_pair(tmp_path, Image.fromarray(np.zeros((4, 4), dtype=np.uint8))).read_mask()
-    with pytest.raises(TileError, match="colour picture"):
-        save_pair(tmp_path, Image.new("RGB", (4, 3), (1, 2, 3))).read_mask()
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (Image.fromarray(IDS + 17), r"mask\.png holds the value 16.*Known values: 0, 1, 2, 255"),
+        (Image.fromarray(IDS[:, :3]), r"mask\.png is 3 x 3, its image 4 x 3"),
+        (Image.new("RGB", (4, 3), (1, 2, 3)), r"mask\.png is a colour image"),
+    ],
+)
+def test_bad_masks_are_named(tmp_path: Path, mask: Image.Image, message: str) -> None:
+    with pytest.raises(TileError, match=message):
+        save_pair(tmp_path, mask).read_mask()
+
+
+def test_files_that_are_damaged_or_missing_are_named(tmp_path: Path) -> None:
+    tile = save_pair(tmp_path, Image.fromarray(IDS))
     (tmp_path / "mask.png").write_bytes(b"\x89PNG broken")
-    with pytest.raises(TileError, match=r"mask\.png is not a readable picture"):
+    with pytest.raises(TileError, match=r"mask\.png is not a readable image"):
         tile.read_mask()
     (tmp_path / "mask.png").unlink()
     with pytest.raises(TileError, match=r"mask\.png is missing"):
         tile.read_mask()
+    with pytest.raises(TileError, match="without labels"):
+        dataclasses.replace(tile, mask_path=None).read_mask()
     whole = (tmp_path / "image.png").read_bytes()
     (tmp_path / "image.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(TileError, match=r"image\.png is not a readable picture"):
+    with pytest.raises(TileError, match=r"image\.png is not a readable image"):
         tile.read_image()
 
 
@@ -163,55 +163,57 @@ def test_folds_follow_the_seed() -> None:
     first, again, other = ([test.tolist() for _, test in group_folds(groups, 4, seed)] for seed in (0, 0, 1))
     assert first == again
     assert first != other
-    for n_folds in (1, 21):
-        with pytest.raises(TileError, match="at most the number of groups, 20"):
-            group_folds(groups, n_folds)
 
 
-def numbered_set(tmp_path: Path, mpp: float | None = 0.5) -> tiles.TileSet:
-    """Six tiles of three patients: image value = tile number, mask = left half 0, right half 1."""
-    made = []
-    for number in range(6):
+@pytest.mark.parametrize("n_folds", [1, 21])
+def test_folds_need_groups(n_folds: int) -> None:
+    with pytest.raises(TileError, match="at most the number of groups, 20"):
+        group_folds(range(20), n_folds)
+
+
+def numbered_set(folder: Path, mpp: float | None = 0.5, patients: int = 3) -> TileSet:
+    """Two tiles per patient: image value = tile number, mask = left half 0, right half 1."""
+    tiles = []
+    for number in range(2 * patients):
         image, mask = np.full((10, 20, 3), number, np.uint8), np.zeros((10, 20), np.uint8)
         mask[:, 10:] = 1
-        Image.fromarray(image).save(tmp_path / f"{number}.png")
-        Image.fromarray(mask).save(tmp_path / f"{number}_mask.png")
-        paths = tmp_path / f"{number}.png", tmp_path / f"{number}_mask.png"
-        made.append(Tile(f"{number}", *paths, f"p{number // 2}", 2))
-    return tiles.TileSet("toy", tuple(made), ("a", "b"), np.zeros((2, 3), np.uint8), mpp)
+        paths = folder / f"{number}.png", folder / f"{number}_mask.png"
+        for array, path in zip((image, mask), paths, strict=True):
+            Image.fromarray(array).save(path)
+        tiles.append(Tile(f"{number}", *paths, f"p{number // 2}", 2))
+    return TileSet("toy", tuple(tiles), ("a", "b"), np.zeros((2, 3), np.uint8), mpp)
+
+
+def as_lists(splits) -> list[list[int]]:
+    """Train and test of each split in turn."""
+    return [side.tolist() for split in splits for side in split]
 
 
 def test_split_keeps_patients_apart_and_follows_the_seed(tmp_path: Path) -> None:
-    made = numbered_set(tmp_path)
-    splits = [made.split(1 / 3, seed) for seed in range(12)]
+    tile_set = numbered_set(tmp_path)
+    splits = [tile_set.split(1 / 3, seed) for seed in range(12)]
     for train, test in splits:
         assert sorted([*train, *test]) == list(range(6))
-        assert not set(made.groups[train]) & set(made.groups[test])
+        assert not set(tile_set.groups[train]) & set(tile_set.groups[test])
     assert {tuple(test) for _, test in splits} == {(0, 1), (2, 3), (4, 5)}
-    assert [i.tolist() for i in made.split(1 / 3, 3)] == [i.tolist() for i in made.split(1 / 3, 3)]
-    with pytest.raises(TileError, match="a split needs two"):
-        made.subset([0, 1]).split()
+    assert as_lists(tile_set.splits([3, 5])) == as_lists([tile_set.split(seed=3), tile_set.split(seed=5)])
 
 
-def test_splits_are_those_of_their_seeds_and_share_nothing_when_apart(tmp_path: Path) -> None:
-    made = numbered_set(tmp_path)
-    twelve = tiles.TileSet("toy", made.tiles * 2, made.class_names, made.palette, made.mpp)
-    for (train, test), seed in zip(twelve.splits([3, 5]), (3, 5), strict=True):
-        assert [side.tolist() for side in (train, test)] == [side.tolist() for side in twelve.split(1 / 3, seed)]
-
-    renamed = [Tile(f"{i}", tile.image_path, tile.mask_path, f"p{i // 2}", 2) for i, tile in enumerate(twelve)]
-    six_patients = tiles.TileSet("toy", tuple(renamed), made.class_names, made.palette, made.mpp)
-    sides = [side for split in six_patients.splits([3, 5], apart=True) for side in split]
-    assert sorted(np.concatenate(sides)) == list(range(12))
-    groups = [set(six_patients.groups[side]) for side in sides]
+def test_splits_that_are_apart_share_no_patient(tmp_path: Path) -> None:
+    tile_set = numbered_set(tmp_path, patients=6)
+    sides = as_lists(tile_set.splits([3, 5], apart=True))
+    assert sorted(sum(sides, [])) == list(range(12))
+    groups = [set(tile_set.groups[side]) for side in sides]
     assert all(groups)
     assert sum(map(len, groups)) == 6  # no patient twice
-    (alone,) = six_patients.splits([4], apart=True)
-    assert [side.tolist() for side in alone] == [side.tolist() for side in six_patients.split(seed=4)]
+    assert as_lists(tile_set.splits([4], apart=True)) == as_lists([tile_set.split(seed=4)])
     with pytest.raises(TileError, match="at most the number of groups, 6"):
-        six_patients.splits(range(7), apart=True)
+        tile_set.splits(range(7), apart=True)
     with pytest.raises(TileError, match="a split needs two"):
-        six_patients.splits(range(4), apart=True)
+        tile_set.splits(range(4), apart=True)
+    for share in (0.0, 1.0):
+        with pytest.raises(TileError, match="a share in"):
+            tile_set.split(share)
 
 
 @pytest.mark.parametrize(("mpp", "shape"), [(None, (10, 20)), (0.5, (10, 20)), (1.0, (5, 10)), (0.25, (20, 40))])
@@ -223,11 +225,11 @@ def test_reading_at_another_scale(tmp_path: Path, mpp: float | None, shape: tupl
         np.testing.assert_array_equal(mask, np.arange(shape[1])[None].repeat(shape[0], 0) >= shape[1] // 2)
 
 
-def test_an_unknown_scale_is_not_guessed(tmp_path: Path) -> None:
-    made = numbered_set(tmp_path, mpp=None)
-    assert len(made.read()[0]) == 6
+def test_an_unknown_scale_is_refused(tmp_path: Path) -> None:
+    tile_set = numbered_set(tmp_path, mpp=None)
+    assert len(tile_set.read()[0]) == 6
     with pytest.raises(TileError, match="µm per pixel"):
-        made.read(1.0)
+        tile_set.read(1.0)
 
 
 @pytest.mark.real_data

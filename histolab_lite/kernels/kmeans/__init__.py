@@ -62,7 +62,7 @@ def kmeans(
         raise ValueError("the batch is empty: there is no problem to solve.")
     k = torch.as_tensor(n_clusters, device=x.device)
     if k.ndim > 1 or k.numel() not in (1, b):
-        raise ValueError(f"n_clusters must be one number or one a problem ({b}); got {k.tolist()}.")
+        raise ValueError(f"n_clusters must be one number or one per problem ({b}); got {k.tolist()}.")
     k = k.expand(b)
     if int(k.min()) < 1 or int(k.max()) > n:
         raise ValueError(f"n_clusters must lie between 1 and the number of points ({n}); got {k.tolist()}.")
