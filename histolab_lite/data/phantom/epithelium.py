@@ -1,4 +1,4 @@
-"""Epithelium, malignant and normal: sheets of unequal crowded nuclei, and glands of regular ones in a row."""
+"""Epithelium, malignant and normal: sheets of unequal crowded nuclei, and glands of regular nuclei in a row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .layout import GLAND, TUMOUR
 
 
 def tumour(c: Canvas, rare: float) -> None:
-    """Sheets of large, crowded, unequal nuclei with scant cytoplasm; mitoses and dying cells among them."""
+    """Paint sheets of large, crowded, unequal nuclei with little cytoplasm, mitoses and dying cells."""
     rng = c.rng
     where = c.plan == TUMOUR
     radius, unequal = rng.uniform(5.3, 6.6), rng.uniform(0.17, 0.28)
@@ -67,7 +67,7 @@ def tumour(c: Canvas, rare: float) -> None:
 
 
 def gland(c: Canvas) -> None:
-    """Rings of regular basal nuclei around a pale lumen, apical mucin, thin septa between the glands."""
+    """Paint rings of regular basal nuclei around a pale lumen, apical mucin, thin septa between the glands."""
     rng = c.rng
     where = c.plan == GLAND
     depth = c.up(c.plan_depth)
@@ -102,7 +102,7 @@ def gland(c: Canvas) -> None:
 
 
 def _along(c: Canvas, where: np.ndarray, depth: float, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points (N, 2) at even steps around each gland, `depth` µm inside, and the angles (N,) to its lumen."""
+    """Place points (N, 2) at even steps around each gland, `depth` µm inside, with the angles (N,) to its lumen."""
     smooth = ndimage.gaussian_filter(np.maximum(c.plan_depth, -15.0), 2.0 / c.step)
     gy, gx = np.gradient(smooth)
     points = [np.zeros((0, 2))]
@@ -116,7 +116,7 @@ def _along(c: Canvas, where: np.ndarray, depth: float, spacing: float) -> tuple[
 
 
 def _ring(c: Canvas, where: np.ndarray) -> None:
-    """Regular nuclei in a row, standing on the basement membrane and pointing at the lumen."""
+    """Draw regular nuclei in a row, standing on the basement membrane and pointing at the lumen."""
     rng = c.rng
     spots, up = _along(c, where, rng.uniform(4.7, 5.5), rng.uniform(4.8, 5.6))
     n = len(spots)

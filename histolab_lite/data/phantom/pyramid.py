@@ -15,7 +15,15 @@ from PIL import Image
 
 
 def write_pyramid(image: np.ndarray, mpp: float, path: str | os.PathLike[str], quality: int, tile: int) -> Path:
-    """Write uint8 RGB (H, W, 3); each level is half the one before, down to one tile; two or more."""
+    """Write uint8 RGB (H, W, 3) in two or more levels; each is half the one before, down to one tile.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    ValueError
+        For a quality outside 1 to 100, or a tile that is no multiple of 16.
+    """
     if not 1 <= quality <= 100:
         raise ValueError(f"quality is {quality}; give a JPEG quality from 1 to 100, such as 90.")
     if tile < 16 or tile % 16:

@@ -1,8 +1,8 @@
 """From a layout to stain: haematoxylin and eosin concentrations of every tissue, and the nuclei in it.
 
-The classes differ by architecture: how dense, large, regular and oriented nuclei are, and what lies between
-them. Each slide has its own dialect of every tissue (clear or dense cytoplasm, loose or sclerotic stroma,
-bland or dirty necrosis), as patients have, so that no class owns a colour.
+The classes differ by architecture: how dense, large, regular and oriented nuclei are, and what lies between them. Each
+slide has its own variant of every tissue (clear or dense cytoplasm, loose or sclerotic stroma, bland or dirty
+necrosis), as patients have, so that no class has its own colour.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .layout import BACKGROUND, GLAND, LYMPHOCYTES, NECROSIS, STROMA, TUMOUR, La
 
 
 def stroma(c: Canvas, rare: float) -> None:
-    """Wavy collagen in bundles, clefts between them, spindle nuclei along the fibres, small vessels."""
+    """Paint wavy collagen in bundles, clefts between them, spindle nuclei along the fibres, small vessels."""
     rng = c.rng
     where = c.plan == STROMA
     fine = streaks(smooth_noise(rng, c.plan.shape, 1.6 / c.step), c.plan_angle, 5)
@@ -57,7 +57,7 @@ def stroma(c: Canvas, rare: float) -> None:
 
 
 def _vessel(c: Canvas, centre: np.ndarray) -> None:
-    """A capillary or venule: a lumen with red cells, ringed by flat endothelial nuclei."""
+    """Draw a capillary or venule: a lumen with red cells in a ring of flat endothelial nuclei."""
     rng = c.rng
     long, short, tilt = rng.uniform(8, 16), rng.uniform(5, 9), c.at(c.plan_angle, centre[None])[0]
     stain = dict(clumps=0.0, vesicle=0.0, lobing=0.06, angle=tilt)
@@ -87,7 +87,7 @@ def _vessel(c: Canvas, centre: np.ndarray) -> None:
 
 
 def infiltrate(c: Canvas) -> None:
-    """Lymphocytes in a dense crowd on a faint reticulum."""
+    """Paint lymphocytes in a dense crowd on a faint reticulum."""
     rng = c.rng
     where = c.plan == LYMPHOCYTES
     net = streaks(smooth_noise(rng, c.plan.shape, 2.0 / c.step), c.plan_angle, 3)
@@ -102,7 +102,7 @@ def infiltrate(c: Canvas) -> None:
 
 
 def necrosis(c: Canvas) -> None:
-    """Granular debris and smudges, ghosts of cells, dust of burst nuclei; not one nucleus intact."""
+    """Paint granular debris and smudges, ghosts of cells, dust of burst nuclei; no nucleus is intact."""
     rng = c.rng
     where = c.plan == NECROSIS
     ghosts = c.spread(where, 15.0, 3.0)
@@ -148,7 +148,7 @@ def necrosis(c: Canvas) -> None:
 
 
 def stain(layout: Layout, mask: np.ndarray, mpp: float, seed: int, rare: float) -> tuple[np.ndarray, np.ndarray]:
-    """Haematoxylin and eosin (H, W) float32, in units of optical density along their stain vectors."""
+    """Paint all tissues: haematoxylin and eosin (H, W) float32, in optical density along their stain vectors."""
     c = Canvas(layout, mask, mpp, np.random.default_rng([seed, 2]))
     present = np.unique(c.plan)
     for label, paint in (
