@@ -1,4 +1,4 @@
-"""Tissue in: slides, tiles and patches with their masks."""
+"""Read tissue: slides, tiles and patches with their masks."""
 
-#: The class id of pixels that count for nothing.
+#: The class id of pixels that are ignored.
 IGNORE = 255

@@ -1,9 +1,10 @@
 """Random variations of patches, made in batches on the model's device; above all two views for contrastive learning.
 
-The recipe of SimCLR (Chen et al., ICML 2020, Appendix A) with what histology changes. There is no up and down, so any
-flip and quarter turn. Scale is known and means something, the size of nuclei above all, so a view is a window of the
-patch as it is, unless `zoom` asks for more. Colour is the laboratory's, so it is varied per stain in optical density
-(Tellez et al., Med. Image Anal. 2019) rather than in RGB, and gently: how much each takes up is also the tissue's.
+The recipe of SimCLR (Chen et al., ICML 2020, Appendix A), adapted to histology. Tissue has no up and down: all flips
+and quarter turns are used. The scale is known and has a meaning, above all the size of nuclei: a view is a window of
+the patch at its own scale, unless `zoom` asks for more. Colour depends on the laboratory: it is varied per stain in
+optical density (Tellez et al., Med. Image Anal. 2019) rather than in RGB. It is varied only a little, because the
+amount of each stain also depends on the tissue.
 """
 
 import torch
@@ -23,10 +24,12 @@ from histolab_lite.data.stain import from_optical_density, stain_matrix, to_opti
 
 
 class StainJitter(nn.Module):
-    """Vary each stain's amount, background and colour, one draw a patch.
+    """Vary each stain's amount and colour, and the background, with one draw per patch.
 
-    strength: standard deviation of the log-factor on the amounts; the noise on the stain vectors is a fifth of it.
-    (B, 3, H, W) float in [0, 1] -> same.
+    Parameters
+    ----------
+    strength
+        Standard deviation of the log-factor on the amounts; the noise on the stain vectors is a fifth of it.
     """
 
     stains: torch.Tensor
@@ -37,12 +40,13 @@ class StainJitter(nn.Module):
         self.register_buffer("stains", stain_matrix(), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Vary patches (B, 3, H, W) float in [0, 1]; same shape and range."""
         b = len(x)
         noise = torch.randn(b, 3, 3, device=x.device) * self.strength / 5
         vectors = nn.functional.normalize(self.stains + noise, dim=2)
-        vectors = vectors.maximum(self.stains.clamp(max=0))  # stains absorb: only the residual has a negative side
+        vectors = vectors.maximum(self.stains.clamp(max=0))  # stains absorb: only the residual may be negative
         gains = torch.exp(torch.randn(b, 3, 1, device=x.device) * self.strength)
-        # Unmix with the standard vectors, re-mix with the patch's own: one 3×3 matrix a patch.
+        # Unmix with the standard vectors, mix again with the patch's own: one 3×3 matrix per patch.
         remix = torch.linalg.inv(self.stains) @ (gains * vectors)  # (B, 3, 3)
         density = torch.einsum("bchw,bcd->bdhw", to_optical_density(x), remix)
         light = torch.randn(b, 1, 1, 1, device=x.device) * 0.02
@@ -50,7 +54,7 @@ class StainJitter(nn.Module):
 
 
 def random_flips(x: torch.Tensor, *masks: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Each patch upside down or not, mirrored or not, and its masks likewise: (B, C, H, W), (B, H, W)… -> the same."""
+    """Flip each patch (B, C, H, W) at random along either axis, and its masks, (B, H, W) each, in the same way."""
     for axis in (1, 2):
         flipped = torch.rand(len(x), 1, 1, device=x.device) < 0.5
         x = torch.where(flipped[:, None], x.flip(axis + 1), x)
@@ -61,10 +65,24 @@ def random_flips(x: torch.Tensor, *masks: torch.Tensor) -> tuple[torch.Tensor, .
 def contrastive_views(
     size: int, stain_strength: float = 0.4, grey: float = 0.1, zoom: tuple[float, float] | None = None
 ) -> nn.Module:
-    """A random view of each patch: (B, 3, P, P) float in [0, 1] -> (B, 3, size, size); call it twice for a pair.
+    """Build a module that makes a random view of each patch; call it twice for a pair.
 
-    size: side of the window cut out of the patch, in pixels, at most P. grey: share of views without colour.
-    zoom: the window's share of the patch's area, least and most; it is then brought to `size`, as SimCLR does.
+    Parameters
+    ----------
+    size
+        Side in pixels of the window that is cut out of a patch of P × P pixels; at most P.
+    stain_strength
+        As for `StainJitter`.
+    grey
+        Share of views without colour.
+    zoom
+        Smallest and largest share of the patch's area in the window, which is then resized to `size`, as in SimCLR.
+        None: a window of `size` pixels.
+
+    Returns
+    -------
+    views : nn.Module
+        (B, 3, P, P) float in [0, 1] -> (B, 3, size, size).
     """
     crop = RandomResizedCrop((size, size), scale=zoom, ratio=(1.0, 1.0)) if zoom else RandomCrop((size, size))
     return nn.Sequential(

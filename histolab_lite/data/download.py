@@ -1,6 +1,6 @@
 """Downloads that resume, archives that cannot write outside their folder, and hashes that are remembered.
 
-pooch brings the hash check and the atomic move; it starts a broken download again from nothing, so its
+pooch checks the hash and moves the file atomically. It would start a broken download again from the beginning, so its
 downloader is replaced by one that asks for the rest.
 
 References
@@ -33,12 +33,12 @@ from tqdm.auto import tqdm
 from histolab_lite.files import read_json, write_atomically
 
 _log = logging.getLogger(__name__)
-_CHUNK = 1 << 16  # bytes; a broken transfer loses less than this
+_CHUNK = 1 << 16  # bytes; a broken transfer loses at most so many
 _TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
 
 
 class DownloadError(ValueError):
-    """A download that did not end, or ended with the wrong file."""
+    """A download that failed, or that gave the wrong file."""
 
 
 class ArchiveError(ValueError):
@@ -46,7 +46,7 @@ class ArchiveError(ValueError):
 
 
 def sha256(path: str | Path) -> str:
-    """The sha256 of a file, as 64 hexadecimal digits."""
+    """Return the sha256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -54,13 +54,23 @@ def sha256(path: str | Path) -> str:
 def download(url: str, target: str | Path, digest: str, attempts: int = 5) -> Path:
     """Download `url` to `target`, which appears only when it is whole and its sha256 is `digest`.
 
-    What has arrived is kept beside the target as `<name>.<digest>.part`, and the next attempt, in this call
-    or a later one, asks only for the rest. Run one download of a file at a time.
+    What has arrived is kept beside the target as `<name>.<digest>.part`, and the next attempt, in this call or a later
+    one, asks only for the rest. Run one download of a file at a time.
+
+    Parameters
+    ----------
+    url, target
+        From where, and to which file.
+    digest
+        The expected sha256, 64 hexadecimal digits.
+    attempts
+        How many broken connections end the download.
 
     Raises
     ------
-    DownloadError : the connection failed `attempts` times, the server refused, or the hash is wrong (the file
-        is then removed).
+    DownloadError
+        If the connection failed `attempts` times, the server refused, the target cannot be written, or the hash is
+        wrong; a wrong file is removed.
     """
     target = Path(target)
     try:
@@ -73,14 +83,12 @@ def download(url: str, target: str | Path, digest: str, attempts: int = 5) -> Pa
             downloader=_Resuming(target.with_name(f"{target.name}.{digest[:8]}.part"), attempts),
         )
     except requests.RequestException as error:
-        raise DownloadError(
-            f"{url} did not download: {error}. Run it again to go on where it stopped."
-        ) from error
+        raise DownloadError(f"{url} did not download: {error}. Run it again to continue where it stopped.") from error
     except OSError as error:
         raise DownloadError(
             f"{target} cannot be written: {error}. Set HISTOLAB_DATA to a folder that you may write to."
         ) from error
-    except ValueError as error:  # pooch's word for a wrong hash; it has removed the file
+    except ValueError as error:  # pooch raises it for a wrong hash; it has removed the file
         raise DownloadError(f"{url} is not the file expected, and was removed: {error}") from error
     return target
 
@@ -104,10 +112,10 @@ class _Resuming:
 
     def _rest(self, url: str) -> None:
         have = self.partial.stat().st_size if self.partial.exists() else 0
-        # Without "identity" a server may compress, and byte ranges would count compressed bytes.
+        # Otherwise a server may compress, and byte ranges would count compressed bytes.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
-            if answer.status_code == 416:  # nothing after what we have: whole, or longer than the file is now
+            if answer.status_code == 416:  # nothing follows: the part is whole, or longer than the file is now
                 total = re.fullmatch(r"bytes \*/(\d+)", answer.headers.get("Content-Range", ""))
                 if total and int(total[1]) == have:
                     return
@@ -137,8 +145,9 @@ def extract(archive: str | Path, folder: str | Path) -> list[Path]:
 
     Raises
     ------
-    ArchiveError : neither zip nor tar, damaged, larger than the free disk, or with a member that is a link, a
-        device, or outside the folder.
+    ArchiveError
+        If the archive is neither a zip nor a tar, is damaged, is larger than the free disk space, or has a member that
+        is a link, a device, or outside the folder.
     """
     archive, folder = Path(archive), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,7 +173,7 @@ def extract(archive: str | Path, folder: str | Path) -> list[Path]:
 
 @contextmanager
 def _members(archive: Path) -> Iterator[list[tuple[str, int, Any]]]:
-    """The files of an archive as (name, bytes, function that opens it); links and devices are refused."""
+    """List the files of an archive as (name, bytes, function that opens it); refuse links and devices."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as packed:
             entries = [info for info in packed.infolist() if not info.is_dir()]
@@ -192,7 +201,7 @@ def _safe(name: str, archive: Path) -> PurePosixPath:
 
 
 class HashCache:
-    """Remembers hashes by size and time of change, so that hundreds of files are not read at every call."""
+    """Hashes remembered by size and time of change, so that hundreds of files are not read at every call."""
 
     def __init__(self) -> None:
         self._path = Path(pooch.os_cache("histolab-lite")) / "verified.json"
@@ -201,12 +210,12 @@ class HashCache:
         try:
             self._known = dict(read_json(self._path))
         except FileNotFoundError:
-            pass  # the first time
+            pass  # nothing is remembered yet
         except (OSError, ValueError, TypeError) as error:
             _log.warning("%s is not readable (%s); files are hashed again.", self._path, error)
 
     def sha256(self, path: Path) -> str:
-        """The sha256 of a file, read only if it changed since it was last hashed."""
+        """Return the sha256 of a file, which is read only if it has changed since."""
         path = path.resolve()
         state = path.stat()
         known = self._known.get(str(path))
@@ -218,7 +227,7 @@ class HashCache:
         return digest
 
     def save(self) -> None:
-        """Write what was learnt to the user cache."""
+        """Write new hashes to the user cache."""
         if not self._changed:
             return
         try:

@@ -1,10 +1,9 @@
-"""Data sets by manifest: where tissue comes from, on which terms, and whether the files are the real ones.
+"""Data sets by manifest: where tissue comes from, under which licence, and whether the files are the right ones.
 
-Each data set has one YAML in `data_manifests/`. `load_manifest(name).fetch()` returns the folder that holds
-it, after every listed file has been compared with its sha256. Files with a URL are downloaded. Where a
-registration, or a person, stands between, the manifest is verify-only: the error says where to get
-the files and where to put them. The folder is `$HISTOLAB_DATA`, or the user cache; it may be read-only when
-nothing is missing.
+Each data set has one YAML file in `data_manifests/`. `load_manifest(name).fetch()` compares every listed file with its
+sha256 and returns the folder that holds them. Files with a URL are downloaded. Where the source asks for a
+registration, the manifest is verify-only: the error says where to get the files and where to put them. The folder is
+`$HISTOLAB_DATA`, or the user cache; it may be read-only when nothing is missing.
 
 Reference: pooch, L. Uieda et al., JOSS 5(45):1943 (2020), https://www.fatiando.org/pooch/
 """
@@ -30,12 +29,12 @@ _FOLDERS = (_PACKAGE / "data_manifests", _PACKAGE.parent / "data_manifests")  # 
 
 
 class ManifestError(ValueError):
-    """A manifest that is not valid, or a file that is not the one its manifest describes."""
+    """A manifest that is not valid, or a file that differs from the one its manifest describes."""
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file: its path under the data folder, its sha256, and where to download it, if that is possible."""
+    """One file: its path under the data folder, its sha256, and its URL, if it can be downloaded."""
 
     path: str
     sha256: str
@@ -44,7 +43,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip or tar that is downloaded, compared with its sha256 and unpacked into the folder `into`."""
+    """A zip or tar to download, compare with its sha256 and unpack into the folder `into`."""
 
     url: str
     sha256: str
@@ -53,12 +52,20 @@ class Archive:
 
 @dataclass(frozen=True)
 class TileFolder:
-    """Where the tiles of one split lie: globs and templates under the data folder.
+    """Where the tiles of one split are, under the data folder.
 
-    `images` is a glob. `masks` is a path in which {stem} stands for the image's name, None without masks.
-    The group (patient or slide) is the first group of the regular expression `group` in the stem, or what
-    `group_csv` gives in column `group_column` on the row whose `name` is the stem; with neither, every tile
-    is its own group.
+    With neither `group` nor `group_csv`, every tile is its own group (patient or slide).
+
+    Attributes
+    ----------
+    images
+        A glob.
+    masks
+        A path in which {stem} stands for the image's name; None without masks.
+    group
+        A regular expression; its first group in the stem is the tile's group.
+    group_csv, group_column
+        A table; the tile's group is in this column of the row whose `name` is the stem.
     """
 
     images: str
@@ -70,14 +77,22 @@ class TileFolder:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `data_manifests/<name>.yaml` says, key by key.
+    """The content of `data_manifests/<name>.yaml`, key by key.
 
-    access : "download" (fetched over HTTP), "manual" (verify-only, `obtain` says how) or "generated".
-    mpp : micrometres per pixel, None where the pictures differ or the source does not say.
-    mask_values : value in the mask file -> class id; 255 is ignore. Empty: the file holds class ids.
-    mask_threshold : for masks kept as JPEG, whose edges hold every grey: class 1 from this value on, else 0.
-    counts : glob -> how many files it must find, for data sets whose files are not listed one by one.
-    tiles : split -> where its images and masks lie.
+    Attributes
+    ----------
+    access
+        "download" (by HTTP), "manual" (verify-only, `obtain` says how) or "generated".
+    mpp
+        Micrometres per pixel; None where the images differ or the source does not say.
+    mask_values
+        Value in the mask file -> class id; 255 is ignore. Empty: the file holds class ids.
+    mask_threshold
+        For masks in JPEG files, whose edges hold all grey values: class 1 from this value on, else 0.
+    counts
+        Glob -> how many files it must find, for data sets whose files are not listed one by one.
+    tiles
+        Split -> where its images and masks are.
     """
 
     name: str
@@ -103,13 +118,23 @@ class Manifest:
     tiles: Mapping[str, TileFolder] = field(default_factory=dict)
 
     def fetch(self, root: str | Path | None = None, download: bool = True) -> Path:
-        """Make sure that every file is there and right. Returns the data folder: `root`, or `data_root()`.
+        """Make sure that every file is there and right, and return the data folder.
+
+        Parameters
+        ----------
+        root
+            The data folder; None for `data_root()`.
+        download
+            Whether missing files may be downloaded.
 
         Raises
         ------
-        FileNotFoundError : something is missing and cannot, or with download=False must not, be downloaded.
-        ManifestError : a file on disk is not the one the manifest describes. It is yours, and stays.
-        DownloadError, ArchiveError : from `histolab_lite.data.download`.
+        FileNotFoundError
+            If a file is missing and cannot, or must not, be downloaded.
+        ManifestError
+            If a file differs from the one the manifest describes. The file is not removed.
+        DownloadError, ArchiveError
+            As `histolab_lite.data.download`.
         """
         root = Path(root) if root is not None else data_root()
         missing = self._missing(root)
@@ -122,7 +147,7 @@ class Manifest:
         return root
 
     def is_available(self, root: str | Path | None = None) -> bool:
-        """Whether `fetch` would succeed without a download."""
+        """Tell whether `fetch` would succeed without a download."""
         try:
             self.fetch(root, download=False)
         except (FileNotFoundError, ManifestError):
@@ -132,9 +157,7 @@ class Manifest:
     def path(self, root: str | Path | None = None) -> Path:
         """Fetch a data set of a single file, such as one slide, and return that file."""
         if len(self.files) != 1:
-            raise ManifestError(
-                f"{self.name} has {len(self.files)} files, not one; use the folder of fetch()."
-            )
+            raise ManifestError(f"{self.name} has {len(self.files)} files, not one; use the folder of fetch().")
         return self.fetch(root) / self.files[0].path
 
     def _missing(self, root: Path) -> list[str]:
@@ -179,26 +202,28 @@ class Manifest:
 
 
 def data_root() -> Path:
-    """The folder of all data sets: $HISTOLAB_DATA, or the user cache."""
+    """Return the folder of all data sets: $HISTOLAB_DATA, or the user cache."""
     return Path(os.environ.get("HISTOLAB_DATA") or pooch.os_cache("histolab-lite"))
 
 
 def list_manifests() -> list[str]:
-    """The names of all data sets, sorted."""
+    """Return the names of all data sets, sorted."""
     return sorted(path.stem for path in _folder().glob("*.yaml"))
 
 
 def load_manifest(name: str | Path) -> Manifest:
-    """Load and check a manifest by its name, or your own by the path of its YAML.
+    """Load and check a manifest by its name, or your own by the path of its YAML file.
 
     Raises
     ------
-    FileNotFoundError : no manifest of that name; the message lists those there are.
-    ManifestError : not valid; the message names the file and the key.
+    FileNotFoundError
+        If there is no such manifest; the message lists the existing ones.
+    ManifestError
+        If it is not valid; the message names the file and the key.
     """
     path = Path(name) if isinstance(name, Path) or str(name).endswith(".yaml") else _folder() / f"{name}.yaml"
     if not path.is_file():
-        raise FileNotFoundError(f"There is no data set {str(name)!r}, but {', '.join(list_manifests())}.")
+        raise FileNotFoundError(f"There is no data set {str(name)!r}. Choose from {', '.join(list_manifests())}.")
     try:
         text = read_yaml(path)
     except ValueError as error:
@@ -246,12 +271,8 @@ def _parse(text: Any, path: Path) -> Manifest:
         if not isinstance(text.setdefault(key, []), list):
             raise fail(f"{key} must be a list")
     # A file is `path: sha256`, or `path: {sha256: ..., url: ...}` where it can be downloaded.
-    files = {
-        key: value if isinstance(value, dict) else {"sha256": value} for key, value in text["files"].items()
-    }
-    text["files"] = tuple(
-        build(DataFile, {"path": key, **value}, f"files {key}") for key, value in files.items()
-    )
+    files = {key: value if isinstance(value, dict) else {"sha256": value} for key, value in text["files"].items()}
+    text["files"] = tuple(build(DataFile, {"path": key, **value}, f"files {key}") for key, value in files.items())
     text["archives"] = tuple(build(Archive, value, "archives") for value in text["archives"])
     text["tiles"] = {key: build(TileFolder, value, f"tiles {key}") for key, value in text["tiles"].items()}
     text["classes"], text["sources"] = tuple(text["classes"]), tuple(text["sources"])
@@ -263,9 +284,7 @@ def _parse(text: Any, path: Path) -> Manifest:
         _check_paths([p for p in (tiles.images, tiles.masks, tiles.group_csv) if p], fail)
         if bool(tiles.group_csv) != bool(tiles.group_column):
             raise fail("group_csv and group_column go together")
-    for digest in [file.sha256 for file in manifest.files] + [
-        archive.sha256 for archive in manifest.archives
-    ]:
+    for digest in [file.sha256 for file in manifest.files] + [archive.sha256 for archive in manifest.archives]:
         if not re.fullmatch(r"[0-9a-f]{64}", digest):
             raise fail(f"{digest!r} is not a sha256 of 64 hexadecimal digits")
     if manifest.access not in ACCESS:

@@ -1,4 +1,4 @@
-"""Patches: squares cut from a picture, with what its mask says of them."""
+"""Patches: squares cut from an image, with the classes that its mask shows there."""
 
 from __future__ import annotations
 
@@ -11,13 +11,32 @@ from histolab_lite.data import IGNORE
 
 
 def grid_patches(image: np.ndarray, patch: int, stride: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Cut (H, W[, C]) on a grid: patches (N, patch, patch[, C]), int64 (row, col) corners (N, 2).
+    """Cut an image into patches on a grid; every patch lies wholly inside.
 
-    Patches lie wholly inside; `stride` None means patch, without overlap.
+    Parameters
+    ----------
+    image
+        (H, W) or (H, W, C).
+    patch
+        Side of a patch in pixels.
+    stride
+        Step of the grid in pixels; None for `patch`, without overlap.
+
+    Returns
+    -------
+    patches : (N, patch, patch) or (N, patch, patch, C)
+        Row by row.
+    coords : (N, 2) int64
+        Their upper left corners (row, col).
+
+    Raises
+    ------
+    ValueError
+        If the image is smaller than a patch, or the stride is below 1.
     """
     stride = patch if stride is None else stride
     if min(patch, stride) < 1 or patch > min(image.shape[:2]):
-        raise ValueError(f"A patch of {patch} px at stride {stride} does not fit a picture {image.shape[:2]}.")
+        raise ValueError(f"A patch of {patch} px at stride {stride} does not fit an image of {image.shape[:2]}.")
     windows = sliding_window_view(image, (patch, patch), axis=(0, 1))[::stride, ::stride]  # (R, C[, 3], p, p)
     if image.ndim == 3:
         windows = np.moveaxis(windows, 2, -1)
@@ -30,10 +49,34 @@ def grid_patches(image: np.ndarray, patch: int, stride: int | None = None) -> tu
 def pure_patches(
     image: np.ndarray, mask: np.ndarray, patch: int, stride: int | None = None, purity: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The grid patches of which one class covers at least `purity` of the area.
+    """Return the grid patches of which one class covers at least `purity` of the area.
 
-    Returns patches uint8 (N, patch, patch, 3), labels int64 (N,), (row, col) corners int64 (N, 2). Pixels to
-    ignore count as area but as no class.
+    Ignored pixels count as area but not as a class.
+
+    Parameters
+    ----------
+    image
+        uint8 (H, W, 3).
+    mask
+        Class ids, uint8 (H, W), 255 for ignore.
+    patch, stride
+        As for `grid_patches`.
+    purity
+        Least share of the leading class, above 0.5.
+
+    Returns
+    -------
+    patches : (N, patch, patch, 3) uint8
+        The pure patches.
+    labels : (N,) int64
+        Their classes.
+    coords : (N, 2) int64
+        Their upper left corners (row, col).
+
+    Raises
+    ------
+    ValueError
+        As `grid_patches`, for a mask of another size, or a purity outside (0.5, 1].
     """
     if image.shape[:2] != mask.shape:
         raise ValueError(f"The image is {image.shape[:2]}, its mask {mask.shape}.")
@@ -51,10 +94,32 @@ def pure_patches(
 def labelled_patches(
     images: Sequence[np.ndarray], masks: Sequence[np.ndarray], patch: int, n_classes: int, n: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """At most `n` patches drawn at random from the half-overlapping grids of all images, and what they show.
+    """Draw at most `n` patches at random from the half-overlapping grids of all images, with their classes.
 
-    Returns patches uint8 (n, patch, patch, 3) and the share of each class in them, float64 (n, n_classes); a row sums
-    to less than 1 where pixels are to be ignored. Raises ValueError for a picture smaller than a patch.
+    Parameters
+    ----------
+    images, masks
+        uint8 (H, W, 3), and class ids uint8 (H, W), 255 for ignore.
+    patch
+        Side of a patch in pixels.
+    n_classes
+        Class ids are 0 to n_classes - 1.
+    n
+        Largest number of patches.
+    seed
+        The random seed.
+
+    Returns
+    -------
+    patches : (n, patch, patch, 3) uint8
+        In random order.
+    fractions : (n, n_classes) float64
+        The share of each class; a row sums to less than 1 where pixels are ignored.
+
+    Raises
+    ------
+    ValueError
+        For an image smaller than a patch.
     """
     places = [
         (index, int(row), int(col))

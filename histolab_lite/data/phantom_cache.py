@@ -1,4 +1,4 @@
-"""Phantom slides kept in the user's cache: drawn once, read by every lesson."""
+"""Phantom slides in the user's cache: made once, read by every lesson."""
 
 from __future__ import annotations
 
@@ -19,9 +19,24 @@ from histolab_lite.files import write_atomically
 
 
 def phantom_files(seeds: Iterable[int], size: int, mpp: float) -> dict[str, tuple[Path, Path]]:
-    """The image and the mask of `phantom_slide` by each seed, as PNGs, by the slide's name.
+    """Return the image and the mask of `phantom_slide` for each seed, as PNG files.
 
-    Those that are not kept yet are drawn, a process a core. Raises ValueError as `phantom_slide` does.
+    Slides that are not in the cache are made, in one process per core.
+
+    Parameters
+    ----------
+    seeds, size, mpp
+        As for `phantom_slide`.
+
+    Returns
+    -------
+    files : dict
+        Name of the slide -> (image, mask).
+
+    Raises
+    ------
+    ValueError
+        As `phantom_slide`.
     """
     folder = _folder() / f"{size}px-{mpp:g}mpp"
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +59,7 @@ def _draw(seed: int, size: int, mpp: float, image: Path, mask: Path) -> None:
 
 
 def _folder() -> Path:
-    """Under a digest of the generator's source: a changed generator makes new slides."""
+    """Name the folder by a digest of the generator's source: a changed generator makes new slides."""
     digest = hashlib.sha256()
     for source in sorted(Path(phantom.__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
@@ -52,7 +67,7 @@ def _folder() -> Path:
 
 
 def save_png(array: np.ndarray, path: Path) -> None:
-    """Two lessons may draw one slide at once: each writes a file of its own, the last replaces the first."""
+    """Write a PNG atomically: where two lessons make one slide at once, the last file replaces the first."""
     file = io.BytesIO()
     Image.fromarray(array).save(file, format="PNG", compress_level=3)
     write_atomically(path, file.getbuffer())

@@ -1,6 +1,7 @@
-"""The file behind a slide: what tells it from another one that has taken its name.
+"""The files of a slide, and a digest that tells the slide from another one of the same name.
 
-OpenSlide's own `openslide.quickhash-1` covers a slide's smallest picture and properties alone, and is missing for some.
+OpenSlide's own `openslide.quickhash-1` covers only a slide's smallest level and its properties, and some slides have
+none.
 """
 
 from __future__ import annotations
@@ -10,10 +11,22 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from histolab_lite.data.download import sha256
+
 
 @dataclass(frozen=True)
 class SlideFile:
-    """size : bytes. modified : nanoseconds since 1970. sha256 : of the content. Of several files: see `identify`."""
+    """What identifies a slide.
+
+    Attributes
+    ----------
+    size
+        Bytes; for a slide of several files their sum.
+    modified
+        Time of the last change, nanoseconds since 1970.
+    sha256
+        Digest of the content; for a slide of several files that of the output of `sha256sum` for them.
+    """
 
     size: int
     modified: int
@@ -21,26 +34,23 @@ class SlideFile:
 
 
 def identify(path: str | Path) -> SlideFile:
-    """A slide's size, time of change and sha256, for which it is read to its end, once as long as it does not change.
-
-    A slide of several files has their size together, the latest time, and the sha256 of what `sha256sum` says of them.
-    """
+    """Return a slide's size, time of change and sha256. The slide is read to its end, once until it changes."""
     files = slide_files(path)
     size, modified = _size_and_time(files)
     return SlideFile(size, modified, _sha256(files, size, modified))
 
 
 def is_same(path: str | Path, known: SlideFile) -> bool:
-    """Whether a slide is the known one. It is read only where the time differs, as that of a copy does."""
+    """Tell whether a slide is the known one. It is read only if its time differs, as that of a copy does."""
     size, modified = _size_and_time(slide_files(path))
     return size == known.size and (modified == known.modified or identify(path).sha256 == known.sha256)
 
 
 def slide_files(path: str | Path) -> tuple[Path, ...]:
-    """The files that OpenSlide reads for a slide: the named one first, then those of formats with several, by name.
+    """List the files that OpenSlide reads for a slide: the named one first, then the others by name.
 
-    .mrxs: all in the folder of its name. .vms, .vmu: those beside it that it names. .dcm: all .dcm files beside it, so
-    that a folder of DICOM files is one slide.
+    Some formats have several: .mrxs all files in the folder of the same name; .vms and .vmu the files beside it that it
+    names; .dcm all .dcm files beside it, so that a folder of DICOM files is one slide.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -62,11 +72,8 @@ def _size_and_time(files: tuple[Path, ...]) -> tuple[int, int]:
 
 @cache
 def _sha256(files: tuple[Path, ...], size: int, modified: int) -> str:
-    """Of these files as they are while their size and time are these."""
-    digests = []
-    for path in files:
-        with open(path, "rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    """Read the files; the cache holds while their size and time stay the same."""
+    digests = [sha256(path) for path in files]
     if len(files) == 1:
         return digests[0]
     names = [path.relative_to(files[0].parent).as_posix() for path in files]

@@ -1,8 +1,8 @@
-"""Whole slides: reading at a wanted physical scale, finding the tissue, laying a grid of patches.
+"""Whole slides: read at a wanted physical scale, find the tissue, lay a grid of patches.
 
-A slide file holds the same picture at several levels. Lessons never ask for a level or a "20x"; they ask for
-micrometres per pixel (mpp), and `Slide.read` takes the nearest finer level and resamples the rest of the way.
-Coordinates are always level-0 (x, y) pixels, as OpenSlide's.
+A slide file holds the same image at several levels. Lessons never ask for a level or for "20x"; they ask for
+micrometres per pixel (mpp). `Slide.read` takes the nearest finer level and resamples it. Coordinates are always level-0
+(x, y) pixels, as in OpenSlide.
 
 References
 ----------
@@ -25,7 +25,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage import filters, morphology, transform
 
-MAX_UPSAMPLING = 2.0  # beyond this the network would look at interpolation, not at tissue
+MAX_UPSAMPLING = 2.0  # beyond this the network would see interpolation, not tissue
 _LEVEL_TOLERANCE = 1.02  # Aperio pyramids have downsamples such as 2.0005; asking for 2 means that level
 _PLAUSIBLE_MPP = (0.02, 50.0)  # the 72 dpi that image editors write into a TIFF would be 353 µm per pixel
 _MAX_PIXELS = 1 << 25  # read in one piece (128 MiB of RGBA); larger regions are read in halves
@@ -41,13 +41,17 @@ class Slide:
 
     Parameters
     ----------
-    path : any file OpenSlide can read.
-    mpp : micrometres per pixel at level 0. Overrides what the file says, and is needed where it says nothing.
+    path
+        Any file that OpenSlide can read.
+    mpp
+        Micrometres per pixel at level 0. Overrides the value in the file, and is needed where the file has none.
 
     Raises
     ------
-    FileNotFoundError : no such file.
-    SlideError : a folder, a damaged or unsupported file, no usable scale in the file and no `mpp`.
+    FileNotFoundError
+        If there is no such file.
+    SlideError
+        For a folder, a damaged or unsupported file, or a file without a usable scale if `mpp` is not given.
     """
 
     def __init__(self, path: str | Path, mpp: float | None = None) -> None:
@@ -96,19 +100,22 @@ class Slide:
         self._closed = True
 
     def read(self, x: float, y: float, size: int | tuple[int, int], mpp: float | None = None) -> np.ndarray:
-        """Read a region as uint8 RGB (h, w, 3).
+        """Read a region as uint8 RGB (h, w, 3). Pixels outside the slide, or never scanned, are white.
 
         Parameters
         ----------
-        x, y : top left corner in level-0 pixels; may lie outside the slide.
-        size : pixels at the wanted scale, one number for a square or (w, h).
-        mpp : wanted micrometres per pixel; None for the slide's own.
-
-        What lies outside the slide, or was never scanned, is white.
+        x, y
+            Upper left corner in level-0 pixels; may lie outside the slide.
+        size
+            Pixels at the wanted scale, one number for a square or (w, h).
+        mpp
+            Wanted micrometres per pixel; None for the slide's own.
 
         Raises
         ------
-        SlideError : size or mpp not positive, more than 2x finer than level 0, damaged data, closed slide.
+        SlideError
+            For a size or mpp that is not positive, an mpp more than 2 times finer than level 0, damaged data, or a
+            closed slide.
         """
         if self._closed:
             raise SlideError(f"{self.name}: the slide is closed. Read inside its `with` block.")
@@ -119,7 +126,7 @@ class Slide:
                 f"{self.name} was scanned at {self.mpp:.4g} µm/px; {mpp:.4g} is more than {MAX_UPSAMPLING:g} "
                 f"times finer. Ask for mpp={self.mpp / MAX_UPSAMPLING:.4g} or coarser."
             )
-        try:  # after a damaged tile every call fails, not that of the tile alone
+        try:  # once a damaged tile was read, every later call fails too
             level = self._slide.get_best_level_for_downsample(scale * _LEVEL_TOLERANCE)
             return self._read(float(x), float(y), width, height, scale, level)
         except openslide.OpenSlideError as error:
@@ -129,7 +136,7 @@ class Slide:
             ) from error
 
     def thumbnail(self, mpp: float | None = None, max_size: int = 1024) -> np.ndarray:
-        """The whole slide as uint8 RGB (h, w, 3): at `mpp`, or by default fitted into `max_size` pixels."""
+        """Read the whole slide as uint8 RGB (h, w, 3): at `mpp`, or by default fitted into `max_size` pixels."""
         if mpp is None:
             (max_size, _) = _check_size(max_size)
             mpp = self.mpp * max(1.0, max(self.dimensions) / max_size)
@@ -165,7 +172,7 @@ class Slide:
         return np.asarray(region.resize((width, height), Image.Resampling.BILINEAR, box=box))
 
     def _downsample(self, level: int) -> float:
-        """OpenSlide divides sizes, so halving an odd width comes out as 2.0005: a pixel off at 4000."""
+        """Round the level's downsample: OpenSlide divides sizes, so that half an odd width gives 2.0005."""
         reported = self._slide.level_downsamples[level]
         whole = round(reported)
         sizes = zip(self.dimensions, self._slide.level_dimensions[level], strict=True)
@@ -174,26 +181,33 @@ class Slide:
 
 
 def tissue_mask(rgb: np.ndarray, min_object: int = 64, min_hole: int = 64) -> np.ndarray:
-    """Where a thumbnail shows tissue: bool (H, W).
+    """Find where a thumbnail shows tissue: bool (H, W).
 
-    Stained tissue is coloured, glass and shadow are grey: Otsu's threshold on the smoothed saturation. It is
-    held within the range that separates stain from glass, because Otsu splits even a picture of one kind.
+    Stained tissue is coloured, glass and shadow are grey: the mask is Otsu's threshold on the smoothed saturation. The
+    threshold is kept in the range that separates stain from glass, because Otsu splits even an image of one kind.
 
     Parameters
     ----------
-    rgb : uint8 (H, W, 3).
-    min_object, min_hole : islands and holes of at most so many pixels are removed and filled.
+    rgb
+        uint8 (H, W, 3).
+    min_object, min_hole
+        Islands and holes of at most so many pixels are removed and filled.
+
+    Raises
+    ------
+    ValueError
+        If `rgb` is not a uint8 RGB image.
     """
     rgb = np.asarray(rgb)
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-        raise ValueError(f"tissue_mask needs a uint8 RGB picture (H, W, 3), not {rgb.dtype} {rgb.shape}.")
+        raise ValueError(f"tissue_mask needs a uint8 RGB image (H, W, 3), not {rgb.dtype} {rgb.shape}.")
     smooth = ndimage.gaussian_filter(rgb.astype(np.float32), sigma=(1, 1, 0))
     brightest, darkest = smooth.max(axis=2), smooth.min(axis=2)
     saturation = (brightest - darkest) / np.maximum(brightest, 1)
     saturation[brightest < 30] = 0  # ink, dust and scanner borders: black has no hue
     threshold = np.clip(filters.threshold_otsu(saturation), 0.05, 0.10)
     mask = saturation > threshold
-    few = mask.size // 10  # in a tiny picture an island or a hole of that size is the picture
+    few = mask.size // 10  # in a tiny image an island or a hole of that size is the image
     mask = morphology.remove_small_objects(mask, max_size=min(min_object, few))
     return morphology.remove_small_holes(mask, max_size=min(min_hole, few))
 
@@ -201,19 +215,28 @@ def tissue_mask(rgb: np.ndarray, min_object: int = 64, min_hole: int = 64) -> np
 def patch_grid(
     slide: Slide, patch: int = 256, mpp: float = 0.5, stride: int | None = None, min_tissue: float = 0.5
 ) -> np.ndarray:
-    """Top left corners of the patches that show tissue: int64 (N, 2), level-0 (x, y), row by row.
+    """Return the upper left corners of the patches that show tissue, all wholly inside the slide.
 
     Parameters
     ----------
-    patch, stride : pixels at `mpp`; stride None means patch, without overlap.
-    mpp : micrometres per pixel of the patches.
-    min_tissue : least share of tissue in a patch, 0 to 1; 0 keeps every patch.
+    slide
+        An open slide.
+    patch, stride
+        Pixels at `mpp`; stride None means patch, without overlap.
+    mpp
+        Micrometres per pixel of the patches.
+    min_tissue
+        Least share of tissue in a patch, 0 to 1; 0 keeps every patch.
 
-    Patches lie wholly inside the slide. N is 0 where there is no tissue.
+    Returns
+    -------
+    coords : (N, 2) int64
+        Level-0 (x, y), row by row. N is 0 where there is no tissue.
 
     Raises
     ------
-    SlideError : patch larger than the slide; patch, stride, mpp or min_tissue out of range.
+    SlideError
+        If the patch is larger than the slide, or patch, stride, mpp or min_tissue is out of range.
     """
     (patch, _), (stride, _) = _check_size(patch), _check_size(patch if stride is None else stride)
     if not 0 <= min_tissue <= 1:
@@ -233,7 +256,7 @@ def patch_grid(
     if min_tissue == 0:
         return coords
 
-    # At least 16 thumbnail pixels a patch side, so that the share of tissue is not a coarse guess.
+    # At least 16 thumbnail pixels per side of a patch, so that the share of tissue is not too coarse.
     coarse = max(slide.mpp, min(_THUMBNAIL_MPP, patch * mpp / 16))
     mask = tissue_mask(slide.thumbnail(coarse))
     table = np.pad(transform.integral_image(mask.astype(np.int64)), ((1, 0), (1, 0)))
@@ -250,7 +273,13 @@ def patch_grid(
 
 
 def read_patches(slide: Slide, coords: np.ndarray, patch: int, mpp: float) -> np.ndarray:
-    """Read patches at level-0 (x, y) corners `coords` (N, 2): uint8 (N, patch, patch, 3) at `mpp`."""
+    """Read patches at level-0 (x, y) corners `coords` (N, 2): uint8 (N, patch, patch, 3) at `mpp`.
+
+    Raises
+    ------
+    SlideError
+        For coords of another shape, and as `Slide.read`.
+    """
     coords = np.asarray(coords)
     if coords.ndim != 2 or coords.shape[1] != 2:
         raise SlideError(f"coords are level-0 (x, y) corners of shape (N, 2), not {coords.shape}.")
@@ -279,9 +308,7 @@ def _check_size(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _mpp_in_file(path: Path, properties: Mapping[str, str]) -> float:
-    supply = (
-        f"Give the scale yourself: Slide({path.name!r}, mpp=...); 40x is usually near 0.25, 20x near 0.5."
-    )
+    supply = f"Give the scale yourself: Slide({path.name!r}, mpp=...); 40x is usually near 0.25, 20x near 0.5."
     try:
         x, y = float(properties["openslide.mpp-x"]), float(properties["openslide.mpp-y"])
     except (KeyError, ValueError) as error:

@@ -12,21 +12,21 @@ EOSIN = (0.072, 0.990, 0.105)
 
 
 def stain_matrix() -> torch.Tensor:
-    """(3, 3): rows are the unit vectors of haematoxylin, eosin and what neither explains."""
+    """Return (3, 3): the unit vectors of haematoxylin, of eosin and of the residual, which is orthogonal to both."""
     h, e = (torch.nn.functional.normalize(torch.tensor(vector), dim=0) for vector in (HAEMATOXYLIN, EOSIN))
     return torch.stack([h, e, torch.nn.functional.normalize(torch.linalg.cross(h, e), dim=0)])
 
 
 def to_optical_density(rgb: torch.Tensor) -> torch.Tensor:
-    """Float RGB in [0, 1] -> optical density ≥ 0 (white is 0); black is clipped at one grey level of 255."""
+    """Convert float RGB in [0, 1] to optical density ≥ 0 (white is 0); black is clipped at one grey level of 255."""
     return -rgb.clamp(1 / 255, 1).log10()
 
 
 def from_optical_density(density: torch.Tensor) -> torch.Tensor:
-    """Optical density -> float RGB in [0, 1]."""
+    """Convert optical density to float RGB in [0, 1]."""
     return torch.pow(10.0, -density.clamp(min=0))
 
 
 def concentrations(rgb: torch.Tensor) -> torch.Tensor:
-    """Float RGB (..., 3) in [0, 1] -> amounts of haematoxylin, eosin and residual (..., 3)."""
+    """Unmix float RGB (..., 3) in [0, 1] into amounts of haematoxylin, eosin and residual (..., 3)."""
     return to_optical_density(rgb) @ torch.linalg.inv(stain_matrix()).to(rgb)

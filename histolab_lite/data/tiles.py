@@ -1,8 +1,8 @@
-"""Tiles: pictures with a class id for every pixel.
+"""Tiles: images with a class id for every pixel.
 
-A `TileSet` knows where its images and masks lie, what the classes are called, and which patient or slide each
-tile comes from. Pictures are read when asked for. Splits go by that group: two tiles of one patient look
-alike, and a score across them says how well the patient, not the tissue, was learnt.
+A `TileSet` knows where its images and masks are, the names of the classes, and from which patient or slide each tile
+comes. Images are read when needed. Splits keep each patient (group) on one side: two tiles of one patient look alike,
+and a score across them would tell how well the patient, not the tissue, was learnt.
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ class TileError(ValueError):
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture, read when asked for.
+    """One image and its mask, read when needed.
 
-    group : the patient or slide it comes from.
-    mask_values : value in the mask file -> class id; empty where the file holds class ids.
-    mask_threshold : for masks kept as JPEG, whose edges hold every grey: class 1 from this value on, else 0.
-    n_classes : class ids are 0 to n_classes - 1, and 255 for ignore.
+    Attributes
+    ----------
+    group
+        The patient or slide from which it comes.
+    n_classes
+        Class ids are 0 to n_classes - 1, and 255 for ignore.
+    mask_values, mask_threshold
+        As in `Manifest`.
     """
 
     name: str
@@ -45,15 +49,16 @@ class Tile:
     mask_threshold: int | None = None
 
     def read_image(self) -> np.ndarray:
-        """uint8 RGB (H, W, 3)."""
+        """Read the image, uint8 RGB (H, W, 3)."""
         return np.asarray(_open(self.image_path).convert("RGB"))
 
     def read_mask(self) -> np.ndarray:
-        """Class ids, uint8 (H, W), 255 for ignore.
+        """Read the class ids, uint8 (H, W), 255 for ignore.
 
         Raises
         ------
-        TileError : no mask, unreadable, not of the image's size, or a value that means no class.
+        TileError
+            If there is no mask, or it is unreadable, is not of the image's size, or holds a value without a class.
         """
         if self.mask_path is None:
             raise TileError(f"{self.name} has no mask: this data set comes without labels.")
@@ -63,12 +68,10 @@ class Tile:
         if values.ndim == 3 and (values[..., :1] == values[..., :3]).all():
             values = values[..., 0]  # grey, saved as colour
         if values.ndim != 2:
-            raise TileError(f"{self.mask_path} is a colour picture; a mask holds one number a pixel.")
+            raise TileError(f"{self.mask_path} is a colour image; a mask holds one number per pixel.")
         width, height = _open(self.image_path).size
         if values.shape != (height, width):
-            raise TileError(
-                f"{self.mask_path} is {values.shape[1]} x {values.shape[0]}, its image {width} x {height}."
-            )
+            raise TileError(f"{self.mask_path} is {values.shape[1]} x {values.shape[0]}, its image {width} x {height}.")
         if self.mask_threshold is not None:
             return (values >= self.mask_threshold).astype(np.uint8)
         meaning = self.mask_values or {i: i for i in [*range(self.n_classes), IGNORE]}
@@ -85,7 +88,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class TileSet:
-    """Tiles of one data set. `palette` is uint8 (K, 3), a colour a class; `mpp` is None if unknown."""
+    """Tiles of one data set. `palette` is uint8 (K, 3), one colour per class; `mpp` is None if unknown."""
 
     name: str
     tiles: tuple[Tile, ...]
@@ -108,16 +111,17 @@ class TileSet:
         return np.array([tile.group for tile in self.tiles])
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> TileSet:
-        """The tiles at these indices, in this order."""
+        """Return the tiles at these indices, in this order."""
         tiles = tuple(self.tiles[int(index)] for index in indices)
         return TileSet(self.name, tiles, self.class_names, self.palette, self.mpp)
 
     def split(self, test_share: float = 1 / 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Indices (train, test), about `test_share` of the groups in test and no group on both sides.
+        """Return indices (train, test): about `test_share` of the groups in test, no group on both sides.
 
         Raises
         ------
-        TileError : fewer than two groups, or a share that is not between 0 and 1.
+        TileError
+            For fewer than two groups, or a share that is not between 0 and 1.
         """
         groups = self.groups
         if len(np.unique(groups)) < 2 or not 0 < test_share < 1:
@@ -132,12 +136,19 @@ class TileSet:
     def splits(
         self, seeds: Sequence[int], test_share: float = 1 / 3, apart: bool = False
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """`split` by each of the seeds. `apart`: the groups are dealt out first, so that no two seeds share one and
-        their scores are independent.
+        """Split once per random seed.
+
+        Parameters
+        ----------
+        seeds, test_share
+            As for `split`.
+        apart
+            First divide the groups among the seeds, so that no two seeds share one and their scores are independent.
 
         Raises
         ------
-        TileError : as `split` and, with `apart`, as `group_folds`.
+        TileError
+            As `split` and, with `apart`, as `group_folds`.
         """
         shares = [np.arange(len(self))] * len(seeds)
         if apart and len(seeds) > 1:
@@ -146,11 +157,12 @@ class TileSet:
         return [(share[train], share[test]) for share, (train, test) in zip(shares, parts, strict=True)]
 
     def read(self, mpp: float | None = None) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """All images, uint8 (H, W, 3), and masks, uint8 (H, W), brought to `mpp`; None leaves their size.
+        """Read all images, uint8 (H, W, 3), and masks, uint8 (H, W), resampled to `mpp`; None leaves their size.
 
         Raises
         ------
-        TileError : the scale of the data set is not known, or a mask is missing or wrong.
+        TileError
+            If the scale of the data set is not known, or a mask is missing or wrong.
         """
         factor = self._factor(mpp)
         return self.read_images(mpp), [
@@ -158,7 +170,7 @@ class TileSet:
         ]
 
     def read_images(self, mpp: float | None = None) -> list[np.ndarray]:
-        """As `read`, the images alone: for data without masks."""
+        """Read the images alone, as `read` does: for data without masks."""
         factor = self._factor(mpp)
         return [_rescale(tile.read_image(), factor, Image.Resampling.BICUBIC) for tile in self.tiles]
 
@@ -180,20 +192,26 @@ def load_tiles(
     seed: int = 0,
     mpp: float = 0.5,
 ) -> TileSet:
-    """The tiles of a data set, verified against its manifest.
+    """Find the tiles of a data set and verify them against its manifest.
 
     Parameters
     ----------
-    name : "phantom", or a data set with tiles such as "glas", "ocdc", "oscc"; or a manifest of your own.
-    root : the data folder; default `data_root()`.
-    split : one of the manifest's splits; None takes all.
-    n_slides, size, seed, mpp : phantom only: how many slides, pixels a side, which ones, and their scale. Two
-        seeds give two disjoint sets. Generated slides are kept, so the next call reads them.
+    name
+        "phantom", or a data set with tiles such as "glas", "ocdc", "oscc"; or a manifest of your own.
+    root
+        The data folder; None for `data_root()`.
+    split
+        One of the manifest's splits; None for all.
+    n_slides, size, seed, mpp
+        Phantom only: number of slides, pixels per side, random seed and scale. Two seeds give two disjoint sets. The
+        slides are cached, so that the next call reads them.
 
     Raises
     ------
-    FileNotFoundError : the data are not there; the message says where to get them.
-    TileError : a data set without tiles, an unknown split, a tile without group.
+    FileNotFoundError
+        If the data are not there; the message says where to get them.
+    TileError
+        For a data set without tiles, an unknown split, or a tile without group.
     """
     if name == "phantom":
         return _phantom_tiles(n_slides, size, seed, mpp)
@@ -213,23 +231,20 @@ def load_tiles(
     return TileSet(manifest.name, tuple(tiles), manifest.classes, palette, manifest.mpp)
 
 
-def group_folds(
-    groups: Sequence[str] | np.ndarray, n_folds: int, seed: int = 0
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Folds of like sizes with no group on both sides: a list of (train, test) index arrays.
+def group_folds(groups: Sequence[str] | np.ndarray, n_folds: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return folds of similar sizes with no group on both sides: a list of (train, test) index arrays.
 
-    The largest groups go first, each to the smallest fold (scikit-learn's GroupKFold); the seed shuffles
-    groups of equal size.
+    The largest groups go first, each to the smallest fold (scikit-learn's GroupKFold); the seed shuffles groups of
+    equal size.
 
     Raises
     ------
-    TileError : n_folds below 2 or above the number of groups.
+    TileError
+        If n_folds is below 2 or above the number of groups.
     """
     names, index = np.unique(np.asarray(groups), return_inverse=True)
     if not 2 <= n_folds <= len(names):
-        raise TileError(
-            f"n_folds={n_folds} must be at least 2 and at most the number of groups, {len(names)}."
-        )
+        raise TileError(f"n_folds={n_folds} must be at least 2 and at most the number of groups, {len(names)}.")
     shuffled = np.random.default_rng(seed).permutation(len(names))[index]
     return list(GroupKFold(n_folds).split(shuffled, groups=shuffled))
 
@@ -243,11 +258,11 @@ def _rescale(array: np.ndarray, factor: float, resample: Image.Resampling) -> np
 
 def _open(path: Path) -> Image.Image:
     try:
-        picture = Image.open(path)
-        picture.load()
+        image = Image.open(path)
+        image.load()
     except (UnidentifiedImageError, OSError) as error:
-        raise TileError(f"{path} is not a readable picture: {error}.") from error
-    return picture
+        raise TileError(f"{path} is not a readable image: {error}.") from error
+    return image
 
 
 def _find_tiles(manifest: Manifest, where: TileFolder, root: Path) -> Iterator[Tile]:
@@ -267,7 +282,7 @@ def _find_tiles(manifest: Manifest, where: TileFolder, root: Path) -> Iterator[T
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """train_2 before train_10."""
+    """Sort train_2 before train_10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 

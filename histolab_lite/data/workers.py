@@ -1,4 +1,4 @@
-"""Worker processes that end when the process they work for is gone; joblib's own would wait five minutes for work."""
+"""Worker processes that end with the process that started them; joblib's own would wait five minutes for work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from joblib import Parallel
 
 
 def parallel(n_jobs: int, **options: Any) -> Parallel:
-    """joblib's `Parallel` over such processes."""
+    """Return joblib's `Parallel` with such worker processes; `options` are passed on."""
     return Parallel(n_jobs=n_jobs, initializer=_end_with, initargs=(os.getpid(),), **options)
 
 

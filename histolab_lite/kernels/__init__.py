@@ -1,7 +1,7 @@
-"""The hot operations, one folder each: a readable reference, faster implementations beside it, one public function.
+"""The costly operations, one folder each: a readable reference, faster implementations, one public function.
 
-Every public function checks its arguments, then picks an implementation by device, or takes the one named by
-``backend``. Asking for one that is not there raises: nothing falls back silently.
+Every public function checks its arguments. Then it picks the fastest implementation for the device, or takes the one
+named by ``backend``. A backend that is not there is an error; nothing falls back silently.
 """
 
 import importlib
@@ -13,11 +13,24 @@ import torch
 
 
 def choose_backend(operation: str, backends: tuple[str, ...], backend: str | None, device: torch.device) -> ModuleType:
-    """The module to run: the one named, else the fastest one for this device.
+    """Import the implementation that is named, or the fastest one for the device.
 
-    operation: the package of the operation, ``__name__`` there. backends: which of "reference", "cpu" and "triton" it
-    has; only the one chosen is imported, so that a machine without Triton can use the others.
-    ValueError for a name that is not in ``backends`` or cannot run on ``device``.
+    Parameters
+    ----------
+    operation
+        The package of the operation, ``__name__`` there.
+    backends
+        Which of "reference", "cpu" and "triton" the operation has. Only the chosen one is imported, so that a machine
+        without Triton can use the others.
+    backend
+        One of ``backends``, or None for the fastest.
+    device
+        Where the tensors are.
+
+    Raises
+    ------
+    ValueError
+        If ``backend`` is not in ``backends`` or cannot run on ``device``.
     """
     if backend is None:
         fastest = {"cuda": "triton", "cpu": "cpu"}.get(device.type, "reference")
@@ -45,14 +58,15 @@ def _require_triton(device: torch.device) -> None:
 
 
 def check_finite(name: str, x: torch.Tensor) -> None:
-    """ValueError if ``x`` holds NaN or infinity: a silent NaN would spread into every distance."""
-    # They spread into the sum, which is one fast pass; a sum may also overflow, hence the second look.
+    """Raise ValueError if ``x`` holds NaN or infinity: a silent NaN would spread into every distance."""
+    # NaN and infinity spread into the sum, which is one fast pass; a sum may also overflow, hence the second look.
     total = x.sum(dtype=torch.promote_types(x.dtype, torch.float32))
     if not torch.isfinite(total) and not torch.isfinite(x).all():
         raise ValueError(f"{name} holds NaN or infinite values; check the features that were passed in.")
 
 
 def refuse_second_derivative() -> None:
-    """In a backward pass, gradients are recorded only if they are to be differentiated again."""
+    """Raise RuntimeError in a backward pass that is itself to be differentiated."""
+    # In a backward pass, gradients are recorded only for a second derivative.
     if torch.is_grad_enabled():
         raise RuntimeError("this backend differentiates once: for create_graph=True pass backend='reference'")

@@ -1,6 +1,6 @@
-"""Weights on disk: safetensors to share, other people's torch checkpoints; written whole or not at all.
+"""Weights on disk: our own safetensors, other people's torch checkpoints; written completely or not at all.
 
-Nothing here runs code from a file: safetensors holds only tensors, and torch files are read with weights_only=True.
+No code from a file is run: safetensors holds only tensors, and torch files are read with weights_only=True.
 
 A safetensors file written here holds its own sha256 in its metadata: the digest of the file with 64 zeros in its place.
 """
@@ -17,6 +17,8 @@ from torch import nn
 
 from histolab_lite.files import write_atomically
 
+# Where published checkpoints nest a network, e.g. Ciga et al. 2022 (SimCLR on 57 histopathology sets).
+PREFIXES = ("model.resnet.", "encoder.", "backbone.", "module.", "trunk.", "resnet.", "model.")
 _KEY, _UNKNOWN = "histolab_lite_sha256", "0" * 64
 
 
@@ -26,7 +28,24 @@ def save_weights(
     metadata: Mapping[str, str] | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
-    """Write a module's state (or named tensors) as safetensors; floats are stored as ``dtype`` if given."""
+    """Write weights as safetensors, atomically, with a digest in the metadata; return the path.
+
+    Parameters
+    ----------
+    tensors
+        A module, or named tensors.
+    path
+        The file to write; missing folders are made.
+    metadata
+        Text to store with the weights.
+    dtype
+        Type of the stored floating-point tensors; None for their own.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; an older one stays.
+    """
     state = tensors.state_dict() if isinstance(tensors, nn.Module) else tensors
     state = {
         name: value.detach().cpu().to(dtype if dtype and value.is_floating_point() else value.dtype).contiguous()
@@ -37,10 +56,17 @@ def save_weights(
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors and metadata of a .safetensors file, or the tensors of a torch checkpoint (weights only).
+    """Read tensors and metadata of a .safetensors file, or the tensors of a torch checkpoint (weights only).
 
-    Damage is noticed by the sha256 of a file of ours and the checksums within torch's; other people's safetensors have
-    none. Raises FileNotFoundError, or ValueError for a file that is damaged or would need code to be run.
+    Damage is found by the sha256 in our own safetensors and by the checksums in torch's files; other people's
+    safetensors have no checksum.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, holds no weights, or would need to run code.
     """
     path = Path(path)
     if not path.is_file():
@@ -73,17 +99,28 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
 
 
 def _stated(content: bytes, now: str, then: str) -> bytes:
-    """A file that states one digest, made to state another."""
+    """Replace the digest that a file states by another one."""
     return content.replace(f'"{_KEY}":"{now}"'.encode(), f'"{_KEY}":"{then}"'.encode(), 1)
 
 
 def load_state(module: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
     """Load ``state`` into ``module``, every key exactly once.
 
-    Only BatchNorm's batch counters may be missing: checkpoints from before PyTorch 0.4.1 have none. Floats may be of
+    Only BatchNorm's batch counters may be missing: checkpoints from before PyTorch 0.4.1 have none. Floats may have
     another precision than the module's.
-    Raises ValueError listing the missing, unexpected and wrongly shaped keys, or those of another kind of number and
-    those that are not finite.
+
+    Parameters
+    ----------
+    module, state
+        The network and its weights by key.
+    source
+        Where the weights come from, for the messages.
+
+    Raises
+    ------
+    ValueError
+        Lists the keys that are missing, unexpected or of a wrong shape, those with another kind of number, or those
+        that are not finite. The module then stays as it was.
     """
     own = module.state_dict()
     missing = sorted(key for key in own.keys() - state.keys() if not key.endswith(".num_batches_tracked"))
@@ -106,8 +143,15 @@ def load_state(module: nn.Module, state: Mapping[str, torch.Tensor], source: str
     module.load_state_dict(own | converted)
 
 
+def unnest(state: Mapping[str, torch.Tensor], first_key: str, heads: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """Undo the nesting of a published checkpoint, found by the network's first key, and leave out its heads."""
+    prefix = next((prefix for prefix in PREFIXES if f"{prefix}{first_key}" in state), "")
+    inner = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    return {key: value for key, value in inner.items() if not key.startswith(heads)}
+
+
 def check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Raises ValueError, naming them, for tensors that hold NaN or infinite values."""
+    """Raise ValueError with the names of the tensors that hold NaN or infinite values."""
     bad = sorted(key for key, value in state.items() if not value.isfinite().all())
     if bad:
         raise ValueError(f"the weights from {source} hold NaN or infinite values in {', '.join(bad[:5])}.")

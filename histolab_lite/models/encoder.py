@@ -1,4 +1,4 @@
-"""The patch encoder: ResNet18 without pooling and head, of any width and output stride, and other people's encoders.
+"""Encoders of patches: ResNet18 without pooling and head, of any width and output stride, and other people's.
 
 He et al., "Deep residual learning", CVPR 2016; blocks and key names are torchvision's. Proto2Seg (Pan et al.,
 IPMI 2023, Sect. 3.1) uses it at width 1 and stride 32. A finer stride replaces the last strides by dilation
@@ -13,22 +13,21 @@ import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import load_model_config_from_hf
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet18_Weights
 
 from histolab_lite.data.stain import to_optical_density
 from histolab_lite.files import read_json
-from histolab_lite.models.checkpoint import check_finite, load_state, read_weights
+from histolab_lite.models.checkpoint import check_finite, load_state, read_weights, unnest
 
 DEFAULT_WEIGHTS = Path(__file__).with_name("weights") / "default_encoder.safetensors"
 STRIDES = (8, 16, 32)
-# Where published ResNet18 checkpoints nest the backbone, e.g. Ciga et al. 2022 (SimCLR on 57 histopathology sets).
-KNOWN_PREFIXES = ("model.resnet.", "encoder.", "backbone.", "module.", "resnet.", "model.")
 
 
 class PatchEncoder(nn.Module):
-    """What every encoder here can do. Subclasses give ``forward``, ``channels`` and ``name``."""
+    """The base of all encoders. Subclasses define ``forward``, ``channels`` and ``name``."""
 
     channels: int
     name: str
@@ -40,13 +39,19 @@ class PatchEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def _to_input(self, rgb: np.ndarray) -> torch.Tensor:
-        """uint8 (N, H, W, 3) -> float (N, 3, H, W) in [0, 1] on this module's device."""
+        """Convert uint8 (N, H, W, 3) to float (N, 3, H, W) in [0, 1] on this module's device."""
         x = torch.tensor(np.ascontiguousarray(rgb), device=self.mean.device)
         return x.permute(0, 3, 1, 2).float().div_(255)
 
     @torch.inference_mode()
     def encode(self, rgb: np.ndarray) -> torch.Tensor:
-        """One image, uint8 (H, W, 3) -> features (C, h, w) float32 on the CPU, in evaluation mode."""
+        """Encode one image, uint8 (H, W, 3), as features (C, h, w) float32 on the CPU, in evaluation mode.
+
+        Raises
+        ------
+        ValueError
+            For an array that is no RGB image.
+        """
         rgb = np.asarray(rgb)
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
             raise ValueError(f"expected an RGB image, uint8 (H, W, 3); got {rgb.dtype} {rgb.shape}.")
@@ -55,7 +60,13 @@ class PatchEncoder(nn.Module):
 
     @torch.inference_mode()
     def embed(self, patches: np.ndarray, batch_size: int = 256) -> torch.Tensor:
-        """Patches, uint8 (N, P, P, 3) -> average-pooled features (N, C) float32 on the CPU."""
+        """Embed patches, uint8 (N, P, P, 3), as average-pooled features (N, C) float32 on the CPU.
+
+        Raises
+        ------
+        ValueError
+            For an array that holds no RGB patches.
+        """
         if patches.ndim != 4 or patches.shape[3] != 3 or patches.dtype != np.uint8 or 0 in patches.shape[1:]:
             raise ValueError(f"expected patches, uint8 (N, P, P, 3); got {patches.dtype} {patches.shape}.")
         self.eval()
@@ -67,7 +78,19 @@ class PatchEncoder(nn.Module):
 class Encoder(PatchEncoder):
     """ResNet18's convolutional part: (B, 3, H, W) in [0, 1] -> (B, 512·width, ⌈H/s⌉, ⌈W/s⌉).
 
-    width: factor on every channel count (multiples of 1/64). output_stride: 32, 16 or 8.
+    Parameters
+    ----------
+    width
+        Factor on every channel count, a multiple of 1/64.
+    output_stride
+        s: 32, 16 or 8.
+    name
+        What the encoder is called.
+
+    Raises
+    ------
+    ValueError
+        For a width below 1/64 or another output stride.
     """
 
     def __init__(self, width: float = 1.0, output_stride: int = 32, name: str = "random") -> None:
@@ -90,14 +113,15 @@ class Encoder(PatchEncoder):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self._set_normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        self._set_normalisation(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
         self.to(memory_format=torch.channels_last)  # several times faster on a CPU, and on tensor cores
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Encode (B, 3, H, W) in [0, 1]."""
         return self.stages(x)[-1]
 
     def stages(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Every resolution on the way: strides 2 and 4 (64·width channels each), then layer 2, 3 and 4's."""
+        """Return the features of every resolution: strides 2 and 4 (64·width channels), then layers 2, 3 and 4."""
         x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         stem = self.relu(self.bn1(self.conv1(x)))  # (B, 64w, H/2, W/2)
         features = [stem, self.layer1(self.maxpool(stem))]
@@ -107,7 +131,7 @@ class Encoder(PatchEncoder):
 
 
 class _PickThenConvolve(nn.Conv2d):
-    """A strided 1 × 1 convolution without a stride: of the pixels that it reads."""
+    """A strided 1 × 1 convolution, computed without a stride on the pixels that it would read."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         rows, columns = self.stride
@@ -117,20 +141,20 @@ class _PickThenConvolve(nn.Conv2d):
 def _stage(inputs: int, outputs: int, stride: int, dilation: int) -> nn.Sequential:
     shortcut = None
     if stride != 1 or inputs != outputs:
-        # Of few channels that come last, oneDNN's strided 1 × 1 writes past its memory on processors with AVX2 alone.
+        # With few channels, channels last, oneDNN's strided 1 × 1 writes past its memory on processors with only AVX2.
         convolution = nn.Conv2d if inputs >= 8 else _PickThenConvolve
         shortcut = nn.Sequential(convolution(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
     blocks = nn.Sequential(BasicBlock(inputs, outputs, stride, shortcut), BasicBlock(outputs, outputs))
     for name, module in blocks.named_modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-            # The first convolution still reads the stage before it: its step is that stage's.
+            # The first convolution still reads the stage before it: it takes that stage's dilation.
             step = max(dilation // 2, 1) if name == "0.conv1" else dilation
             module.dilation = module.padding = (step, step)
     return blocks
 
 
 class ColourEncoder(PatchEncoder):
-    """No network, a baseline: mean optical density of every s × s block, (B, 3, H, W) -> (B, 4, ⌈H/s⌉, ⌈W/s⌉).
+    """A baseline without network: mean optical density of every s × s block, (B, 3, H, W) -> (B, 4, ⌈H/s⌉, ⌈W/s⌉).
 
     The fourth channel is 1, so that vectors scaled to length 1 still tell dark from pale.
     """
@@ -141,6 +165,7 @@ class ColourEncoder(PatchEncoder):
         self._set_normalisation((0.0,) * 3, (1.0,) * 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Average the optical density of (B, 3, H, W) in [0, 1]."""
         density = F.avg_pool2d(to_optical_density(x), self.output_stride, ceil_mode=True)
         return torch.cat([density, torch.ones_like(density[:, :1])], 1)
 
@@ -148,7 +173,7 @@ class ColourEncoder(PatchEncoder):
 class TimmEncoder(PatchEncoder):
     """Any timm model as an encoder: (B, 3, H, W) in [0, 1] -> (B, C, h, w); tokens are laid out on their grid."""
 
-    model: Any  # a timm model, whose parts depend on its kind
+    model: Any  # a timm model; they share no type
 
     def __init__(self, name: str, model: Any) -> None:
         super().__init__()
@@ -158,6 +183,7 @@ class TimmEncoder(PatchEncoder):
         self._set_normalisation(data["mean"], data["std"])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Encode (B, 3, H, W) in [0, 1]."""
         features = self.model.forward_features((x - self.mean) / self.std)
         if features.ndim == 3:  # (B, prefix + h·w, C)
             features = features[:, getattr(self.model, "num_prefix_tokens", 0) :]
@@ -167,14 +193,26 @@ class TimmEncoder(PatchEncoder):
 
 
 def load_encoder(name: str | Path = "default", output_stride: int | None = None) -> PatchEncoder:
-    """An encoder, ready to use.
+    """Load an encoder in evaluation mode.
 
-    name: "default" (ships with the package), "imagenet" (torchvision's ResNet18, downloaded once), "hf-hub:OWNER/MODEL"
-    (any timm model of the Hugging Face hub, e.g. UNI, Phikon or Lunit's, some behind a licence click), or a file:
-    .safetensors, .pt, .pth or .ckpt with ResNet18 weights of any width.
-    output_stride: 32, 16 or 8 for ResNet18; by default the one the weights were saved with, else 32.
+    Parameters
+    ----------
+    name
+        - "default": ships with the package.
+        - "imagenet": torchvision's ResNet18, downloaded once.
+        - "hf-hub:OWNER/MODEL": any timm model of the Hugging Face hub, such as UNI, Phikon or Lunit's; for some the
+          licence must be accepted there first.
+        - "local-dir:FOLDER": a timm model in a folder.
+        - A file: .safetensors, .pt, .pth or .ckpt with ResNet18 weights of any width.
+    output_stride
+        32, 16 or 8 for ResNet18; None for the stride saved with the weights, else 32.
 
-    Raises FileNotFoundError for a missing file, ValueError when weights do not fit (listing the keys).
+    Raises
+    ------
+    FileNotFoundError
+        If the file is missing.
+    ValueError
+        If the weights do not fit (the message lists the keys), or the stride is given for a timm model.
     """
     name = str(name)
     metadata: dict[str, str] = {}
@@ -185,7 +223,7 @@ def load_encoder(name: str | Path = "default", output_stride: int | None = None)
     else:
         path = DEFAULT_WEIGHTS if name == "default" else Path(name)
         state, metadata = read_weights(path)
-    state = _strip(state)
+    state = unnest(state, "conv1.weight", heads=("fc.", "head."))
     if "conv1.weight" not in state:
         raise ValueError(f"{name} holds no ResNet18: there is no key conv1.weight. Its keys begin {list(state)[:3]}.")
     stride = output_stride or int(metadata.get("output_stride", 32))
@@ -196,22 +234,13 @@ def load_encoder(name: str | Path = "default", output_stride: int | None = None)
 
 @cache
 def default_encoder() -> PatchEncoder:
-    """The encoder that ships with the package, loaded once; for those who only use it."""
+    """Return the encoder that ships with the package, loaded once. Do not change it: all callers share it."""
     return load_encoder()
-
-
-def _strip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Undo the nesting of published checkpoints and leave out their heads, which are no part of an encoder."""
-    for prefix in KNOWN_PREFIXES:
-        if f"{prefix}conv1.weight" in state:
-            state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-            break
-    return {key: value for key, value in state.items() if not key.startswith(("fc.", "head."))}
 
 
 def _load_timm(name: str, output_stride: int | None) -> TimmEncoder:
     if output_stride is not None:
-        raise ValueError(f"output_stride applies to ResNet18 only; {name} brings its own grid.")
+        raise ValueError(f"output_stride applies to ResNet18 only; {name} has its own grid.")
     options: dict[str, object] = {"num_classes": 0}
     if name.startswith("hf-hub:"):
         _, architecture, _ = load_model_config_from_hf(name.removeprefix("hf-hub:"))

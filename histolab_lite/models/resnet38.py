@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
-from histolab_lite.models.checkpoint import load_state, read_weights
+from histolab_lite.models.checkpoint import load_state, read_weights, unnest
 
 STRIDE = 8
 # Name, channels between its two convolutions and after them (in units of 64 · width), stride, dilation of either.
@@ -28,12 +29,10 @@ BASIC = [
     *((f"b5_{i}", 8, 16, 1, 2, 2) for i in (1, 2)),
 ]
 BLOCKS = (*(name for name, *_ in BASIC), "b6", "b7")
-# Where published checkpoints nest the network.
-KNOWN_PREFIXES = ("module.", "trunk.", "backbone.", "encoder.")
 
 
 class Basic(nn.Module):
-    """Normalise, rectify, convolve 3 × 3, twice. (B, inputs, H, W) -> (B, outputs, ⌈H/stride⌉, ⌈W/stride⌉)."""
+    """Normalise, rectify, convolve 3 × 3; twice. (B, inputs, H, W) -> (B, outputs, ⌈H/stride⌉, ⌈W/stride⌉)."""
 
     def __init__(self, inputs: int, between: int, outputs: int, stride: int, first: int, second: int) -> None:
         super().__init__()
@@ -46,6 +45,7 @@ class Basic(nn.Module):
             self.conv_branch1 = nn.Conv2d(inputs, outputs, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Add the two convolutions to the shortcut."""
         active = F.relu(self.bn_branch2a(x))
         shortcut = x
         if hasattr(self, "conv_branch1"):  # strides by slicing: oneDNN's strided 1 × 1 crashes with few channels
@@ -69,6 +69,7 @@ class Bottleneck(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Add the three convolutions to the shortcut."""
         active = F.relu(self.bn_branch2a(x))
         inner = self.conv_branch2b1(self.dropout(F.relu(self.bn_branch2b1(self.conv_branch2a(active)))))
         return self.conv_branch1(active) + self.conv_branch2b2(self.dropout(F.relu(self.bn_branch2b2(inner))))
@@ -77,8 +78,18 @@ class Bottleneck(nn.Module):
 class ResNet38(nn.Module):
     """(B, 3, H, W) in [0, 1] -> named maps at stride 8, e.g. "bn7": (B, 4096·width, ⌈H/8⌉, ⌈W/8⌉).
 
-    width: factor on every channel count (multiples of 1/64); 1 is the published network of 105 million weights, 1/8
-    trains on a laptop. dropout: of the channels inside b6 and b7.
+    Parameters
+    ----------
+    width
+        Factor on every channel count, a multiple of 1/64. 1 is the published network of 105 million weights; 1/8 trains
+        on a laptop.
+    dropout
+        Shares of the channels that are dropped inside b6 and b7.
+
+    Raises
+    ------
+    ValueError
+        For a width below 1/64.
     """
 
     mean: torch.Tensor
@@ -101,17 +112,29 @@ class ResNet38(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_DEFAULT_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_DEFAULT_STD).view(1, 3, 1, 1), persistent=False)
         self.to(memory_format=torch.channels_last)
 
     def forward(
         self, x: torch.Tensor, maps: Collection[str] = ("bn7",), graph_from: str | None = None
     ) -> dict[str, torch.Tensor]:
-        """The maps named: those of a block, such as "b4_3", before the next one's ReLU; "bn7", the last, after its own.
+        """Return the named maps of images (B, 3, H, W) in [0, 1].
 
-        graph_from: no gradient flows further back than to this map, and what comes before it is not kept in memory.
-        Raises ValueError for a name that is none.
+        Parameters
+        ----------
+        x
+            The images.
+        maps
+            Names of blocks, such as "b4_3", for the map before the next block's ReLU; "bn7" for the last one, after its
+            own ReLU.
+        graph_from
+            The gradient stops at this map, and nothing before it is kept in memory.
+
+        Raises
+        ------
+        ValueError
+            For an unknown name.
         """
         unknown = {*maps, graph_from or "bn7"} - {*BLOCKS, "bn7"}
         if unknown:
@@ -131,22 +154,24 @@ class ResNet38(nn.Module):
 
 
 def load_resnet38(path: str | Path) -> ResNet38:
-    """A ResNet38 of the width of the weights in a file: .safetensors, or a torch checkpoint of tensors only.
+    """Load a ResNet38 of the width of its weights from .safetensors, or a torch checkpoint of tensors only.
 
-    Takes the published keys (conv1a.weight, b2.bn_branch2a.weight, …, bn7.running_var), nested or not, each exactly
-    once; a classification head (fc8) is left out. The ImageNet weights are published as an MXNet file, which is first
-    to be converted where MXNet runs: AffinityNet's repository does it.
+    The file holds the published keys (conv1a.weight, b2.bn_branch2a.weight, …, bn7.running_var), nested or not, each
+    exactly once; a classification head (fc8) is left out. The ImageNet weights are published as an MXNet file. Convert
+    it first, on a machine with MXNet, by the code in AffinityNet's repository.
 
-    Raises FileNotFoundError for a missing file, ValueError when weights do not fit (listing the keys).
+    Raises
+    ------
+    FileNotFoundError
+        If the file is missing.
+    ValueError
+        If it is an MXNet file, or the weights do not fit (the message lists the keys).
     """
     path = Path(path)
     if path.suffix == ".params":
         raise ValueError(f"{path.name} is an MXNet file; save its tensors under AffinityNet's names as .safetensors.")
     state, _ = read_weights(path)
-    for prefix in KNOWN_PREFIXES:
-        if f"{prefix}conv1a.weight" in state:
-            state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    state = {key: value for key, value in state.items() if not key.startswith(("fc8.", "head.", "linear1000."))}
+    state = unnest(state, "conv1a.weight", heads=("fc8.", "head.", "linear1000."))
     if "conv1a.weight" not in state:
         raise ValueError(f"{path.name} holds no ResNet38: no key conv1a.weight. Its keys begin {list(state)[:3]}.")
     network = ResNet38(len(state["conv1a.weight"]) / 64)

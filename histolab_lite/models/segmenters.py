@@ -32,12 +32,12 @@ class Segmenter(nn.Module, ABC):
 
     @abstractmethod
     def stages(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """x and every resolution on the way down, as segmentation-models-pytorch's decoders take them."""
+        """Return x and the features of every resolution, as segmentation-models-pytorch's decoders take them."""
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """The decoder's map (B, C, H, W), as fine as the input: the "Feature Map 2" of Zhang et al.
+        """Return the decoder's map (B, C, H, W), as fine as the input: the "Feature Map 2" of Zhang et al.
 
-        Their Sect. 4.3.1 and Fig. 2a take it from the segmentation network; that it is the last one is our reading.
+        Their Sect. 4.3.1 and Fig. 2a take it from the segmentation network; that it is the last map is our reading.
         """
         height, width = x.shape[2:]
         missing = (-width % self.stride, -height % self.stride)
@@ -47,6 +47,7 @@ class Segmenter(nn.Module, ABC):
         return self.decoder(self.stages(x))[:, :, :height, :width]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits (B, K, H, W)."""
         return self.head(self.features(x))
 
 
@@ -65,19 +66,32 @@ class _OnEncoder(Segmenter):
         self.encoder.requires_grad_(not frozen)
 
     def train(self, mode: bool = True) -> "_OnEncoder":
+        """Switch to training mode, except for a frozen encoder."""
         super().train(mode)
         self.encoder.train(mode and not self.frozen)
         return self
 
     def stages(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Return x and the encoder's features."""
         return [x, *self.encoder.stages(x)]
 
 
 class LinkNet(_OnEncoder):
     """LinkNet's decoder on a ResNet18 encoder. Images are padded to its stride by reflection.
 
-    encoder: a trained one to start from (it is copied), or a width, for random weights: 1.0 is the paper's.
-    frozen: the encoder keeps its weights and its statistics, and only the decoder learns.
+    Parameters
+    ----------
+    n_classes
+        Number of classes, at least 2.
+    encoder
+        A trained encoder of stride 32, which is copied; or a width for random weights, 1.0 in the paper.
+    frozen
+        The encoder keeps its weights and its statistics, and only the decoder learns.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two classes, or an encoder of another stride.
     """
 
     def __init__(self, n_classes: int, encoder: Encoder | float = 1.0, frozen: bool = False) -> None:
@@ -94,10 +108,14 @@ class LinkNet(_OnEncoder):
 
 
 class UNet(_OnEncoder):
-    """U-Net on images: its decoder on a ResNet18 encoder; one logit a pixel, of being in the target.
+    """U-Net's decoder on a ResNet18 encoder of images; one logit per pixel, for the target.
 
-    encoder, frozen: as of LinkNet. Feature Map 2 has a quarter of the encoder's first channels (16 at width 1), and
-    no fewer than 8.
+    Feature Map 2 has a quarter of the encoder's first channels (16 at width 1), but at least 8.
+
+    Parameters
+    ----------
+    encoder, frozen
+        As for `LinkNet`.
     """
 
     def __init__(self, encoder: Encoder | float = 1.0, frozen: bool = False) -> None:
@@ -114,8 +132,19 @@ class UNet(_OnEncoder):
 class MapUNet(Segmenter):
     """U-Net on the map of a feature extractor, (B, C, h, w) -> logits (B, 1, h, w): Sect. 4.1's second component.
 
-    in_channels: C, e.g. 256 of ``cvm.encode``. width: channels of the finest of ``depth`` resolutions, each of which
-    has twice as many as the one before, and of Feature Map 2.
+    Parameters
+    ----------
+    in_channels
+        C, for example 256 of ``cvm.encode``.
+    width
+        Channels of the finest resolution and of Feature Map 2; every coarser resolution has twice as many.
+    depth
+        Number of resolutions.
+
+    Raises
+    ------
+    ValueError
+        For an argument below 1.
     """
 
     def __init__(self, in_channels: int, width: int = 32, depth: int = 3) -> None:
@@ -138,6 +167,7 @@ class MapUNet(Segmenter):
         self.to(memory_format=torch.channels_last)
 
     def stages(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Return x and the features of every level."""
         maps = [x]
         for level, layer in enumerate(self.levels):
             maps.append(layer(F.max_pool2d(maps[-1], 2) if level else x))

@@ -4,30 +4,22 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from histolab_lite.data.stain import (
-    EOSIN,
-    HAEMATOXYLIN,
-    concentrations,
-    from_optical_density,
-    stain_matrix,
-    to_optical_density,
-)
+from histolab_lite.data import stain
+from histolab_lite.data.stain import concentrations, from_optical_density, stain_matrix, to_optical_density
 
 
 def test_stains_are_unit_vectors_and_the_third_is_what_neither_explains():
     stains = stain_matrix()
     torch.testing.assert_close(stains.norm(dim=1), torch.ones(3))
-    for row, vector in zip(stains[:2], (HAEMATOXYLIN, EOSIN), strict=True):
+    for row, vector in zip(stains[:2], (stain.HAEMATOXYLIN, stain.EOSIN), strict=True):
         length = math.hypot(*vector)
         assert row.tolist() == pytest.approx([v / length for v in vector], abs=1e-6)
     assert (stains[2] @ stains[:2].T).tolist() == pytest.approx([0, 0], abs=1e-6)
-    assert torch.linalg.det(stains).abs() > 0.1
 
 
-@settings(max_examples=30, deadline=None)
 @given(grey=st.integers(1, 255))
 def test_density_is_minus_the_logarithm_and_back(grey):
     density = to_optical_density(torch.tensor(grey / 255))
@@ -41,18 +33,12 @@ def test_black_is_dark_but_finite_and_brighter_than_white_is_white():
     assert from_optical_density(torch.tensor([-0.5])).item() == 1
 
 
-@settings(max_examples=30, deadline=None)
 @given(amounts=st.tuples(st.floats(0, 1), st.floats(0, 1)))
-def test_unmixing_gives_back_the_amounts_mixed(amounts):
-    density = torch.tensor([*amounts, 0.0]) @ stain_matrix()
-    rgb = from_optical_density(density)
-    assert concentrations(rgb).tolist() == pytest.approx([*amounts, 0], abs=1e-3)
-
-
-def test_images_of_any_leading_shape():
-    rgb = torch.rand(2, 4, 5, 3)
-    assert concentrations(rgb).shape == (2, 4, 5, 3)
-    torch.testing.assert_close(concentrations(rgb)[1, 2, 3], concentrations(rgb[1, 2, 3]), atol=1e-5, rtol=1e-4)
+def test_unmixing_gives_back_the_amounts_mixed_in_an_image_of_any_shape(amounts):
+    rgb = from_optical_density(torch.tensor([*amounts, 0.0]) @ stain_matrix())
+    unmixed = concentrations(torch.stack([rgb, torch.ones(3)]).expand(4, 2, 3))
+    assert unmixed.shape == (4, 2, 3)
+    assert unmixed[2, 0].tolist() == pytest.approx([*amounts, 0], abs=1e-3)
 
 
 def test_violet_nuclei_are_haematoxylin_and_pink_fibres_eosin():

@@ -2,13 +2,15 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from histolab_lite.kernels.dropout_attention import dropout_attention
+from histolab_lite.kernels.dropout_attention import dropout_attention, reference
+from tests.kernels.support import assert_differentiates_once, randn, value_and_gradients
 
 
 def equations(m: torch.Tensor, omega: torch.Tensor, mu: float) -> torch.Tensor:
-    """One pixel at a time, in float64, with the ReLU of the authors' code. (B, C, H, W), (K, C) -> (B, C, H, W)."""
-    m, omega = m.double(), omega.double()
+    """One pixel at a time, with the ReLU of the authors' code. (B, C, H, W), (K, C) -> (B, C, H, W)."""
     (b, _, h, w), classes = m.shape, len(omega)
     pixels = [(i, j) for i in range(h) for j in range(w)]
     images = []
@@ -25,143 +27,96 @@ def equations(m: torch.Tensor, omega: torch.Tensor, mu: float) -> torch.Tensor:
     return torch.stack(images)
 
 
-def made(b, c, h, w, k, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(b, c, h, w, generator=generator), torch.randn(k, c, generator=generator)
+def random_case(b: int, c: int, h: int, w: int, k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Features, class weights and the gradient of the result."""
+    return randn(b, c, h, w), randn(k, c, seed=1), randn(b, c, h, w, seed=2)
 
 
-def run(backend, m, omega, mu, upstream):
-    m, omega = (t.detach().to(backend.device).requires_grad_() for t in (m, omega))
-    result = dropout_attention(m, omega, mu, backend.name)
-    assert result.dtype == m.dtype
-    result.backward(upstream.to(result))
-    return [t.detach().cpu() for t in (result, m.grad, omega.grad)]
+def run(backend, m: torch.Tensor, omega: torch.Tensor, mu: float, upstream: torch.Tensor) -> list[torch.Tensor]:
+    def function(*inputs: torch.Tensor) -> torch.Tensor:
+        return dropout_attention(*inputs, mu, backend.name)
+
+    results = value_and_gradients(function, m, omega, upstream=upstream, device=backend.device)
+    assert results[0].dtype == m.dtype
+    return results
 
 
-def agree(ours, theirs, tolerance=1e-5):
-    for mine, expected in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(mine.double(), expected.double(), atol=tolerance, rtol=tolerance)
+def assert_agrees(backend, oracle, m: torch.Tensor, omega: torch.Tensor, mu: float, upstream: torch.Tensor) -> None:
+    expected = value_and_gradients(lambda *x: oracle(*x, mu), m.double(), omega.double(), upstream=upstream)
+    for ours, theirs in zip(run(backend, m, omega, mu, upstream), expected, strict=True):
+        scale = theirs.abs().max().clamp(min=1)
+        torch.testing.assert_close(ours.double() / scale, theirs / scale, atol=2e-5, rtol=2e-5)
 
 
-@pytest.mark.parametrize("mu", [0.0, 0.65, 1.0])
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1, 1), (2, 3, 4, 5, 2), (1, 4, 1, 7, 6), (1, 2, 9, 1, 17)])
-def test_value_and_gradients_agree_with_the_equations(backend, shape, mu):
-    m, omega = made(*shape)
-    upstream = torch.randn(m.shape, generator=torch.Generator().manual_seed(1))
-    slow = [t.double().requires_grad_() for t in (m, omega)]
-    expected = equations(*slow, mu)
-    expected.backward(upstream.double())
-    agree(run(backend, m, omega, mu, upstream), [expected.detach(), slow[0].grad, slow[1].grad])
+@settings(max_examples=20)
+@given(
+    sizes=st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(1, 4), st.integers(1, 5), st.integers(1, 17)),
+    mu=st.sampled_from([0.0, 0.65, 1.0]),
+    contiguous=st.booleans(),
+)
+def test_value_and_gradients_agree_with_the_equations(backend, sizes, mu, contiguous):
+    m, omega, upstream = random_case(*sizes)
+    if not contiguous:
+        m, omega, upstream = (torch.stack([x, x], -1)[..., 0] for x in (m, omega, upstream))
+    assert_agrees(backend, equations, m, omega, mu, upstream)
 
 
+@pytest.mark.parametrize("mu", [0.7, 1.0])
 @pytest.mark.parametrize("shape", [(2, 63, 7, 9, 3), (1, 257, 1, 63, 4), (3, 1, 257, 1, 1), (1, 5, 6, 6, 33)])
-def test_odd_sizes_agree_with_the_reference_in_float64(backend, shape):
-    from histolab_lite.kernels.dropout_attention import reference
-
-    m, omega = made(*shape, seed=3)
-    upstream = torch.randn(m.shape, generator=torch.Generator().manual_seed(1))
-    slow = [t.double().requires_grad_() for t in (m, omega)]
-    expected = reference.dropout_attention(*slow, 0.7)
-    expected.backward(upstream.double())
-    ours = run(backend, m, omega, 0.7, upstream)
-    scale = [t.abs().max().item() for t in (expected, slow[0].grad, slow[1].grad)]
-    theirs = [expected.detach(), slow[0].grad, slow[1].grad]
-    agree([t / s for t, s in zip(ours, scale, strict=True)], [t / s for t, s in zip(theirs, scale, strict=True)], 2e-5)
-
-
-def test_the_references_gradient_is_that_of_its_value():
-    m, omega = (t.double().requires_grad_() for t in made(2, 3, 3, 2, 2))
-    assert torch.autograd.gradcheck(lambda m, omega: dropout_attention(m, omega, 0.7, "reference"), (m, omega))
-
-
-def test_one_class_one_channel_by_hand(backend):
-    """M = (1, 2, 4), β = 0.6 · 4 = 2.4: the 4 is switched off; A·m = (1·1, 2·2, 0)."""
-    m = torch.tensor([1.0, 2.0, 4.0], device=backend.device).view(1, 1, 1, 3)
-    omega = torch.ones(1, 1, device=backend.device)
-    assert dropout_attention(m, omega, 0.6, backend.name).flatten().tolist() == [1, 4, 0]
-    assert dropout_attention(m, omega, 0.5, backend.name).flatten().tolist() == [1, 4, 0]  # M = β stays
-    assert dropout_attention(m, omega, 1.0, backend.name).flatten().tolist() == [1, 4, 16]
-    assert dropout_attention(m, torch.cat([omega, -omega]), 1.0, backend.name).flatten().tolist() == [0.5, 2, 8]
-
-
-def test_with_mu_1_no_maximum_is_lost_to_rounding(backend):
-    m, omega = made(2, 63, 5, 13, 4)
-    kept = dropout_attention(m.to(backend.device), omega.to(backend.device), 1.0, backend.name).cpu()
-    attention = torch.einsum("kc,bchw->bkhw", omega, m).relu().mean(1, keepdim=True)
-    torch.testing.assert_close(kept, attention * m, atol=1e-4, rtol=1e-4)
-
-
-def test_images_do_not_see_each_others_maximum(backend):
-    m, omega = made(2, 4, 5, 5, 3)
-    m[1] *= 100
-    together = dropout_attention(m.to(backend.device), omega.to(backend.device), 0.7, backend.name)
-    alone = dropout_attention(m[:1].to(backend.device), omega.to(backend.device), 0.7, backend.name)
-    torch.testing.assert_close(together[:1], alone)
+def test_odd_sizes_agree_with_the_reference_in_float64(fast_backend, shape, mu):
+    m, omega, upstream = random_case(*shape)
+    assert_agrees(fast_backend, reference.dropout_attention, m, omega, mu, upstream)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_features_keep_float32_sums(backend, dtype):
-    m, omega = made(1, 64, 4, 5, 3)
-    upstream = torch.randn(m.shape, generator=torch.Generator().manual_seed(1))
+    m, omega, upstream = random_case(1, 64, 4, 5, 3)
     m, upstream = m.to(dtype), upstream.to(dtype)
-    slow = [t.double().requires_grad_() for t in (m, omega)]
-    expected = equations(*slow, 0.7)
-    expected.backward(upstream.double())
-    value, gradient, weights_gradient = run(backend, m, omega, 0.7, upstream)
     step = torch.finfo(dtype).eps
-    torch.testing.assert_close(value.double(), expected.detach(), atol=step, rtol=step)
-    torch.testing.assert_close(gradient.double(), slow[0].grad, atol=4 * step, rtol=2 * step)
-    torch.testing.assert_close(weights_gradient.double(), slow[1].grad, atol=1e-3, rtol=1e-4)
+    tolerances = [(step, step), (4 * step, 2 * step), (1e-3, 1e-4)]  # of the value and of the two gradients
+    inputs = m.double(), omega.double()
+    expected = value_and_gradients(lambda *x: equations(*x, 0.7), *inputs, upstream=upstream)
+    for ours, theirs, (atol, rtol) in zip(run(backend, m, omega, 0.7, upstream), expected, tolerances, strict=True):
+        torch.testing.assert_close(ours.double(), theirs, atol=atol, rtol=rtol)
 
 
 def test_autocast_does_not_round_the_maps(backend):
-    m, omega = (t.to(backend.device) for t in made(1, 64, 6, 5, 3))
+    m, omega = (x.to(backend.device) for x in random_case(1, 64, 6, 5, 3)[:2])
     expected = dropout_attention(m, omega, 0.7, backend.name)
     with torch.autocast(backend.device, torch.bfloat16):
         mixed = dropout_attention(m, omega, 0.7, backend.name)
     torch.testing.assert_close(mixed, expected)
 
 
-def test_non_contiguous_input_and_gradient(backend):
-    m, omega = made(2, 6, 5, 4, 3)
-    m, omega = m.permute(0, 1, 3, 2)[:, ::2], omega[:, ::2]
-    upstream = torch.randn(2, 5, 4, 3, generator=torch.Generator().manual_seed(1)).permute(0, 3, 2, 1)
-    assert not m.is_contiguous()
-    assert not upstream.is_contiguous()
-    expected = run(backend, m.contiguous(), omega.contiguous(), 0.7, upstream.contiguous())
-    agree(run(backend, m, omega, 0.7, upstream), expected, 1e-6)
-
-
 def test_an_empty_batch(backend):
-    m, omega = made(0, 3, 4, 4, 2)
-    value, gradient, weights_gradient = run(backend, m, omega, 0.7, torch.zeros_like(m))
+    value, gradient, weights_gradient = run(backend, torch.zeros(0, 3, 4, 4), randn(2, 3), 0.7, torch.zeros(0, 3, 4, 4))
     assert value.shape == gradient.shape == (0, 3, 4, 4)
     assert weights_gradient.abs().max() == 0
 
 
-def test_the_fast_backends_say_that_they_differentiate_once(backend):
-    m, omega = (t.to(backend.device).requires_grad_() for t in made(1, 2, 3, 3, 2))
-    total = dropout_attention(m, omega, 0.7, backend.name).sum()
-    if backend.name == "reference":
-        torch.autograd.grad(total, m, create_graph=True)[0].sum().backward()
-    else:
-        with pytest.raises(RuntimeError, match="backend='reference'"):
-            torch.autograd.grad(total, m, create_graph=True)
+def test_the_fast_backends_refuse_a_second_derivative(backend):
+    m, omega = (x.to(backend.device).requires_grad_() for x in random_case(1, 2, 3, 3, 2)[:2])
+    assert_differentiates_once(dropout_attention(m, omega, 0.7, backend.name).sum(), m, backend.name)
+
+
+M, OMEGA = torch.ones(1, 3, 2, 2), torch.ones(2, 3)
 
 
 @pytest.mark.parametrize(
     ("m", "omega", "options", "message"),
     [
-        (torch.ones(1, 3, 2, 2), torch.ones(2, 4), {}, "share C"),
-        (torch.ones(3, 2, 2), torch.ones(2, 3), {}, "share C"),
-        (torch.ones(1, 3, 0, 2), torch.ones(2, 3), {}, "nothing to attend to"),
-        (torch.ones(1, 3, 2, 2), torch.ones(0, 3), {}, "nothing to attend to"),
-        (torch.ones(1, 3, 2, 2, dtype=torch.int64), torch.ones(2, 3), {}, "floating point"),
-        (torch.ones(1, 3, 2, 2), torch.ones(2, 3), {"mu": 1.5}, "mu must lie"),
-        (torch.ones(1, 3, 2, 2), torch.ones(2, 3), {"mu": float("nan")}, "mu must lie"),
-        (torch.full((1, 3, 2, 2), float("nan")), torch.ones(2, 3), {}, "features holds NaN"),
-        (torch.ones(1, 3, 2, 2), torch.full((2, 3), float("inf")), {}, "class_weights holds NaN or infinite"),
-        (torch.ones(1, 3, 2, 2), torch.ones(2, 3), {"backend": "cuda"}, "not available"),
+        (M, torch.ones(2, 4), {}, "share C"),
+        (M[0], OMEGA, {}, "share C"),
+        (M[:, :, :0], OMEGA, {}, "nothing to attend to"),
+        (M, OMEGA[:0], {}, "nothing to attend to"),
+        (M.long(), OMEGA, {}, "floating point"),
+        (M, OMEGA.long(), {}, "floating point"),
+        (M, OMEGA, {"mu": 1.5}, "mu"),
+        (M, OMEGA, {"mu": -0.5}, "mu"),
+        (M, OMEGA, {"mu": float("nan")}, "mu"),
+        (M * float("nan"), OMEGA, {}, "features holds NaN"),
+        (M, OMEGA * float("inf"), {}, "class_weights holds NaN"),
+        (M, OMEGA, {"backend": "cuda"}, "not available"),
     ],
 )
 def test_bad_input_is_refused(m, omega, options, message):

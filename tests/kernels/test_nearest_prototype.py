@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from histolab_lite.kernels.nearest_prototype import cpu, nearest_prototype
+from tests.kernels.support import randn
 
 both_metrics = pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 
@@ -19,12 +20,6 @@ def similarity(a: list[float], b: list[float]) -> float:
     return dot / norms if norms else 0.0
 
 
-def scores_by_loop(x: torch.Tensor, prototypes: torch.Tensor, metric: str) -> list[list[float]]:
-    """(N, K), larger is nearer."""
-    measure = similarity if metric == "cosine" else lambda a, b: -math.dist(a, b)
-    return [[measure(a, b) for b in prototypes.tolist()] for a in x.tolist()]
-
-
 def nearest(x: torch.Tensor, prototypes: torch.Tensor, metric: str, backend) -> tuple[torch.Tensor, torch.Tensor]:
     index, score = nearest_prototype(x.to(backend.device), prototypes.to(backend.device), metric, backend.name)
     assert index.dtype == torch.int64
@@ -34,72 +29,62 @@ def nearest(x: torch.Tensor, prototypes: torch.Tensor, metric: str, backend) -> 
 
 
 def assert_nearest(x: torch.Tensor, prototypes: torch.Tensor, metric: str, tolerance: float, backend) -> None:
+    """By a loop over all pairs. Of near-ties either may win: what counts is how near the winner is."""
+    measure = similarity if metric == "cosine" else lambda a, b: -math.dist(a, b)  # larger is nearer
     index, score = nearest(x, prototypes, metric, backend)
-    expected = scores_by_loop(x, prototypes, metric)
-    for row, i, s in zip(expected, index.tolist(), score.tolist(), strict=True):
-        # Of near-ties either may win: what counts is how near the winner is.
+    for vector, i, s in zip(x.tolist(), index.tolist(), score.tolist(), strict=True):
+        row = [measure(vector, prototype) for prototype in prototypes.tolist()]
         assert row[i] == pytest.approx(max(row), abs=tolerance)
         assert (s if metric == "cosine" else -s) == pytest.approx(row[i], abs=tolerance)
 
 
-def random(n: int, d: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
-
-
 @both_metrics
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     n=st.integers(0, 12),
     k=st.integers(1, 7),
     d=st.integers(1, 9),
-    seed=st.integers(0, 1000),
+    dtype=st.sampled_from([torch.float32, torch.half, torch.bfloat16]),
     duplicates=st.booleans(),
     zeros=st.booleans(),
+    contiguous=st.booleans(),
+    seed=st.integers(0, 1000),
 )
-def test_agrees_with_the_loop(backend, metric, n, k, d, seed, duplicates, zeros):
-    x, prototypes = random(n, d, seed), random(k, d, seed + 1)
+def test_agrees_with_the_loop(backend, metric, n, k, d, dtype, duplicates, zeros, contiguous, seed):
+    x, prototypes = randn(n, d, seed=seed).to(dtype), randn(k, d, seed=seed + 1).to(dtype)
     if duplicates:
         prototypes = torch.cat([prototypes, prototypes])
-    if zeros and n:
-        x[0] = 0
-    assert_nearest(x, prototypes, metric, 1e-5, backend)
+    if zeros:
+        x[:1] = 0
+    if not contiguous:
+        x, prototypes = (torch.stack([t, t], -1)[..., 0] for t in (x, prototypes))
+    tolerance = 1e-5 if dtype == torch.float32 else 16 * torch.finfo(dtype).eps
+    assert_nearest(x, prototypes, metric, tolerance, backend)
 
 
 @both_metrics
-@pytest.mark.parametrize(
-    ("n", "k", "d"), [(63, 5, 257), (257, 63, 3), (1, 1, 1), (1, 130, 33), (5, 257, 1), (2, 3, 700)]
-)
+@pytest.mark.parametrize(("n", "k", "d"), [(63, 5, 257), (257, 63, 3), (1, 130, 33)])
 def test_sizes_that_fill_no_block(backend, metric, n, k, d):
-    assert_nearest(random(n, d), random(k, d, 1), metric, 1e-4, backend)
+    assert_nearest(randn(n, d), randn(k, d, seed=1), metric, 1e-4, backend)
 
 
 @both_metrics
 def test_rows_over_several_blocks_of_the_cpu(metric):
-    x, prototypes = random(2 * cpu.ROWS + cpu.IMAGE + 63, 6), random(5, 6, 1)
+    x, prototypes = randn(2 * cpu.ROWS + cpu.IMAGE + 63, 6), randn(5, 6, seed=1)
     index, score = nearest_prototype(x, prototypes, metric, "cpu")
     expected_index, expected_score = nearest_prototype(x, prototypes, metric, "reference")
     torch.testing.assert_close(score, expected_score, atol=1e-5, rtol=1e-5)
     assert (index != expected_index).float().mean() < 1e-3
 
 
-@pytest.mark.parametrize("n", [cpu.IMAGE - 1, cpu.IMAGE, 3 * cpu.IMAGE + 1])
-@pytest.mark.parametrize("k", [1, 30])
-def test_narrow_products_are_the_matrix_product(n, k):
-    x, weights = random(n, 40), random(k, 40, 1)
-    torch.testing.assert_close(cpu.products(x, weights), x @ weights.T, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(cpu.products(x.double(), weights.double()), x.double() @ weights.double().T)
-
-
 @both_metrics
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.half, 4e-3), (torch.bfloat16, 3e-2), (torch.double, 1e-12)])
-def test_other_dtypes_including_a_zero_vector(backend, metric, dtype, tolerance):
-    x, prototypes = random(30, 16).to(dtype), random(5, 16, 1).to(dtype)
-    x[3] = 0
-    if dtype == torch.double and backend.name == "triton":
+def test_double_precision(backend, metric):
+    x, prototypes = randn(30, 16).double(), randn(5, 16, seed=1).double()
+    if backend.name == "triton":
         with pytest.raises(ValueError, match="float32"):
             nearest(x, prototypes, metric, backend)
-        return
-    assert_nearest(x, prototypes, metric, tolerance if metric == "cosine" else 4 * tolerance, backend)
+    else:
+        assert_nearest(x, prototypes, metric, 1e-12, backend)
 
 
 def test_half_precision_features_whose_squares_overflow(backend):
@@ -122,19 +107,15 @@ def test_a_vector_on_a_prototype_far_from_the_origin_is_at_distance_zero(backend
     assert score.tolist() == [0, 0]
 
 
-def test_a_zero_vector_is_similar_to_nothing(backend):
-    _, score = nearest(torch.zeros(2, 3), torch.randn(4, 3), "cosine", backend)
-    assert score.tolist() == [0, 0]
-
-
-def test_a_tiny_vector_has_a_direction_too(backend):
-    index, score = nearest(torch.tensor([[0.0, 1e-10], [-1e-10, 0.0]]), torch.eye(2), "cosine", backend)
-    assert index.tolist() == [1, 1]
-    assert score.tolist() == pytest.approx([1, 0], abs=1e-5)
+def test_a_tiny_vector_has_a_direction_and_a_zero_vector_none(backend):
+    x = torch.tensor([[0.0, 1e-10], [-1e-10, 0.0], [0.0, 0.0]])
+    index, score = nearest(x, torch.eye(2), "cosine", backend)
+    assert index[:2].tolist() == [1, 1]
+    assert score.tolist() == pytest.approx([1, 0, 0], abs=1e-5)
 
 
 def test_similarity_never_leaves_its_range(backend):
-    x = random(300, 7)
+    x = randn(300, 7)
     _, score = nearest(x, torch.cat([x, -x]), "cosine", backend)
     assert score.max() <= 1
     assert score.min() >= 0.999
@@ -147,30 +128,12 @@ def test_the_first_of_equal_prototypes_wins(backend, metric, copies):
     assert nearest(torch.tensor([[1.0, 0.0]] * 300), prototypes, metric, backend)[0].tolist() == [1] * 300
 
 
-@both_metrics
-def test_one_prototype_takes_everything(backend, metric):
-    assert nearest(torch.randn(5, 3), torch.randn(1, 3), metric, backend)[0].tolist() == [0] * 5
-
-
-@both_metrics
-def test_nothing_in_nothing_out(backend, metric):
-    nearest(torch.zeros(0, 3), torch.randn(2, 3), metric, backend)
-
-
-@both_metrics
-def test_non_contiguous_input(backend, metric):
-    x, prototypes = random(6, 560).T[::2][:, :2], random(12, 4, 1)[:, ::2]
-    assert not x.is_contiguous()
-    assert not prototypes.is_contiguous()
-    assert_nearest(x, prototypes, metric, 1e-5, backend)
-
-
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of NumPy, under the interpreter
 @both_metrics
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("where", [(0, 0), (2, 35), (299, 1)])
+@pytest.mark.parametrize("where", [(0, 0), (299, 35)])
 def test_a_feature_that_is_not_finite_is_refused(backend, metric, value, where):
-    x, prototypes = random(300, 36), random(3, 36, 1)
+    x, prototypes = randn(300, 36), randn(3, 36, seed=1)
     prototypes[1] = 0
     x[where] = value
     with pytest.raises(ValueError, match="x holds NaN or infinite"):
@@ -184,17 +147,21 @@ def test_a_distance_that_the_dtype_cannot_hold_is_refused(backend):
         nearest(x, prototypes, "euclidean", backend)
 
 
+X = torch.zeros(2, 3)
+
+
 @pytest.mark.parametrize(
     ("x", "prototypes", "options", "message"),
     [
-        (torch.zeros(2, 3), torch.zeros(2, 4), {}, "must share D"),
-        (torch.zeros(3), torch.zeros(2, 3), {}, "must share D"),
-        (torch.zeros(2, 3), torch.zeros(0, 3), {}, "dictionary is empty"),
-        (torch.zeros(2, 3), torch.zeros(2, 3), {"metric": "manhattan"}, "'manhattan'"),
-        (torch.zeros(2, 3), torch.zeros(2, 3), {"backend": "fpga"}, "'fpga' is not available"),
-        (torch.zeros(2, 3), torch.zeros(2, 3, device="meta"), {}, "on one device"),
-        (torch.zeros(1, 1), torch.tensor([[float("inf")]]), {}, "prototypes holds NaN"),
-        (torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1), {}, "floating point"),
+        (X, torch.zeros(2, 4), {}, "must share D"),
+        (X[0], X, {}, "must share D"),
+        (X, X[:0], {}, "dictionary is empty"),
+        (X, X, {"metric": "manhattan"}, "'manhattan'"),
+        (X, X, {"backend": "fpga"}, "'fpga' is not available"),
+        (X, X.to("meta"), {}, "on one device"),
+        (X, X + float("inf"), {}, "prototypes holds NaN"),
+        (X.long(), X, {}, "floating point"),
+        (X, X.long(), {}, "floating point"),
     ],
 )
 def test_bad_input_is_refused(x, prototypes, options, message):

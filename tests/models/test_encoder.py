@@ -1,6 +1,5 @@
 """The encoder's grid, its agreement with torchvision, and every way of loading weights."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
 from torchvision.models import resnet18
@@ -19,7 +17,7 @@ from torchvision.models import resnet18
 from histolab_lite.data.stain import to_optical_density
 from histolab_lite.models import Encoder, load_encoder
 from histolab_lite.models.checkpoint import save_weights
-from histolab_lite.models.encoder import DEFAULT_WEIGHTS, ColourEncoder, TimmEncoder
+from histolab_lite.models.encoder import DEFAULT_WEIGHTS, ColourEncoder, TimmEncoder, default_encoder
 
 NARROW = 1 / 16
 
@@ -46,20 +44,14 @@ def narrow() -> Encoder:
 
 
 @pytest.mark.parametrize("stride", [8, 16, 32])
-@pytest.mark.parametrize(("width", "channels"), [(1 / 64, 8), (NARROW, 32), (0.25, 128)])
-@pytest.mark.parametrize("size", [(64, 96), (65, 33), (1, 7)])
+@pytest.mark.parametrize(("width", "channels"), [(1 / 64, 8), (NARROW, 32)])
+@pytest.mark.parametrize("size", [(65, 33), (1, 7)])
 def test_shape_of_the_grid(width, channels, stride, size):
     encoder = Encoder(width, stride).eval()
     assert encoder.channels == channels
     with torch.inference_mode():
         out = encoder(torch.rand(2, 3, *size))
     assert out.shape == (2, channels, -(-size[0] // stride), -(-size[1] // stride))
-
-
-@pytest.mark.parametrize(("options", "message"), [({"width": 0}, "width"), ({"output_stride": 4}, "output_stride")])
-def test_impossible_shapes_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        Encoder(**options)
 
 
 def test_at_width_1_and_stride_32_it_is_torchvisions_resnet18(tmp_path):
@@ -100,28 +92,23 @@ def test_embedding_is_the_mean_over_the_grid_whatever_the_batches(narrow):
     assert narrow.embed(rgb[:0]).shape == (0, 32)
 
 
-def test_encode_is_embeds_grid_and_leaves_training_mode(narrow):
+def test_encode_gives_the_grid_that_embed_averages_in_evaluation_mode(narrow):
     narrow.train()
     before = narrow.bn1.running_mean.clone()
-    rgb = patches(1, 64)[0]
+    rgb = patches(1, 64)[0][:, ::-1]
     features = narrow.encode(rgb)
     assert features.shape == (32, 2, 2)
     assert features.dtype == torch.float32
-    torch.testing.assert_close(features.mean((1, 2)), narrow.embed(rgb[None])[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(features.mean((1, 2)), narrow.train().embed(rgb[None])[0], atol=1e-5, rtol=1e-4)
+    assert torch.equal(features, narrow.encode(rgb.copy()))
     assert torch.equal(narrow.bn1.running_mean, before)
-
-
-def test_a_flipped_view_of_an_image_is_read(narrow):
-    rgb = patches(1, 64)[0]
-    assert torch.equal(narrow.encode(rgb[:, ::-1]), narrow.encode(rgb[:, ::-1].copy()))
-    assert torch.equal(narrow.embed(rgb[None, ::-1]), narrow.embed(rgb[None, ::-1].copy()))
 
 
 @pytest.mark.parametrize(
     "rgb",
     [np.zeros((8, 8, 3)), *(np.zeros(shape, np.uint8) for shape in ((8, 8), (8, 8, 4), (0, 8, 3)))],
 )
-def test_what_is_no_rgb_image_is_refused(narrow, rgb):
+def test_other_arrays_than_rgb_images_are_refused(narrow, rgb):
     with pytest.raises(ValueError, match="expected an RGB image"):
         narrow.encode(rgb)
     with pytest.raises(ValueError, match="expected patches"):
@@ -141,66 +128,52 @@ def test_colour_encoder_averages_optical_density():
 # Loading
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "state_dict", "lightning", "simclr", "old torchvision"])
-def test_published_layouts_of_a_file(narrow, tmp_path, kind):
-    state = dict(narrow.state_dict())
-    if kind == "safetensors":
-        path = save_weights(narrow, tmp_path / "w.safetensors", {"output_stride": "32", "name": "toy"})
-    else:
-        path = tmp_path / "w.ckpt"
-        head = {"fc.weight": torch.ones(2, 32), "fc.bias": torch.ones(2)}
-        if kind == "lightning":  # Ciga et al. 2022
-            nested = {f"model.resnet.{key}": value for key, value in (state | head).items()}
-            torch.save({"epoch": 1, "state_dict": nested, "hyper": {"lr": 0.1}}, path)
-        elif kind == "simclr":
-            nested = {f"encoder.{key}": value for key, value in state.items()}
-            torch.save(nested | {"head.0.weight": torch.ones(1)}, path)
-        elif kind == "old torchvision":
-            torch.save({k: v for k, v in (state | head).items() if not k.endswith("num_batches_tracked")}, path)
-        else:
-            torch.save(state, path)
-    encoder = load_encoder(path)
+def under(prefix: str, state: dict) -> dict:
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+HEAD = {"fc.weight": torch.ones(2, 32), "fc.bias": torch.ones(2)}
+LAYOUTS = {
+    "state_dict": lambda state: state,
+    "Lightning, Ciga et al. 2022": lambda state: {"epoch": 1, "state_dict": under("model.resnet.", state | HEAD)},
+    "SimCLR": lambda state: under("encoder.", state) | {"head.0.weight": torch.ones(1)},
+    "old torchvision": lambda state: {k: v for k, v in (state | HEAD).items() if not k.endswith("num_batches_tracked")},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_published_layouts_of_a_file(narrow, tmp_path, layout):
+    torch.save(LAYOUTS[layout](dict(narrow.state_dict())), tmp_path / "w.ckpt")
+    encoder = load_encoder(tmp_path / "w.ckpt")
     assert not encoder.training
     assert encoder.channels == 32
-    assert encoder.name == ("toy" if kind == "safetensors" else "w")
+    assert encoder.name == "w"
     rgb = patches(2, 64)
     assert torch.equal(encoder.embed(rgb), narrow.embed(rgb))
 
 
-def test_stride_is_the_saved_one_unless_asked_for(narrow, tmp_path):
-    path = save_weights(narrow, tmp_path / "w.safetensors", {"output_stride": "16"})
+def test_name_and_stride_are_the_saved_ones_unless_asked_for(narrow, tmp_path):
+    path = save_weights(narrow, tmp_path / "w.safetensors", {"output_stride": "16", "name": "toy"})
     assert load_encoder(path).output_stride == 16
+    assert load_encoder(path).name == "toy"
     assert load_encoder(path, output_stride=8).encode(patches(1, 64)[0]).shape == (32, 8, 8)
 
 
-def test_keys_that_do_not_fit_are_listed(narrow, tmp_path):
-    state = dict(narrow.state_dict())
-    del state["layer1.0.conv1.weight"], state["bn1.bias"]
-    state["layer5.0.conv1.weight"] = torch.ones(1)
-    state["layer2.0.conv1.weight"] = torch.ones(1, 1, 3, 3)
-    with pytest.raises(ValueError, match="do not fit Encoder") as error:
+def test_weights_that_do_not_fit_are_refused(narrow, tmp_path):
+    state = dict(narrow.state_dict()) | {"layer5.0.conv1.weight": torch.ones(1)}
+    with pytest.raises(ValueError, match=r"unexpected: \['layer5.0.conv1.weight'\]"):
         load_encoder(save_weights(state, tmp_path / "w.safetensors"))
-    message = str(error.value)
-    assert "missing: ['bn1.bias', 'layer1.0.conv1.weight']" in message
-    assert "unexpected: ['layer5.0.conv1.weight']" in message
-    assert "wrong shape: ['layer2.0.conv1.weight (1, 1, 3, 3) instead of (8, 4, 3, 3)']" in message
-
-
-def test_other_networks_and_missing_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no key conv1.weight"):
         load_encoder(save_weights({"blocks.0.weight": torch.ones(1)}, tmp_path / "vit.safetensors"))
     with pytest.raises(FileNotFoundError, match="no weights at"):
         load_encoder(tmp_path / "none.safetensors")
-    (tmp_path / "cut.safetensors").write_bytes(b"\x10\x00")
-    with pytest.raises(ValueError, match="cut.safetensors is not a readable"):
-        load_encoder(tmp_path / "cut.safetensors")
+    with pytest.raises(ValueError, match="output_stride applies to ResNet18 only"):
+        load_encoder(f"local-dir:{tmp_path}", output_stride=8)
 
 
 def test_the_default_encoder_ships_with_the_package():
     assert DEFAULT_WEIGHTS.stat().st_size <= 6e6
-    with safe_open(DEFAULT_WEIGHTS, framework="pt") as file:
-        types = {key: file.get_slice(key).get_dtype() for key in file.keys() if not key.endswith("tracked")}  # noqa: SIM118
-    assert set(types.values()) == {"F16"}
+    assert {value.dtype for value in load_file(DEFAULT_WEIGHTS).values()} <= {torch.float16, torch.int64}
     encoder = load_encoder()
     rgb = patches(1, 64)[0]
     features = encoder.encode(rgb)
@@ -208,7 +181,7 @@ def test_the_default_encoder_ships_with_the_package():
     assert features.shape == (encoder.channels, grid, grid)
     assert features.std() > 0
     assert torch.isfinite(features).all()
-    assert torch.equal(features, load_encoder("default").encode(rgb))
+    assert torch.equal(features, default_encoder().encode(rgb))
 
 
 # Encoders of timm
@@ -240,17 +213,13 @@ def test_timm_models_from_a_folder(tmp_path, architecture, size, grid):
 
 
 def test_a_timm_vit_takes_other_and_oblong_sizes(tmp_path):
-    save_tiny("test_vit", tmp_path)
-    rgb = patches(1, 160)[0]
-    assert load_encoder(f"local-dir:{tmp_path}").encode(rgb[:64, :96]).shape[1:] == (4, 6)
-
-
-def test_a_vit_without_flexible_size_by_its_config_still_takes_any(tmp_path):
+    """Also one whose config knows no other size than 32."""
     torch.manual_seed(0)
-    model = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=32, depth=1, embed_dim=12, num_heads=1)
     arguments = {"img_size": 32, "depth": 1, "embed_dim": 12, "num_heads": 1}
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=0, **arguments)
     save_for_hf(model, tmp_path, model_args=arguments, safe_serialization=True)
-    assert load_encoder(f"local-dir:{tmp_path}").encode(patches(1, 64)[0]).shape == (12, 4, 4)
+    rgb = patches(1, 160)[0]
+    assert load_encoder(f"local-dir:{tmp_path}").encode(rgb[:64, :96]).shape == (12, 4, 6)
 
 
 def test_a_timm_model_that_is_not_finite_is_refused(tmp_path):
@@ -260,11 +229,6 @@ def test_a_timm_model_that_is_not_finite_is_refused(tmp_path):
     save_file(state, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="NaN or infinite values in conv1"):
         load_encoder(f"local-dir:{tmp_path}")
-
-
-def test_output_stride_is_not_timms(tmp_path):
-    with pytest.raises(ValueError, match="output_stride applies to ResNet18 only"):
-        load_encoder(f"local-dir:{tmp_path}", output_stride=8)
 
 
 CLIENT = """
@@ -285,52 +249,38 @@ def test_timm_models_from_a_hub(tmp_path):
     class Hub(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def answer(self, body: bool) -> None:
+        def do_GET(self) -> None:
             asked.append((self.command, self.path))
             file = folder / self.path.rpartition("/")[2]
             found = self.path.startswith("/lab/tiny/resolve/main/") and file.is_file()
             content = file.read_bytes() if found else b""
-            self.send_response(200 if found else 404)
+            headers = {"X-Error-Code": "EntryNotFound"}
             if found:
-                self.send_header("ETag", f'"{abs(hash(content)):040x}"')
-                self.send_header("X-Repo-Commit", "c" * 40)
-            else:
-                self.send_header("X-Error-Code", "EntryNotFound")
-            self.send_header("Content-Length", str(len(content)))
+                headers = {"ETag": f'"{abs(hash(content)):040x}"', "X-Repo-Commit": "c" * 40}
+            self.send_response(200 if found else 404)
+            for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
             self.end_headers()
-            if body:
+            if self.command == "GET":
                 self.wfile.write(content)
 
-        def do_HEAD(self) -> None:
-            self.answer(body=False)
-
-        def do_GET(self) -> None:
-            self.answer(body=True)
+        do_HEAD = do_GET
 
         def log_message(self, *arguments: object) -> None:
             pass
 
     np.save(tmp_path / "rgb.npy", patches(1, 96)[0])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     unset = ("HF_HUB_OFFLINE", "HF_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     environment = {key: value for key, value in os.environ.items() if key.upper() not in unset}
-    environment |= {
-        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-        "HF_HOME": str(tmp_path / "cache"),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
-    try:
-        arguments = [str(tmp_path / "out.npy"), str(tmp_path / "rgb.npy")]
-        done = subprocess.run(
-            [sys.executable, "-c", CLIENT, *arguments], env=environment, capture_output=True, text=True, timeout=120
-        )
-    finally:
+    environment |= {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
+        command = [sys.executable, "-c", CLIENT, str(tmp_path / "out.npy"), str(tmp_path / "rgb.npy")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
         server.shutdown()
-        server.server_close()
     assert done.returncode == 0, done.stderr
     assert ("GET", "/lab/tiny/resolve/main/model.safetensors") in asked
     expected = load_encoder(f"local-dir:{folder}").encode(np.load(tmp_path / "rgb.npy"))
-    assert json.loads((folder / "config.json").read_text())["architecture"] == "test_vit"
     assert expected.shape[1:] == (6, 6)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected.numpy())

@@ -1,10 +1,9 @@
-"""Phantom slides: procedural H&E with an exact mask, different in every seed and identical for the same one.
+"""Phantom slides: procedural H&E with an exact mask, the same for the same random seed.
 
-Six classes that differ by morphology and not by mean colour: every slide has its own stain vectors and its
-own dialect of each tissue, as laboratories and patients have. Regions and nuclei have physical sizes, so
-`mpp` scales them. The mask names regions, as a pathologist outlines them: "normal gland" takes in lumens and
-the thin septa between glands, "tumour" its mitoses and stray lymphocytes, "stroma" its vessels, "background"
-glass, fat and tears.
+The six classes differ by morphology and not by mean colour: every slide has its own stain vectors and its own variant
+of each tissue, as laboratories and patients have. Regions and nuclei have physical sizes, so that `mpp` scales them.
+The mask holds regions as a pathologist outlines them: "normal gland" includes lumens and the thin septa between glands,
+"tumour" its mitoses and stray lymphocytes, "stroma" its vessels, "background" glass, fat and tears.
 
     plan (layout) -> stain (tissue, epithelium, canvas, cells) -> light (optics) -> a file (pyramid)
 """
@@ -42,27 +41,34 @@ class Phantom:
 def _check(seed: int, size: int | tuple[int, int], mpp: float) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int | np.integer) else size
     if min(height, width) < SMALLEST:
-        raise ValueError(
-            f"size is {height} x {width} pixels; a phantom slide needs at least {SMALLEST} on each side."
-        )
+        raise ValueError(f"size is {height} x {width} pixels; a phantom slide needs at least {SMALLEST} on each side.")
     if not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
         raise ValueError(
-            f"mpp is {mpp}; give micrometres per pixel between {MPP_RANGE[0]} and {MPP_RANGE[1]}, "
-            "such as 0.5 for 20x."
+            f"mpp is {mpp}; give micrometres per pixel between {MPP_RANGE[0]} and {MPP_RANGE[1]}, such as 0.5 for 20x."
         )
     if seed < 0:
         raise ValueError(f"seed is {seed}; give an integer of 0 or more.")
     return int(height), int(width)
 
 
-def phantom_slide(
-    seed: int, size: int | tuple[int, int] = 2048, mpp: float = 0.5, rare: float = 1.0
-) -> Phantom:
-    """Make a slide of `size` (H, W) pixels.
+def phantom_slide(seed: int, size: int | tuple[int, int] = 2048, mpp: float = 0.5, rare: float = 1.0) -> Phantom:
+    """Make a slide. One smaller than about 1 mm is a field of view, chosen to show many classes, of a 1 mm specimen.
 
-    `rare` scales how often vessels, mitoses, dying cells, fat and tears occur; 0 leaves them out. A slide
-    smaller than about 1 mm is a field of view, chosen to show many classes, of a specimen of that size.
-    Raises ValueError for a size below 64 pixels, an mpp outside 0.1 to 2, a negative seed or `rare`.
+    Parameters
+    ----------
+    seed
+        The random seed, 0 or more.
+    size
+        (H, W) in pixels, or one number for a square; at least 64.
+    mpp
+        Micrometres per pixel, 0.1 to 2.
+    rare
+        Factor on how often vessels, mitoses, dying cells, fat and tears occur; 0 leaves them out.
+
+    Raises
+    ------
+    ValueError
+        For an argument out of its range.
     """
     shape = _check(seed, size, mpp)
     if rare < 0:
@@ -78,7 +84,13 @@ def _render(plan: _layout.Layout, shape: tuple[int, int], mpp: float, seed: int,
 
 
 def phantom_patch(class_id: int, seed: int, size: int = 128, mpp: float = 0.5) -> np.ndarray:
-    """A patch of one class only: uint8 RGB (size, size, 3). Raises ValueError as `phantom_slide` does."""
+    """Make a patch of one class only: uint8 RGB (size, size, 3).
+
+    Raises
+    ------
+    ValueError
+        For an unknown class, and as `phantom_slide`.
+    """
     shape = _check(seed, size, mpp)
     if class_id not in range(len(CLASS_NAMES)):
         raise ValueError(f"class_id is {class_id}; give one of 0 to 5: {', '.join(CLASS_NAMES)}.")
@@ -87,9 +99,24 @@ def phantom_patch(class_id: int, seed: int, size: int = 128, mpp: float = 0.5) -
 
 
 def write_slide(phantom: Phantom, path: str | os.PathLike[str], quality: int = 90, tile: int = 256) -> Path:
-    """Write the image as a tiled pyramidal JPEG TIFF with its mpp, atomically; returns the path.
+    """Write the image as a tiled pyramidal JPEG TIFF with its mpp, atomically; return the path.
 
     OpenSlide opens it with two levels or more and reports `openslide.mpp-x` and `openslide.mpp-y`.
-    Raises FileNotFoundError where the folder is missing, ValueError for an impossible quality or tile.
+
+    Parameters
+    ----------
+    phantom, path
+        The slide, and the file to write.
+    quality
+        JPEG quality, 1 to 100.
+    tile
+        Side of a TIFF tile in pixels, a multiple of 16.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    ValueError
+        For a quality or tile out of range.
     """
     return write_pyramid(phantom.image, phantom.mpp, path, quality, tile)

@@ -1,6 +1,6 @@
 """Nuclei: their shapes, their chromatin, and drawing them into the stain concentrations.
 
-Sizes are in micrometres, after the ranges that histology textbooks give: a lymphocyte's nucleus about 7 µm, a
+Sizes are in micrometres, from the ranges in histology textbooks: a lymphocyte's nucleus about 7 µm, a
 carcinoma's 8 to 16 µm, a fibroblast's 3 by 14 µm, a crypt epithelium's 5 by 9 µm.
 """
 
@@ -15,7 +15,7 @@ HARMONICS = np.arange(2, 6)
 
 @dataclass
 class Nuclei:
-    """N nuclei, one value each: positions and radii in µm, angles in radians, stain in optical density."""
+    """N nuclei, one value per nucleus: positions and radii in µm, angles in radians, stain in optical density."""
 
     centre: np.ndarray  # (N, 2) row, col
     long: np.ndarray  # semi-axis along `angle`
@@ -28,17 +28,17 @@ class Nuclei:
     nucleoli: np.ndarray  # how many
     soft: np.ndarray  # width of the edge: crisp membrane or smudge
     halo: np.ndarray  # width of a pale rim around the nucleus
-    clear: np.ndarray  # how much of what lies beneath the nucleus hides
+    clear: np.ndarray  # share of the stain beneath that the nucleus hides
     taper: np.ndarray  # 0: an ellipse; 1: pointed ends
     bend: np.ndarray  # curvature along the long axis
-    eosin: np.ndarray  # eosin of its own: none in nuclei, all there is in red cells
+    eosin: np.ndarray  # its own eosin: 0 in nuclei; red cells have nothing else
 
     def __len__(self) -> int:
         return len(self.centre)
 
 
 def nuclei(centre: np.ndarray, **values: np.ndarray | float) -> Nuclei:
-    """Nuclei at `centre`; every other property is an array (N,) or one number for all."""
+    """Make nuclei at `centre` (N, 2); every other property is an array (N,) or one number for all."""
     default: dict[str, np.ndarray | float] = dict(
         long=3.5,
         short=3.5,

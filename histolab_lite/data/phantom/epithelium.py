@@ -1,4 +1,4 @@
-"""Epithelium, malignant and normal: sheets of unequal crowded nuclei, and glands of regular ones in a row."""
+"""Epithelium, malignant and normal: sheets of unequal crowded nuclei, and glands of regular nuclei in a row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .layout import GLAND, TUMOUR
 
 
 def tumour(c: Canvas, rare: float) -> None:
-    """Sheets of large, crowded, unequal nuclei with scant cytoplasm; mitoses and dying cells among them."""
+    """Paint sheets of large, crowded, unequal nuclei with little cytoplasm, mitoses and dying cells."""
     rng = c.rng
     where = c.plan == TUMOUR
     radius, unequal = rng.uniform(5.3, 6.6), rng.uniform(0.17, 0.28)
@@ -22,9 +22,7 @@ def tumour(c: Canvas, rare: float) -> None:
     eosin, haem = rng.uniform(0.28, 0.75), rng.uniform(0.05, 0.28)
     cytoplasm = 0.8 + 0.16 * c.mid + 0.1 * c.fine + 0.5 * (tone - 0.5)
     membrane = np.exp(-((wall / 0.9) ** 2))
-    gap = np.exp(-((wall / 0.7) ** 2)) * np.clip(
-        c.big - rng.uniform(0.2, 1.5), 0, 1
-    )  # cells that lost their hold
+    gap = np.exp(-((wall / 0.7) ** 2)) * np.clip(c.big - rng.uniform(0.2, 1.5), 0, 1)  # cells that lost their hold
     c.fill(
         TUMOUR,
         (haem * cytoplasm + 0.05 * membrane) * (1 - gap),
@@ -63,17 +61,13 @@ def tumour(c: Canvas, rare: float) -> None:
         c.draw(nuclei(plates, long=4.4, short=1.3, angle=tilt, haem=1.7, clumps=0.1, lobing=0.22, soft=0.7))
     for spot in centres[dying]:  # shrunken, dark, in a halo
         c.draw(nuclei(spot[None], long=3.4, short=3.0, haem=0.45, halo=2.2, clumps=0.1, soft=1.0, clear=0.3))
-        c.draw(
-            nuclei(
-                spot[None] + rng.normal(0, 1.2, (3, 2)), long=1.3, short=1.1, haem=1.7, clumps=0.0, soft=0.5
-            )
-        )
+        c.draw(nuclei(spot[None] + rng.normal(0, 1.2, (3, 2)), long=1.3, short=1.1, haem=1.7, clumps=0.0, soft=0.5))
     stray = c.spread(where, 55, 1.0)
     c.draw(lymphocytes(c, stray, 1.25), keep=c.mask == TUMOUR)
 
 
 def gland(c: Canvas) -> None:
-    """Rings of regular basal nuclei around a pale lumen, apical mucin, thin septa between the glands."""
+    """Paint rings of regular basal nuclei around a pale lumen, apical mucin, thin septa between the glands."""
     rng = c.rng
     where = c.plan == GLAND
     depth = c.up(c.plan_depth)
@@ -86,9 +80,7 @@ def gland(c: Canvas) -> None:
     wall, tone = c.territories(goblets, where & (c.plan_depth > 0))
     floor, top = 10.0 + 5.0 * tone + 0.6 * c.coarse, tall + lumen - 0.8
     sides = (wall / 0.9, (depth - floor) / 1.5, (top - depth) / 1.2)
-    rounded = -np.log(
-        sum(np.exp(-np.clip(side, -20, 20)) for side in sides)
-    )  # a soft minimum: a goblet's theca
+    rounded = -np.log(sum(np.exp(-np.clip(side, -20, 20)) for side in sides))  # a soft minimum: a goblet's theca
     vacuole = np.clip(rounded, 0, 1) * np.clip(6 * (mucin - tone) + 0.5, 0, 1)
     brush = np.exp(-(((depth - tall - lumen) / 1.1) ** 2))
     base = np.exp(-(((depth + 0.3) / 1.0) ** 2))
@@ -110,7 +102,7 @@ def gland(c: Canvas) -> None:
 
 
 def _along(c: Canvas, where: np.ndarray, depth: float, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points (N, 2) at even steps around each gland, `depth` µm inside, and the angles (N,) to its lumen."""
+    """Place points (N, 2) at even steps around each gland, `depth` µm inside, with the angles (N,) to its lumen."""
     smooth = ndimage.gaussian_filter(np.maximum(c.plan_depth, -15.0), 2.0 / c.step)
     gy, gx = np.gradient(smooth)
     points = [np.zeros((0, 2))]
@@ -124,7 +116,7 @@ def _along(c: Canvas, where: np.ndarray, depth: float, spacing: float) -> tuple[
 
 
 def _ring(c: Canvas, where: np.ndarray) -> None:
-    """Regular nuclei in a row, standing on the basement membrane and pointing at the lumen."""
+    """Draw regular nuclei in a row, standing on the basement membrane and pointing at the lumen."""
     rng = c.rng
     spots, up = _along(c, where, rng.uniform(4.7, 5.5), rng.uniform(4.8, 5.6))
     n = len(spots)

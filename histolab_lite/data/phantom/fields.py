@@ -1,4 +1,4 @@
-"""Random fields, point sets and resampling that the phantom is built from.
+"""Random fields, point sets and resampling for the phantom.
 
 Directional averaging follows the idea of line integral convolution: Cabral & Leedom, "Imaging vector fields
 using line integral convolution", SIGGRAPH 1993. Point sets follow dart throwing: Cook, "Stochastic sampling
@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], length: float) -> np.ndarray:
-    """Gaussian noise (H, W) float32 of unit variance, with a correlation length of `length` pixels."""
+    """Draw Gaussian noise (H, W) float32 of unit variance, with a correlation length of `length` pixels."""
     step = max(1.0, length / 3.0)  # drawn on a coarser grid: a smooth field needs no more samples
     coarse = tuple(int(np.ceil(n / step)) + 4 for n in shape)
     sigma = length / step / 2.0
@@ -29,7 +29,7 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], length: float
 def resample(
     field: np.ndarray, shape: tuple[int, int], scale: float, origin: tuple[float, float] = (0.0, 0.0)
 ) -> np.ndarray:
-    """Linear interpolation of `field` on a grid of `shape`, whose pixel spans `scale` pixels of `field`.
+    """Interpolate `field` linearly on a grid of `shape`, whose pixel spans `scale` pixels of `field`.
 
     `origin` is the (row, col) of the new grid's corner, in pixels of `field`.
     """
@@ -42,12 +42,10 @@ def resample(
 def resample_labels(
     labels: np.ndarray, shape: tuple[int, int], scale: float, origin: tuple[float, float] = (0.0, 0.0)
 ) -> np.ndarray:
-    """`resample` for class ids, uint8: the class strongest after interpolation, so outlines stay smooth."""
+    """Resample class ids, uint8: the class strongest after interpolation wins, so that outlines stay smooth."""
     best, out = np.full(shape, -1.0, np.float32), np.zeros(shape, np.uint8)
     for label in np.unique(labels):
-        score = resample(
-            ndimage.gaussian_filter((labels == label).astype(np.float32), 0.7), shape, scale, origin
-        )
+        score = resample(ndimage.gaussian_filter((labels == label).astype(np.float32), 0.7), shape, scale, origin)
         out[score > best] = label
         np.maximum(best, score, out=best)
     return out
@@ -68,10 +66,10 @@ def streaks(noise: np.ndarray, angle: np.ndarray, doublings: int) -> np.ndarray:
 def scatter(
     rng: np.random.Generator, where: np.ndarray, spacing: float, pixel: float, crowding: float = 4.0
 ) -> np.ndarray:
-    """Random points (N, 2), (row, col) in µm, no two closer than `spacing` µm, on the true pixels of `where`.
+    """Scatter points (N, 2), (row, col) in µm, on the true pixels of `where`, no two closer than `spacing` µm.
 
-    `pixel` is the size of one pixel of `where` in µm. `crowding` is the number of darts thrown for each disc
-    that would fit: more darts, a tighter packing.
+    `pixel` is the size of one pixel of `where` in µm. `crowding` is the number of darts thrown per disc that would fit:
+    more darts give a denser packing.
     """
     rows, cols = np.nonzero(where)
     n = int(crowding * len(rows) * pixel**2 / spacing**2 + rng.random())
@@ -81,7 +79,7 @@ def scatter(
     points = (np.stack([rows[pick], cols[pick]], 1) + rng.random((n, 2))) * pixel
     pairs = cKDTree(points).query_pairs(spacing, output_type="ndarray")
     keep = np.ones(n, bool)
-    while len(pairs):  # of two darts the later yields, to one that stands because no earlier one is left beside it
+    while len(pairs):  # a dart stands when no earlier one is left beside it; later ones beside it are removed
         earlier, later = pairs.T
         waits = np.zeros(n, bool)
         waits[later] = True
@@ -91,6 +89,6 @@ def scatter(
 
 
 def lookup(field: np.ndarray, points: np.ndarray, pixel: float) -> np.ndarray:
-    """Values of `field` (H, W) at `points` (N, 2) in micrometres; points beyond the border take its value."""
+    """Look up `field` (H, W) at `points` (N, 2) in micrometres; points beyond the border take its value."""
     index = np.floor(points / pixel).astype(int)
     return field[np.clip(index[:, 0], 0, field.shape[0] - 1), np.clip(index[:, 1], 0, field.shape[1] - 1)]

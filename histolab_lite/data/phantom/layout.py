@@ -16,16 +16,14 @@ from scipy.spatial import cKDTree
 from .fields import lookup, resample, resample_labels, scatter, smooth_noise
 
 BACKGROUND, STROMA, TUMOUR, LYMPHOCYTES, NECROSIS, GLAND = range(6)
-SPECIMEN = 1024.0  # µm: the smallest specimen that is planned; a smaller slide is a field of view in it
+SPECIMEN = 1024.0  # µm: side of the smallest specimen; a smaller slide is a field of view in it
 FAR = 1e3  # µm
-
-
 MARGIN = 24.0  # µm around the field of view, so that cells cut by its border are drawn
 
 
 @dataclass
 class Layout:
-    """The field of view and a margin, on a grid of `step` µm whose corner lies at `corner` (row, col) µm."""
+    """The field of view and a margin, on a grid of `step` µm whose corner is at `corner` (row, col) µm."""
 
     mask: np.ndarray  # (H, W) uint8
     depth: np.ndarray  # (H, W) µm below the glands' basement membrane, negative outside glands
@@ -34,21 +32,21 @@ class Layout:
     corner: tuple[float, float] = (-MARGIN, -MARGIN)
 
     def mask_at(self, shape: tuple[int, int], mpp: float) -> np.ndarray:
-        """The mask on the pixels of the slide."""
+        """Resample the mask to the pixels of the slide."""
         return resample_labels(
             self.mask, shape, mpp / self.step, (-self.corner[0] / self.step, -self.corner[1] / self.step)
         )
 
 
 def _fine_grid(extent: tuple[float, float], mpp: float) -> tuple[tuple[int, int], float]:
-    """Shape and step in µm of the grid for a field of view of `extent` µm."""
+    """Return shape and step in µm of the grid for a field of view of `extent` µm."""
     step = max(1.0, mpp)
     height, width = (int(np.ceil((e + 2 * MARGIN) / step)) for e in extent)
     return (height, width), step
 
 
 def _lowest(score: np.ndarray, allowed: np.ndarray, area: float) -> np.ndarray:
-    """The `area` pixels of `allowed` where `score` is lowest."""
+    """Return the `area` pixels of `allowed` where `score` is lowest."""
     share = area / max(1, int(np.count_nonzero(allowed)))
     if share <= 0.0:
         return np.zeros_like(allowed)
@@ -56,7 +54,7 @@ def _lowest(score: np.ndarray, allowed: np.ndarray, area: float) -> np.ndarray:
 
 
 def _tidy(region: np.ndarray, step: float, smooth: float, island: float, hole: float) -> np.ndarray:
-    """Smooth the outline over `smooth` µm; drop islands and fill holes below so many µm²."""
+    """Smooth the outline over `smooth` µm; remove smaller islands and fill smaller holes, in µm²."""
     region = ndimage.gaussian_filter(region.astype(np.float32), smooth / step) > 0.5
     for wanted, smallest in ((True, island), (False, hole)):
         parts, n = ndimage.label(region == wanted)
@@ -67,19 +65,17 @@ def _tidy(region: np.ndarray, step: float, smooth: float, island: float, hole: f
 
 
 def _away(region: np.ndarray, step: float) -> np.ndarray:
-    """Distance in µm from each pixel to `region`."""
+    """Return the distance in µm from each pixel to `region`."""
     if not region.any():
         return np.full(region.shape, FAR, np.float32)
     return (ndimage.distance_transform_edt(~region) * step).astype(np.float32)
 
 
 def glands(rng: np.random.Generator, zone: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pack glands into `zone`: depth (H, W), µm below the basement membrane; region (H, W) they fill."""
+    """Pack glands into `zone`; return depth (H, W), µm below the basement membrane, and their region (H, W)."""
     spacing, stretch, tilt = rng.uniform(68, 88), rng.uniform(1.0, 1.8), rng.uniform(0, np.pi)
     turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
-    metric = (
-        turn @ np.diag([1.0, 1.0 / stretch]) @ turn.T
-    )  # crypts cut lengthwise: distances shrink along one axis
+    metric = turn @ np.diag([1.0, 1.0 / stretch]) @ turn.T  # crypts cut lengthwise: distances shrink along one axis
     centres = scatter(rng, zone, spacing, step, crowding=80.0)
     depth = np.full(zone.shape, -FAR, np.float32)
     if len(centres) == 0:
@@ -106,10 +102,8 @@ def glands(rng: np.random.Generator, zone: np.ndarray, step: float) -> tuple[np.
     return depth, _tidy(region, step, 2.0, 900.0, 6000.0)
 
 
-def _holes(
-    rng: np.random.Generator, stroma: np.ndarray, angle: np.ndarray, step: float, rare: float
-) -> np.ndarray:
-    """Fat cells in clusters and tears along the fibres, inside `stroma`."""
+def _holes(rng: np.random.Generator, stroma: np.ndarray, angle: np.ndarray, step: float, rare: float) -> np.ndarray:
+    """Return fat cells in clusters and tears along the fibres, inside `stroma`."""
     holes = np.zeros_like(stroma)
     inner = ndimage.distance_transform_edt(stroma) * step
     area = np.count_nonzero(stroma) * step**2 / 1e6  # mm²
@@ -134,7 +128,7 @@ def _holes(
 
 
 def _fibres(rng: np.random.Generator, tumour: np.ndarray, step: float) -> np.ndarray:
-    """Fibre angle (H, W): wandering, but tangential close to the tumour; with a crimp of some 15 µm."""
+    """Return fibre angles (H, W): wandering, but tangential close to the tumour; with a crimp of about 15 µm."""
     shape = tumour.shape
     theta = rng.uniform(0, np.pi) + 0.9 * smooth_noise(rng, shape, 170 / step)
     distance = ndimage.gaussian_filter(_away(tumour, step), 8 / step)
@@ -148,7 +142,7 @@ def _fibres(rng: np.random.Generator, tumour: np.ndarray, step: float) -> np.nda
 
 
 def _field_of_view(mask: np.ndarray, view: tuple[int, int]) -> tuple[int, int]:
-    """The corner of the window of `view` pixels that shows the most classes, and shows them best."""
+    """Return the corner of the window of `view` pixels that shows the most classes, and shows them best."""
     spare = [max(0, m - v) for m, v in zip(mask.shape, view, strict=True)]
     corners = [
         (r, c)
@@ -170,9 +164,7 @@ def plan(rng: np.random.Generator, extent: tuple[float, float], mpp: float, rare
     height, width = (int(np.ceil(max(e, SPECIMEN) / step)) for e in extent)
     shape = (height, width)
     rows, cols = np.indices(shape, dtype=np.float32) * step
-    share = dict(
-        zip(range(6), rng.dirichlet(160 * np.array([0.10, 0.29, 0.25, 0.14, 0.10, 0.12])), strict=True)
-    )
+    share = dict(zip(range(6), rng.dirichlet(160 * np.array([0.10, 0.29, 0.25, 0.14, 0.10, 0.12])), strict=True))
     share = {k: float(np.clip(v, 0.08, 0.35)) * rows.size for k, v in share.items()}
 
     sides = rng.uniform(0, 2 * np.pi) + np.array([0.0, rng.uniform(1.2, 2.5)])[: rng.integers(1, 3)]
@@ -237,7 +229,7 @@ def plan(rng: np.random.Generator, extent: tuple[float, float], mpp: float, rare
 
 
 def uniform(rng: np.random.Generator, class_id: int, extent: tuple[float, float], mpp: float) -> Layout:
-    """A layout of one tissue only, for single patches."""
+    """Make a layout of one tissue only, for single patches."""
     grid, step = _fine_grid(extent, mpp)
     everywhere = np.ones(grid, bool)
     depth = glands(rng, everywhere, step)[0] if class_id == GLAND else np.full(grid, -FAR, np.float32)

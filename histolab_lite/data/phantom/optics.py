@@ -1,8 +1,8 @@
 """From stain to light: each slide's own stain vectors, the microscope and the camera.
 
 Beer-Lambert absorption along the haematoxylin and eosin vectors of Ruifrok & Johnston, "Quantification of
-histochemical staining by color deconvolution", Anal Quant Cytol Histol 2001, jittered as laboratories and
-scanners differ; then section thickness, illumination, blur and noise.
+histochemical staining by color deconvolution", Anal Quant Cytol Histol 2001. The vectors vary, as laboratories and
+scanners do; section thickness, illumination, blur and noise follow.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From a layout to stain: haematoxylin and eosin concentrations of every tissue, and the nuclei in it.
 
-The classes differ by architecture: how dense, large, regular and oriented nuclei are, and what lies between
-them. Each slide has its own dialect of every tissue (clear or dense cytoplasm, loose or sclerotic stroma,
-bland or dirty necrosis), as patients have, so that no class owns a colour.
+The classes differ by architecture: how dense, large, regular and oriented nuclei are, and what lies between them. Each
+slide has its own variant of every tissue (clear or dense cytoplasm, loose or sclerotic stroma, bland or dirty
+necrosis), as patients have, so that no class has its own colour.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .layout import BACKGROUND, GLAND, LYMPHOCYTES, NECROSIS, STROMA, TUMOUR, La
 
 
 def stroma(c: Canvas, rare: float) -> None:
-    """Wavy collagen in bundles, clefts between them, spindle nuclei along the fibres, small vessels."""
+    """Paint wavy collagen in bundles, clefts between them, spindle nuclei along the fibres, small vessels."""
     rng = c.rng
     where = c.plan == STROMA
     fine = streaks(smooth_noise(rng, c.plan.shape, 1.6 / c.step), c.plan_angle, 5)
@@ -57,7 +57,7 @@ def stroma(c: Canvas, rare: float) -> None:
 
 
 def _vessel(c: Canvas, centre: np.ndarray) -> None:
-    """A capillary or venule: a lumen with red cells, ringed by flat endothelial nuclei."""
+    """Draw a capillary or venule: a lumen with red cells in a ring of flat endothelial nuclei."""
     rng = c.rng
     long, short, tilt = rng.uniform(8, 16), rng.uniform(5, 9), c.at(c.plan_angle, centre[None])[0]
     stain = dict(clumps=0.0, vesicle=0.0, lobing=0.06, angle=tilt)
@@ -67,14 +67,10 @@ def _vessel(c: Canvas, centre: np.ndarray) -> None:
         keep=here,
     )
     c.draw(nuclei(centre[None], long=long, short=short, haem=0.02, clear=1.3, soft=0.8, **stain), keep=here)
-    turn = np.array(
-        [[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]]
-    )  # (u, v) -> (row, col) below
+    turn = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])  # (u, v) -> (row, col) below
     inside = rng.uniform(-1, 1, (rng.integers(4, 26), 2))
     inside = inside[np.hypot(*inside.T) < 0.85] * [short, long] @ turn
-    c.draw(
-        nuclei(inside + centre, long=2.9, short=2.9, haem=0.0, eosin=1.0, clear=1.3, clumps=0.0), keep=here
-    )
+    c.draw(nuclei(inside + centre, long=2.9, short=2.9, haem=0.0, eosin=1.0, clear=1.3, clumps=0.0), keep=here)
     around = np.linspace(0, 2 * np.pi, rng.integers(3, 6), endpoint=False) + rng.uniform(0, 2)
     rim = np.stack([(short + 1.2) * np.sin(around), (long + 1.2) * np.cos(around)], 1) @ turn + centre
     c.draw(
@@ -91,7 +87,7 @@ def _vessel(c: Canvas, centre: np.ndarray) -> None:
 
 
 def infiltrate(c: Canvas) -> None:
-    """Lymphocytes in a dense crowd on a faint reticulum."""
+    """Paint lymphocytes in a dense crowd on a faint reticulum."""
     rng = c.rng
     where = c.plan == LYMPHOCYTES
     net = streaks(smooth_noise(rng, c.plan.shape, 2.0 / c.step), c.plan_angle, 3)
@@ -106,7 +102,7 @@ def infiltrate(c: Canvas) -> None:
 
 
 def necrosis(c: Canvas) -> None:
-    """Granular debris and smudges, ghosts of cells, dust of burst nuclei; not one nucleus intact."""
+    """Paint granular debris and smudges, ghosts of cells, dust of burst nuclei; no nucleus is intact."""
     rng = c.rng
     where = c.plan == NECROSIS
     ghosts = c.spread(where, 15.0, 3.0)
@@ -151,10 +147,8 @@ def necrosis(c: Canvas) -> None:
         )
 
 
-def stain(
-    layout: Layout, mask: np.ndarray, mpp: float, seed: int, rare: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Haematoxylin and eosin (H, W) float32, in units of optical density along their stain vectors."""
+def stain(layout: Layout, mask: np.ndarray, mpp: float, seed: int, rare: float) -> tuple[np.ndarray, np.ndarray]:
+    """Paint all tissues: haematoxylin and eosin (H, W) float32, in optical density along their stain vectors."""
     c = Canvas(layout, mask, mpp, np.random.default_rng([seed, 2]))
     present = np.unique(c.plan)
     for label, paint in (
@@ -167,7 +161,5 @@ def stain(
         c.rng = np.random.default_rng([seed, 10 + label])  # a tissue looks the same whatever lies beside it
         if label in present:
             paint()
-    solid = np.clip(
-        ndimage.gaussian_filter((mask != BACKGROUND).astype(np.float32), 0.6 / mpp) * 2 - 0.5, 0, 1
-    )
+    solid = np.clip(ndimage.gaussian_filter((mask != BACKGROUND).astype(np.float32), 0.6 / mpp) * 2 - 0.5, 0, 1)
     return c.haem * solid, c.eosin * solid

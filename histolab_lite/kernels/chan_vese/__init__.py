@@ -23,15 +23,17 @@ def chan_vese(
     return_energy: bool = False,
     backend: str | None = None,
 ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-    """The u in [0, 1] that minimises a convex energy, over the pixels x of each map z (eq. 6)::
+    """Find the u in [0, 1] that minimises a convex energy over the pixels of each map z (eq. 6).
+
+    ::
 
         E(u) = Σ g(|∇z|) (√(|∇u|² + ε²) - ε)  +  λ Σ ((z - c1)² u + (z - c2)² (1 - u))
 
-    c1 and c2 are the means of z weighted by u and by 1 - u, and g(s) = 1 / (1 + edge·s²). It is equation 6 plus
-    λ Σ (z - c2)², which u does not enter; with it the paper's c1 and c2 are the ones of least energy. The gradient of u
-    is the forward difference to the next row and column (0 past the last one), that of z the central one (z repeated
-    past the border). Segment by u >= 0.5. Phase 1 is the brighter one. E is convex in u, not in u and the means
-    together: the search starts from the two-means threshold of z.
+    c1 and c2 are the means of z weighted by u and by 1 - u, and g(s) = 1 / (1 + edge·s²). E is equation 6 plus
+    λ Σ (z - c2)², which does not depend on u; with this term the paper's c1 and c2 have the least energy. The gradient
+    of u is the forward difference to the next row and column, and 0 in the last ones. The gradient of z is the central
+    difference; z is repeated past the border. Segment by u >= 0.5: phase 1 is the brighter one. E is convex in u, but
+    not in u and the means together: the search starts from the two-means threshold of z.
 
     The first call on a CPU compiles for some seconds; numba keeps the result for later processes.
 
@@ -40,24 +42,27 @@ def chan_vese(
     z
         (B, H, W) float in [0, 1], such as contrast maps.
     lam
-        λ, per pixel; a disc of radius R (pixels) outlives the smoothing where R > 2 / (λ (c1 - c2)²), about.
+        λ, per pixel. A disc of radius R pixels survives the smoothing if R is above about 2 / (λ (c1 - c2)²).
     epsilon
-        ε, u per pixel; rounds the corner of the total variation. The smaller, the sharper u and the slower the solver.
+        ε, in units of u per pixel; rounds the corner of the total variation. A smaller ε gives a sharper u, but the
+        solver is slower.
     edge
         1 for the paper's g; larger values draw the boundary to weaker edges of z, 0 ignores them.
     tolerance
-        Stop a map when its last 20 iterations lowered its energy by no more than ``tolerance`` × the energy, which at
-        1e-4 leaves it about as far above the minimum.
+        Stop a map when its last 20 iterations lowered its energy by no more than ``tolerance`` × the energy. At 1e-4
+        the energy is then about 1e-4 of itself above the minimum.
     max_iter
-        Iterations at most, each 0.6 units of the descent's time; a step that would raise the energy is undone and made
-        again with half the time.
+        Largest number of iterations. Each covers 0.6 units of the descent's time; a step that would raise the energy is
+        undone and made again with half the time.
     return_energy
         Also return the energy.
+    backend
+        "reference", "cpu", "triton", or None for the fastest.
 
     Returns
     -------
     u : (B, H, W) float32
-        A target: it carries no gradient, and none is taken through z.
+        It carries no gradient, and none is taken through z.
     E : (T + 1, B)
         With ``return_energy``: at the start and after each of the T iterations. It never rises, and repeats its last
         value for a map that has stopped before the others.
@@ -65,7 +70,8 @@ def chan_vese(
     Raises
     ------
     ValueError
-        For a wrong shape, values that are NaN or outside [0, 1], or parameters out of range.
+        For a wrong shape, values that are NaN or outside [0, 1], parameters out of range, or a backend that is not
+        there.
     """
     if z.ndim != 3:
         raise ValueError(f"z must be maps (B, H, W); got {(*z.shape,)}. Give a single map as z[None].")

@@ -1,12 +1,13 @@
-"""Additive operator splitting on the CPU: one map a thread, SIMD over the systems of a sweep.
+"""Additive operator splitting on the CPU: one map per thread, SIMD over the systems of a sweep.
 
 An iteration freezes the weights w = g / |∇u| of the links to the next row and column (lagged diffusivity), which makes
 the gradient of the total variation linear, (L_0 + L_1) u, one tridiagonal L along each axis. Weickert's step is the
 mean of the two one-dimensional solutions, u ← ½ Σ_l (1 + τ L_l)⁻¹ u - ½ τ f with the force f of the data, kept in
-[0, 1]. Where the two solutions disagree its fixed point is not the minimum: on noisy maps it stood 1 % above it after
-200 iterations, τ being halved whenever the energy would rise. So each direction remembers how far its input was off,
-s_l, and over-relaxes by ω: the scheme is then Douglas and Rachford's splitting, which does not stop before
-L_0 u + L_1 u + f = 0 (Trans. AMS 1956; Eckstein and Bertsekas, Math. Programming 1992), save where the clamp holds u:
+[0, 1]. Where the two solutions disagree, its fixed point is not the minimum: on noisy maps the energy was 1 % above it
+after 200 iterations, although τ was halved whenever the energy would rise. So each direction keeps a memory s_l of how
+far its input was off, and over-relaxes by ω. The scheme is then Douglas and Rachford's splitting, which does not stop
+before L_0 u + L_1 u + f = 0 (Trans. AMS 1956; Eckstein and Bertsekas, Math. Programming 1992), except where the clamp
+holds u:
 
     s_l ← s_l + ω (v_l - u),   (1 + τ L_l) v_l = 2u - s_l;      u ← clamp(½ (s_0 + s_1) - ½ τ f, 0, 1)
 
@@ -30,7 +31,7 @@ compiled = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 
 @compiled
 def weigh(u: Map, g: Map, z: Map, epsilon: float, w: Map) -> tuple[float, float, float]:  # (H, W) each; w is written
-    """The weights of the links, and the sums that the energy needs: variation, Σ u, Σ z u."""
+    """Write the weights of the links; return the sums that the energy needs: variation, Σ u, Σ z u."""
     height, width = u.shape
     square = np.float32(epsilon * epsilon)
     eps = np.float32(epsilon)
@@ -57,7 +58,7 @@ def weigh(u: Map, g: Map, z: Map, epsilon: float, w: Map) -> tuple[float, float,
 def balance(
     sums: tuple[float, float, float], pixels: int, total: float, squares: float, lam: float
 ) -> tuple[float, float, float]:
-    """c1, c2 and E from the sums of weigh and of the map: number of pixels, Σ z, Σ z²."""
+    """Return c1, c2 and E from the sums of weigh and of the map: number of pixels, Σ z, Σ z²."""
     variation, area, weighted = sums
     rest = TINY * total / pixels
     c1 = (weighted + rest) / (area + TINY)
@@ -69,7 +70,7 @@ def balance(
 
 @compiled
 def sweep(u: Map, w: Map, tau: np.float32, s: Map, upper: Map, v: Map) -> None:  # (H, W) each; s is updated
-    """Thomas' algorithm down all columns side by side, in loops short enough to be made SIMD; upper, v are scratch."""
+    """Solve all columns side by side by Thomas' algorithm, in loops short enough for SIMD; upper, v are scratch."""
     height, width = u.shape
     one, two, omega = np.float32(1), np.float32(2), np.float32(OMEGA)
     scale = np.empty(width, np.float32)
@@ -99,7 +100,7 @@ def sweep(u: Map, w: Map, tau: np.float32, s: Map, upper: Map, v: Map) -> None: 
 
 @compiled
 def turn(a: Map, out: Map) -> None:  # (H, W), (W, H)
-    """out = a transposed, in blocks that stay in the cache."""
+    """Write a transposed into out, in blocks that stay in the cache."""
     height, width = a.shape
     for top in range(0, height, BLOCK):
         for left in range(0, width, BLOCK):
@@ -112,7 +113,7 @@ def turn(a: Map, out: Map) -> None:  # (H, W), (W, H)
 def join(
     s0: Map, s1: Map, z: Map, tau: np.float32, lam: float, c1: float, c2: float, u: Map
 ) -> None:  # (H, W); u is written
-    """u from both directions and the force λ ((z - c1)² - (z - c2)²) = λ (c2 - c1) (2z - c1 - c2)."""
+    """Write u from both directions and the force λ ((z - c1)² - (z - c2)²) = λ (c2 - c1) (2z - c1 - c2)."""
     height, width = z.shape
     slope, middle = np.float32(lam * (c2 - c1)), np.float32(c1 + c2)
     half = np.float32(0.5)
@@ -133,7 +134,7 @@ def solve(
     max_iter: int,
     trace: np.ndarray,  # (max_iter + 1,) float64, written
 ) -> int:
-    """One map; returns how many iterations it took."""
+    """Minimise one map; return how many iterations it took."""
     height, width = z.shape
     pixels, total, squares = z.size, 0.0, 0.0
     for i in range(height):
@@ -172,6 +173,7 @@ def solve(
 def chan_vese(
     z: torch.Tensor, lam: float, epsilon: float, edge: float, tolerance: float, max_iter: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    """As in reference.py, by additive operator splitting."""
     g, u = edge_weight(z, edge), two_means_start(z)
     trace = np.zeros((len(z), max_iter + 1))
 
@@ -179,7 +181,7 @@ def chan_vese(
         maps = z[b].numpy(), g[b].numpy(), u[b].numpy()
         return solve(*maps, float(lam), float(epsilon), float(tolerance), max_iter, trace[b])
 
-    # Threads of our own: those of numba die when two callers start them at once, as two visitors of a demo do.
+    # Not numba's threads: they crash when two callers start them at once, as two visitors of a demo do.
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         iterations = list(pool.map(one, range(len(z))))
     for b, n in enumerate(iterations):

@@ -1,10 +1,10 @@
-"""Additive operator splitting on a GPU: the iteration of cpu.py in four launches, with no answer needed by the host.
+"""Additive operator splitting on a GPU: the iteration of cpu.py in four launches; the host waits for no answer.
 
-A sweep gives every program a block of systems, side by side in memory, and walks along them. So that rows can be swept
-as columns are, u and the weights are kept twice, as they stand (direction 0) and turned (direction 1). A step is made
-beside the u it starts from, in the other of two slots: taking it flips the map's slot, undoing it leaves it.
+In a sweep every program takes a block of systems, side by side in memory, and walks along them. To sweep rows like
+columns, u and the weights are kept twice, as they are (direction 0) and transposed (direction 1). A step writes into
+the other of two slots, beside the u from which it starts: to take the step flips the map's slot, to undo it does not.
 
-B maps of H rows and W columns, P = H·W pixels, T tiles a map.
+B maps of H rows and W columns, P = H·W pixels, T tiles per map.
 """
 
 import torch
@@ -14,7 +14,7 @@ import triton.language as tl
 from histolab_lite.kernels.chan_vese.reference import STEP, TINY, WINDOW, edge_weight, two_means_start
 
 OMEGA = 1.6
-LANES = 32  # systems a program: one a thread, in a single warp
+LANES = 32  # systems per program: one per thread, in a single warp
 TILE = 32
 
 
@@ -35,7 +35,7 @@ def sweep_kernel(
     OMEGA: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """s += ω (v - u) with (1 + τ L) v = 2u - s: Thomas' algorithm, along columns (direction 0) and rows (1)."""
+    """Add ω (v - u) to s, where (1 + τ L) v = 2u - s: Thomas' algorithm, along columns (direction 0) and rows (1)."""
     direction = tl.program_id(0) // batch
     b = tl.program_id(0) % batch
     lane = tl.program_id(1) * LANES + tl.arange(0, LANES)
@@ -89,7 +89,7 @@ def join_kernel(
     width,
     TILE: tl.constexpr,
 ):
-    """u = clamp(½ (s_0 + s_1) - ½ τ λ ((z - c1)² - (z - c2)²), 0, 1), both as it stands and turned."""
+    """Write u = clamp(½ (s_0 + s_1) - ½ τ λ ((z - c1)² - (z - c2)²), 0, 1), as it is and transposed."""
     b = tl.program_id(0)
     i = tl.program_id(1) * TILE + tl.arange(0, TILE)[:, None]
     j = tl.program_id(2) * TILE + tl.arange(0, TILE)[None, :]
@@ -125,7 +125,7 @@ def weigh_kernel(
     width,
     TILE: tl.constexpr,
 ):
-    """The weights g / |∇u| of the new u, and its sums."""
+    """Write the weights g / |∇u| of the new u, and its sums."""
     b = tl.program_id(0)
     i = tl.program_id(1) * TILE + tl.arange(0, TILE)[:, None]
     j = tl.program_id(2) * TILE + tl.arange(0, TILE)[None, :]
@@ -214,6 +214,7 @@ def judge_kernel(
 def chan_vese(
     z: torch.Tensor, lam: float, epsilon: float, edge: float, tolerance: float, max_iter: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    """As in reference.py, by additive operator splitting."""
     batch, height, width = z.shape
     g, start = edge_weight(z, edge).contiguous(), two_means_start(z)
     u = z.new_empty(2, 2, batch, height * width)
@@ -245,7 +246,7 @@ def chan_vese(
             )
             join_kernel[grid](u, s, z, slot, active, tau, c, lam, batch, height, width, TILE=TILE)
             judge(n)
-            # The only question to the device, and a rare one: the host waits for the answer.
+            # The host waits for this answer of the device; so it asks rarely.
             if n % WINDOW == 0 and not active.any():
                 break
     current = u[slot.long(), 0, torch.arange(batch, device=z.device)]

@@ -11,7 +11,7 @@ import torch
 from histolab_lite.kernels import check_finite, choose_backend
 
 BACKENDS = ("reference", "cpu", "triton")
-FLAT = 1e-6  # a map whose values span no more than this holds only rounding errors of float32
+FLAT = 1e-6  # a map that spans no more than this holds only rounding errors of float32
 
 
 def contrast_maps(
@@ -21,20 +21,37 @@ def contrast_maps(
     eta: float = 0.6,
     backend: str | None = None,
 ) -> torch.Tensor:
-    """For every in-target point p the mean over the out-of-target points q of the contrast maps
+    """Return for every in-target point p the mean over the out-of-target points q of the contrast maps C_pq.
+
+    ::
 
         S_p(x) = cosine(feature at p, feature at x),    C_pq = N( ReLU(S_p - η S_q)² ),    z_p = mean_q C_pq
 
-    where N stretches a map to [0, 1] by its own minimum and maximum. A constant map (one that spans at most 1e-6)
-    has nothing to stretch and becomes 0. A zero feature vector has cosine 0 with everything.
+    N stretches a map to [0, 1] by its own minimum and maximum. A constant map (one that spans at most 1e-6) becomes 0.
+    A zero feature vector has cosine 0 with everything. "cpu" and "triton" hold P + Q maps, never P·Q, and no copy of
+    the features.
 
-    features: (C, H, W) float. inside: (P, 2), outside: (Q, 2) integers, (row, col) on the feature grid, P, Q >= 1.
-    eta: in [0, 1]; how much of the likeness to an out-of-target point is taken away.
-    Returns z (P, H, W) float32 in [0, 1], without gradient: the paper trains towards its segmentation, never through
-    it. "cpu" and "triton" hold P + Q maps, never P·Q, and no copy of the features.
+    Parameters
+    ----------
+    features
+        (C, H, W) float.
+    inside, outside
+        (P, 2) and (Q, 2) integers, (row, col) on the feature grid; P, Q >= 1.
+    eta
+        η in [0, 1]: how much of the similarity to an out-of-target point is subtracted.
+    backend
+        "reference", "cpu", "triton", or None for the fastest.
 
-    Raises ValueError for wrong shapes, no point on either side, a point off the grid, eta outside [0, 1], NaN, or a
-    backend that is not there.
+    Returns
+    -------
+    z : (P, H, W) float32
+        In [0, 1], without gradient: the paper trains towards its segmentation, never through it.
+
+    Raises
+    ------
+    ValueError
+        For wrong shapes, no point on either side, a point off the grid, eta outside [0, 1], NaN, or a backend that is
+        not there.
     """
     if features.ndim != 3 or not features.is_floating_point():
         raise ValueError(f"features must be floating point (C, H, W); got {features.dtype} {(*features.shape,)}.")
@@ -49,7 +66,7 @@ def contrast_maps(
 
 
 def _points(name: str, points: torch.Tensor | Sequence[Sequence[int]], features: torch.Tensor) -> torch.Tensor:
-    """(N, 2) int64 on the features' device."""
+    """Check points; return them as (N, 2) int64 on the features' device."""
     where = torch.as_tensor(points)
     if where.numel() == 0:
         raise ValueError(f"{name} holds no point; click at least one in the target and one out of it.")

@@ -5,11 +5,11 @@ import torch.nn.functional as F
 
 from histolab_lite.kernels.contrast_maps import FLAT
 
-SLICE = 2**20  # numbers of a slice of channels
+SLICE = 2**20  # numbers per slice of channels
 
 
 def correlations(features: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Equation 4 for all points at once: features (C, H, W), points (N, 2) -> (N, H·W) float32."""
+    """Evaluate equation 4 for all points at once: features (C, H, W), points (N, 2) -> (N, H·W) float32."""
     vectors = F.normalize(features[:, points[:, 0], points[:, 1]].float(), dim=0).T  # (N, C)
     flat = features.flatten(1)  # (C, H·W)
     channels, pixels = flat.shape
@@ -24,6 +24,7 @@ def correlations(features: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
 
 def contrast_maps(features: torch.Tensor, inside: torch.Tensor, outside: torch.Tensor, eta: float) -> torch.Tensor:
+    """As in reference.py, without the P·Q maps."""
     n_inside, n_outside = len(inside), len(outside)
     maps = correlations(features, torch.cat([inside, outside]))
     pair = torch.empty_like(maps[0])

@@ -7,6 +7,7 @@ from histolab_lite.kernels.contrast_maps import FLAT
 
 
 def contrast_maps(features: torch.Tensor, inside: torch.Tensor, outside: torch.Tensor, eta: float) -> torch.Tensor:
+    """Follow equations 4 to 6 term by term."""
     unit = F.normalize(features.float(), dim=0)  # (C, H, W)
 
     def correlations(points: torch.Tensor) -> torch.Tensor:  # eq. 4, (N, H, W)

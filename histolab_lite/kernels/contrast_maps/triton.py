@@ -1,6 +1,6 @@
-"""Contrast maps on a GPU: the features are read once, a pair's map never leaves the chip.
+"""Contrast maps on a GPU: the features are read once, and the map of a pair never leaves the chip.
 
-Three kernels: the P + Q correlation maps; the extremes of every pair's map, block by block; the stretched maps summed.
+Three kernels: the P + Q correlation maps; the extremes of every pair's map, block by block; the sum of stretched maps.
 """
 
 import torch
@@ -103,6 +103,7 @@ def _mean(
 
 
 def contrast_maps(features: torch.Tensor, inside: torch.Tensor, outside: torch.Tensor, eta: float) -> torch.Tensor:
+    """As in reference.py, without the P·Q maps."""
     n_inside, n_outside = len(inside), len(outside)
     points = torch.cat([inside, outside])
     vectors = F.normalize(features[:, points[:, 0], points[:, 1]].float(), dim=0).T.contiguous()

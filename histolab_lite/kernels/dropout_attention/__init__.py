@@ -14,21 +14,38 @@ BACKENDS = ("reference", "cpu", "triton")
 def dropout_attention(
     features: torch.Tensor, class_weights: torch.Tensor, mu: float, backend: str | None = None
 ) -> torch.Tensor:
-    """A·m, where m are the features and A is the mean over all classes k of the activation maps left after dropout:
+    """Return A·m, where m are the features and A is the mean of the activation maps that dropout leaves.
+
+    ::
 
         M_k = ReLU(Σ_c ω_kc m_c),    M̂_k = M_k where M_k <= μ max(M_k), else 0,    A = 1/K Σ_k M̂_k
 
     The maximum is taken over one image. The ReLU is not in the paper's equations but in its authors' code; without it
-    a class that is nowhere active has a negative maximum, and loses all of its map.
+    a class that is active nowhere has a negative maximum and loses its whole map.
 
-    features: m (B, C, H, W) float. class_weights: ω (K, C) float, the classifier's; K is theirs. mu: μ in [0, 1]; the
-    paper starts at 1, where nothing is switched off, and shrinks it to 0.65.
-    Returns (B, C, H, W) in the dtype of the features; sums and maps are float32, autocast or not.
+    The result is differentiable in features and weights, once ("reference": twice): through m and through the values
+    that are left in A, as in the authors' code. Which values are left is a comparison and has no gradient.
 
-    Differentiable, once ("reference": twice), in features and weights, through m and through the values that are left
-    in A, as the authors' code is; which of them are left is a comparison and has no gradient.
+    Parameters
+    ----------
+    features
+        m (B, C, H, W) float.
+    class_weights
+        ω (K, C) float, the weights of the classifier of K classes.
+    mu
+        μ in [0, 1]. The paper starts at 1, where nothing is switched off, and lowers it to 0.65.
+    backend
+        "reference", "cpu", "triton", or None for the fastest.
 
-    Raises ValueError for wrong shapes, empty maps, mu outside [0, 1], NaN, or a backend that is not there.
+    Returns
+    -------
+    A·m : (B, C, H, W)
+        In the dtype of the features; sums and maps are float32, with or without autocast.
+
+    Raises
+    ------
+    ValueError
+        For wrong shapes, empty maps, mu outside [0, 1], NaN, or a backend that is not there.
     """
     if features.ndim != 4 or class_weights.ndim != 2 or features.shape[1] != class_weights.shape[1]:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Dropout attention, an image at a time while it is in cache; the gradient in closed form, without maps of C channels.
+"""Dropout attention, image by image while it is in the cache; the gradient in closed form, without maps of C channels.
 
 With g the gradient of the result, a = Σ_c g_c m_c and w_k = a/K where M̂_k > 0, else 0:
 
@@ -42,6 +42,7 @@ class _DropoutAttention(torch.autograd.Function):
 
 
 def dropout_attention(features: torch.Tensor, class_weights: torch.Tensor, mu: float) -> torch.Tensor:
+    """As in reference.py, differentiable once."""
     wide = torch.promote_types(features.dtype, torch.float32)
     with torch.autocast(features.device.type, enabled=False):
         return _DropoutAttention.apply(features.flatten(2), class_weights.to(wide), mu).view_as(features)

@@ -4,6 +4,7 @@ import torch
 
 
 def dropout_attention(features: torch.Tensor, class_weights: torch.Tensor, mu: float) -> torch.Tensor:
+    """Follow equations 7 to 10 and 4 term by term."""
     dtype = features.dtype
     wide = torch.promote_types(dtype, torch.float32)
     m, weights = features.to(wide), class_weights.to(wide)

@@ -1,4 +1,4 @@
-"""Dropout attention on a GPU: every pass over the C channels is one kernel; what remains are maps of K channels.
+"""Dropout attention on a GPU: one kernel per pass over the C channels; what remains are maps of K channels.
 
 The gradient is the one at the top of ``cpu.py``.
 """
@@ -26,7 +26,7 @@ def _activation_maps(
     CHANNELS: tl.constexpr,
     PIXELS: tl.constexpr,
 ):
-    """Equation 7 and the ReLU."""
+    """Evaluate equation 7 and the ReLU."""
     image = tl.program_id(1).to(tl.int64)
     pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     k = tl.program_id(2) * CLASSES + tl.arange(0, CLASSES)
@@ -79,7 +79,7 @@ def _weigh(
     CHANNELS: tl.constexpr,
     PIXELS: tl.constexpr,
 ):
-    """A x forward; A x + Σ_k ω_k w_k backward."""
+    """Write A x forward, and A x + Σ_k ω_k w_k backward."""
     image = tl.program_id(2).to(tl.int64)
     pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
@@ -133,6 +133,7 @@ def _weighed(x: torch.Tensor, weights: torch.Tensor, left: torch.Tensor, w: torc
 
 
 def dropout_attention(features: torch.Tensor, class_weights: torch.Tensor, mu: float) -> torch.Tensor:
+    """As in reference.py, differentiable once."""
     if features.numel() == 0:  # an empty batch: there is no grid to launch
         return features * class_weights.sum().to(features.dtype)
     with torch.autocast(features.device.type, enabled=False):

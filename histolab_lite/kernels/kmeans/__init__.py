@@ -1,7 +1,7 @@
 """k-means: Lloyd's algorithm from greedy k-means++ seeds, one problem or a batch of independent ones.
 
 Lloyd, IEEE Trans. Inf. Theory 1982; Arthur and Vassilvitskii, "k-means++", SODA 2007. The prototypes of Proto2Seg
-are its centres, and cluster-then-query runs it once a feature map (Pan et al., IPMI 2023, Sect. 3.2 and 3.3).
+are its centres, and cluster-then-query runs it once per feature map (Pan et al., IPMI 2023, Sect. 3.2 and 3.3).
 """
 
 from typing import NamedTuple
@@ -15,9 +15,18 @@ INITS = ("k-means++", "random")
 
 
 class KMeansResult(NamedTuple):
-    """labels (N,) int64, centers (K, D), inertia scalar (sum of squared distances), n_iter scalar int64.
+    """The clusters of one problem; for a batch each field gains a leading B.
 
-    For a batch each field gains a leading B; rows of ``centers`` past a problem's own k are zero.
+    Attributes
+    ----------
+    labels : (N,) int64
+        The cluster of each point.
+    centers : (K, D) float32
+        In a batch, rows past a problem's own k are zero.
+    inertia : float32 scalar
+        Sum of squared distances to the nearest centres.
+    n_iter : int64 scalar
+        Iterations until convergence.
     """
 
     labels: torch.Tensor
@@ -39,18 +48,36 @@ def kmeans(
 ) -> KMeansResult:
     """Cluster vectors so that the sum of squared Euclidean distances to the cluster means is (locally) least.
 
-    x: (N, D) float, or (B, N, D) for B independent problems. n_clusters: k, or (B,) int, one k a problem.
-    init: "k-means++", "random" (k distinct points), or the starting centres (K, D) / (B, K, D).
-    n_init: restarts, of which the one with the least inertia is kept (per problem).
-    tol: stop when the centres' summed squared movement falls below ``tol`` × the mean variance of ``x``.
-    generator: makes the result reproducible; else torch's global generator is used.
+    An empty cluster takes over the point farthest from its centre, so that the inertia never rises. No gradient passes
+    through.
 
-    Given centres are moved in the same way by every backend. Seeds are drawn by each in its own: one generator gives
-    one result a backend, and the CPU's are settled among the leading directions first, which ``n_iter`` leaves out.
-    No gradient passes through.
+    From given centres every backend computes the same. Seeds are drawn by each backend in its own way: a generator
+    gives one result per backend. The CPU first settles its seeds in the leading directions of the data; ``n_iter`` does
+    not count these iterations.
 
-    An empty cluster takes over the point farthest from its centre, so the inertia never rises.
-    Raises ValueError for wrong shapes, NaN, k outside 1…N, or a backend that is not there.
+    Parameters
+    ----------
+    x
+        (N, D) float, or (B, N, D) for B independent problems.
+    n_clusters
+        k, or (B,) int, one k per problem.
+    init
+        "k-means++", "random" (k distinct points), or the starting centres (K, D) or (B, K, D).
+    n_init
+        Number of restarts; per problem the one with the least inertia is kept.
+    max_iter
+        Largest number of iterations per restart.
+    tol
+        Stop when the centres' summed squared movement is at most ``tol`` × the mean variance of ``x``.
+    generator
+        Makes the result reproducible; None for torch's global generator.
+    backend
+        "reference", "cpu", "triton", or None for the fastest.
+
+    Raises
+    ------
+    ValueError
+        For wrong shapes, NaN, k outside 1…N, or a backend that is not there.
     """
     batched = x.ndim == 3
     if x.ndim not in (2, 3):
@@ -62,7 +89,7 @@ def kmeans(
         raise ValueError("the batch is empty: there is no problem to solve.")
     k = torch.as_tensor(n_clusters, device=x.device)
     if k.ndim > 1 or k.numel() not in (1, b):
-        raise ValueError(f"n_clusters must be one number or one a problem ({b}); got {k.tolist()}.")
+        raise ValueError(f"n_clusters must be one number or one per problem ({b}); got {k.tolist()}.")
     k = k.expand(b)
     if int(k.min()) < 1 or int(k.max()) > n:
         raise ValueError(f"n_clusters must lie between 1 and the number of points ({n}); got {k.tolist()}.")

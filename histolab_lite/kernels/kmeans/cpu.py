@@ -1,8 +1,8 @@
 """CPU: settle seeds in a few leading directions, then exact Lloyd that skips distances which cannot matter.
 
-Where data are as wide as features are, k-means spends its time multiplying noise. So seeds are drawn and moved among
-the leading directions first (Halko, Martinsson and Tropp, SIAM Review 2011: a range sampled by one power step), and
-few iterations are left for the full width (see ``hamerly``).
+Features have many dimensions, and most of them hold noise. So seeds are drawn and moved in the leading directions first
+(Halko, Martinsson and Tropp, SIAM Review 2011: the range is sampled by one power step). Few iterations in all
+dimensions are then left (see ``hamerly``).
 """
 
 import math
@@ -15,20 +15,20 @@ from histolab_lite.kernels.kmeans.hamerly import lloyd
 from histolab_lite.kernels.nearest_prototype.cpu import products
 
 DIRECTIONS = 32
-SAMPLE = 32768  # points that seeds are settled on, at most
-SPANNING = 2048  # of them, those that span the directions, about
-SETTLING = 20  # iterations at most; what they leave undone the full width does
+SAMPLE = 32768  # at most so many points are used to settle the seeds
+SPANNING = 2048  # about so many of them determine the directions
+SETTLING = 20  # largest number of iterations; those in all dimensions do the rest
 
 
 def leading_directions(x: torch.Tensor) -> torch.Tensor:
-    """(D, R) orthonormal, nearly spanning what varies most in centred x (N, D)."""
+    """Return (D, R) orthonormal vectors that nearly span what varies most in centred x (N, D)."""
     rows = x[torch.linspace(0, len(x) - 1, DIRECTIONS).long()]
     some = x[:: max(1, len(x) // SPANNING)].contiguous()
     return torch.linalg.qr(some.T @ products(some, rows)).Q
 
 
 def plus_plus(y: torch.Tensor, k_max: int, generator: torch.Generator | None) -> torch.Tensor:
-    """Greedy k-means++ as in reference.py, points (B, N, R) -> (B, K, R), with points along rows."""
+    """Draw centres (B, K, R) from points (B, N, R) by greedy k-means++, as in reference.py."""
     b, n, _ = y.shape
     problem = torch.arange(b)[:, None]
     trials = 2 + int(math.log(k_max))
@@ -53,9 +53,9 @@ def plus_plus(y: torch.Tensor, k_max: int, generator: torch.Generator | None) ->
 
 
 def settle(y: torch.Tensor, centers: torch.Tensor, used: torch.Tensor) -> torch.Tensor:
-    """A few Lloyd iterations on (B, N, R), all problems at once; an empty cluster stays where it is."""
-    y = torch.cat([y, torch.ones_like(y[:, :, :1])], 2)  # the ones carry |c|² into the products, and counts out
-    distances = y.new_empty(*centers.shape[:2], y.shape[1])  # (B, K, N), less |y|²
+    """Run a few Lloyd iterations on (B, N, R), all problems at once; an empty cluster stays where it is."""
+    y = torch.cat([y, torch.ones_like(y[:, :, :1])], 2)  # the ones add |c|² to the products, and count the points
+    distances = y.new_empty(*centers.shape[:2], y.shape[1])  # (B, K, N), without |y|²
     for _ in range(SETTLING):
         bias = centers.square().sum(2, keepdim=True).masked_fill(~used[:, :, None], float("inf"))
         torch.bmm(torch.cat([-2 * centers, bias], 2), y.transpose(1, 2), out=distances)
@@ -70,7 +70,7 @@ def settle(y: torch.Tensor, centers: torch.Tensor, used: torch.Tensor) -> torch.
 
 
 def seeds(x: torch.Tensor, k: torch.Tensor, init: str, generator: torch.Generator | None) -> torch.Tensor:
-    """Starting centres (B, K, D), settled among the leading directions of a sample of x (B, N, D)."""
+    """Return starting centres (B, K, D), settled in the leading directions of a sample of x (B, N, D)."""
     b, n, d = x.shape
     k_max = int(k.max())
     size = min(n, max(SAMPLE, 100 * k_max))
@@ -103,11 +103,14 @@ def kmeans(
     tol: float,
     generator: torch.Generator | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As in reference.py, with settled seeds and fewer distances."""
     b, n, d = x.shape
     labels, centers = x.new_zeros(b, n, dtype=torch.int64), x.new_zeros(b, int(k.max()), d)
     inertia, n_iter = x.new_full((b,), float("inf")), torch.zeros(b, dtype=torch.int64)
     threads = torch.get_num_threads()
-    with ThreadPoolExecutor(threads) as pool:  # a batch goes a problem a thread, one problem by parts of its points
+    with ThreadPoolExecutor(
+        threads
+    ) as pool:  # a batch: one problem per thread; one problem: a part of its points per thread
         for _ in range(1 if isinstance(init, torch.Tensor) else n_init):
             starts = init if isinstance(init, torch.Tensor) else seeds(x, k, init, generator)
             chosen = [start[:used] for start, used in zip(starts, k.tolist(), strict=True)]

@@ -1,8 +1,8 @@
-"""CPU: Lloyd's iterations, each one pass over the points, of which it looks only at those that may change sides.
+"""CPU: Lloyd's iterations, each in one pass over the points; it looks only at those that may change their cluster.
 
-Reading the points is what costs. So distances, labels and what changes in the sums are had in one pass, and Hamerly's
-two bounds a point (SDM 2010) say which points need no distance: those nearer to their own centre than they can be to
-any other. Differences are taken before squares: data far from the origin need no centring, and no copy.
+Reading the points takes most of the time. So one pass computes distances, labels and the changes of the sums. Hamerly's
+two bounds per point (SDM 2010) tell which points need no distance: those that are nearer to their own centre than they
+can be to any other. Differences are taken before squares: data far from the origin need no centring, and no copy.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -21,16 +21,16 @@ compiled = njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"},
 def visit(
     x: Array,  # (N, D) float32
     centers: Array,  # (K, D) float32
-    own: Array,  # (N,) float32: a point's distance to its own centre is at most this,
-    other: Array,  # (N,) float32: and to any other at least this
+    own: Array,  # (N,) float32: a point's distance to its own centre is at most this
+    other: Array,  # (N,) float32: its distance to any other centre is at least this
     labels: Array,  # (N,) int64
     shift: Array,  # (K,) float32: how far each centre has moved since
-    farthest: Array,  # (K,) float32: how far the others of it have moved at most
+    farthest: Array,  # (K,) float32: how far any other centre has moved at most
     everyone: bool,
-    sums: Array,  # (K, D) float64: what the points' changes add to the sums,
-    counts: Array,  # (K,) int64: and to the sizes
+    sums: Array,  # (K, D) float64: what the changed points add to the sums
+    counts: Array,  # (K,) int64: what they add to the sizes
 ) -> None:
-    """Assign the points that may have changed, and keep all the rest up to date. Arrays from ``own`` on are written."""
+    """Assign the points that may have changed. Writes ``own``, ``other``, ``labels``, ``sums`` and ``counts``."""
     n, d = x.shape
     for i in range(n):
         before = labels[i]
@@ -64,7 +64,7 @@ def visit(
 def lloyd(
     x: torch.Tensor, centers: torch.Tensor, max_iter: int, tol: float, threads: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
-    """One problem: x (N, D), centers (K, D) -> labels (N,), centers, inertia, iterations."""
+    """Solve one problem: x (N, D), centers (K, D) -> labels (N,), centers, inertia, number of iterations."""
     points, (k, d) = x.detach().contiguous().numpy(), centers.shape
     now = centers.detach().contiguous().numpy()
     own, other = np.empty((2, len(points)), np.float32)
@@ -73,7 +73,7 @@ def lloyd(
     shift = np.zeros(k, np.float32)
     edges = np.linspace(0, len(points), threads + 1).astype(int)
 
-    # Threads of our own: those of numba die when two callers start them at once, as two visitors of a demo do.
+    # Not numba's threads: they crash when two callers start them at once, as two visitors of a demo do.
     with ThreadPoolExecutor(threads) as pool:
 
         def assign(everyone: bool) -> None:
@@ -93,7 +93,7 @@ def lloyd(
             n_iter += 1
             assign(everyone=n_iter == 1)
             if not counts.all():
-                assign(everyone=True)  # the bounds become distances
+                assign(everyone=True)  # so that the bounds are distances
                 before = labels.copy()
                 refilled = torch.from_numpy(labels)[None], torch.from_numpy(own)[None]
                 fill_empty_clusters(*refilled, torch.ones(1, k, dtype=torch.bool))
@@ -102,7 +102,7 @@ def lloyd(
                     np.add.at(counts, [labels[i], before[i]], [1, -1])
                     np.add.at(sums, [labels[i], before[i]], np.stack([points[i], -points[i]]))
             means = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], now).astype(np.float32)
-            if n_iter == 1:  # the variance, from distances to centres that are near (Steiner's theorem)
+            if n_iter == 1:  # the variance, from the distances to the centres (Steiner's theorem)
                 nearer = np.square(means - sums.sum(0) / len(points)) - np.square(means - now)
                 threshold = tol * (np.square(own, dtype=float).sum() + counts @ nearer.sum(1)) / points.size
             shift = np.linalg.norm(means - now, axis=1)

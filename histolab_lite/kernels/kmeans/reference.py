@@ -1,6 +1,6 @@
 """Plain PyTorch, batched over problems: the specification.
 
-The number of candidates tried per seed, 2 + ⌊ln k⌋, is Arthur and Vassilvitskii's greedy variant.
+Per seed 2 + ⌊ln k⌋ candidates are tried, as in Arthur and Vassilvitskii's greedy variant.
 """
 
 import math
@@ -10,13 +10,13 @@ import torch
 
 
 def squared_distances(x: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
-    """(B, N, D), (B, K, D) -> (B, N, K), never negative."""
+    """Return squared distances (B, N, K), never negative, of points (B, N, D) to centres (B, K, D)."""
     norms = x.square().sum(2)[:, :, None] + centers.square().sum(2)[:, None, :]
     return torch.baddbmm(norms, x, centers.transpose(1, 2), alpha=-2).clamp_(min=0)
 
 
 def plus_plus(x: torch.Tensor, k_max: int, generator: torch.Generator | None) -> torch.Tensor:
-    """Greedy k-means++: each next centre is the best of a few points drawn with probability ∝ squared distance."""
+    """Draw centres (B, K, D) by greedy k-means++: each is the best of a few points drawn by squared distance."""
     b, n, d = x.shape
     problem = torch.arange(b, device=x.device)[:, None]
     trials = 2 + int(math.log(k_max))
@@ -36,14 +36,14 @@ def plus_plus(x: torch.Tensor, k_max: int, generator: torch.Generator | None) ->
 
 
 def assign(x: torch.Tensor, centers: torch.Tensor, used: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Nearest used centre of every point (B, N) and its squared distance (B, N)."""
+    """Return the nearest used centre of every point (B, N) and its squared distance (B, N)."""
     distances = squared_distances(x, centers).masked_fill(~used[:, None, :], float("inf"))
     nearest, labels = distances.min(2)
     return labels, nearest
 
 
 def fill_empty_clusters(labels: torch.Tensor, nearest: torch.Tensor, used: torch.Tensor) -> None:
-    """In place: every empty cluster takes over the point farthest from its centre, so the inertia only falls."""
+    """Give every empty cluster, in place, the point farthest from its centre, so that the inertia only falls."""
     counts = torch.zeros_like(used, dtype=torch.int64).scatter_add_(1, labels, torch.ones_like(labels))
     for problem, cluster in ((counts == 0) & used).nonzero().tolist():
         # A cluster of one gives nothing away: moving its point would empty it in turn.
@@ -59,6 +59,7 @@ def fill_empty_clusters(labels: torch.Tensor, nearest: torch.Tensor, used: torch
 def lloyd(
     x: torch.Tensor, centers: torch.Tensor, used: torch.Tensor, max_iter: int, tol: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Iterate from the centres (B, K, D); return labels, centres, inertia and the number of iterations."""
     b, n, d = x.shape
     threshold = tol * x.var(1, correction=0).mean(1)  # (B,)
     n_iter = torch.zeros(b, dtype=torch.int64, device=x.device)
@@ -89,6 +90,7 @@ def kmeans(
     generator: torch.Generator | None,
     lloyd: Callable[..., tuple[torch.Tensor, ...]] = lloyd,
 ) -> tuple[torch.Tensor, ...]:
+    """Keep per problem the best of ``n_init`` restarts; ``lloyd`` may be another implementation of this module's."""
     b, n, d = x.shape
     k_max = int(k.max()) if b else 0
     used = torch.arange(k_max, device=x.device)[None, :] < k[:, None]  # (B, K)

@@ -1,6 +1,6 @@
 """Triton: reference.py with an assignment that never stores distances, and centre sums without atomics.
 
-Sums are taken in a fixed order, a segment of points a program, so that a result is the same in every run.
+Sums are taken in a fixed order, one segment of points per program, so that every run gives the same result.
 """
 
 import functools
@@ -11,7 +11,7 @@ import triton.language as tl
 
 from histolab_lite.kernels.kmeans import reference
 
-SEGMENT = 2048  # points that one program of sum_kernel adds up, at most
+SEGMENT = 2048  # largest number of points that one program of sum_kernel adds up
 
 
 @triton.jit
@@ -30,6 +30,7 @@ def assign_kernel(
     BLOCK_K: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
+    """Write the nearest used centre of every point, and its squared distance."""
     problem = tl.program_id(1).to(tl.int64)
     if tl.load(running_ptr + problem) == 0:
         return
@@ -79,6 +80,7 @@ def sum_kernel(
     BLOCK_K: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
+    """Write the sums of the points of every cluster, over each segment."""
     problem = tl.program_id(2).to(tl.int64)
     if tl.load(running_ptr + problem) == 0:
         return
@@ -120,7 +122,7 @@ def assign(
 
 
 def cluster_sums(x: torch.Tensor, labels: torch.Tensor, k_max: int, running: torch.Tensor) -> torch.Tensor:
-    """(B, K, D); what it holds for a problem that is not running means nothing."""
+    """Return the sums of each cluster's points (B, K, D); those of a problem that is not running are undefined."""
     b, n, d = x.shape
     segment = min(SEGMENT, max(64, triton.next_power_of_2(n)))  # few points are not padded to thousands
     segments = triton.cdiv(n, segment)
@@ -136,6 +138,7 @@ def cluster_sums(x: torch.Tensor, labels: torch.Tensor, k_max: int, running: tor
 def lloyd(
     x: torch.Tensor, centers: torch.Tensor, used: torch.Tensor, max_iter: int, tol: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As in reference.py, without stored distances."""
     b, n, _ = x.shape
     x, k = x.contiguous(), used.sum(1)
     threshold = tol * x.var(1, correction=0).mean(1)  # (B,)

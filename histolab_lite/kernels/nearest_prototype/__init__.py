@@ -16,16 +16,34 @@ METRICS = ("cosine", "euclidean")
 def nearest_prototype(
     x: torch.Tensor, prototypes: torch.Tensor, metric: str = "cosine", backend: str | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """For every vector the closest prototype and how close it is. Of equally close ones the first wins.
+    """Find for every vector the closest prototype and how close it is.
 
-    x: (N, D) float, prototypes: (K, D) float on the same device, K >= 1.
-    Returns index (N,) int64 and score (N,) in the dtype of ``x``: the cosine similarity in [-1, 1], or the
-    Euclidean distance. A zero vector has similarity 0 to everything. Neither carries a gradient.
+    Of equally close prototypes the first wins. The fast backends compare by products, exact to rounding: of prototypes
+    whose squared distances differ by less than about 1e-6 of the squared lengths either may win. The score is that of
+    the winner.
 
-    The fast backends compare by products, exact to rounding: of prototypes whose squared distances differ by less
-    than about 1e-6 of the squared lengths either may win. The score is that of the winner.
+    Parameters
+    ----------
+    x
+        (N, D) float.
+    prototypes
+        (K, D) float on the same device, K >= 1.
+    metric
+        "cosine" or "euclidean".
+    backend
+        "reference", "cpu", "triton", or None for the fastest.
 
-    Raises ValueError for wrong shapes, an unknown metric, NaN, scores that overflow, or a backend that is not there.
+    Returns
+    -------
+    index : (N,) int64
+        The closest prototype.
+    score : (N,), in the dtype of ``x``
+        The cosine similarity in [-1, 1], 0 for a zero vector; or the Euclidean distance. Carries no gradient.
+
+    Raises
+    ------
+    ValueError
+        For wrong shapes, an unknown metric, NaN, scores that overflow, or a backend that is not there.
     """
     if x.ndim != 2 or prototypes.ndim != 2 or x.shape[1] != prototypes.shape[1]:
         raise ValueError(f"x (N, D) and prototypes (K, D) must share D; got {(*x.shape,)} and {(*prototypes.shape,)}.")

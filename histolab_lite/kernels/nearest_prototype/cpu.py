@@ -1,17 +1,17 @@
-"""CPU: blocks of rows that stay in the cache, one matrix product each, so that (N, K) never reaches memory."""
+"""CPU: one matrix product per block of rows that stays in the cache, so that (N, K) never reaches memory."""
 
 import torch
 import torch.nn.functional as F
 
-ROWS = 4096  # a block: 8 MB at D = 512
-IMAGE = 256
+ROWS = 4096  # per block: 8 MB at D = 512
+IMAGE = 256  # rows per image of the convolution in `products`
 
 
 def products(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """x (N, D) @ weights (K, D).T -> (N, K), for few weights.
+    """Multiply x (N, D) @ weights (K, D).T -> (N, K), for few weights.
 
-    As a 1×1 convolution over images of 256 rows: for a product this narrow oneDNN's kernel for that is two to three
-    times as fast as the general matrix product.
+    It is a 1×1 convolution over images of 256 rows: for so narrow a product, oneDNN's kernel for convolutions is two to
+    three times as fast as the general matrix product.
     """
     n, d = x.shape
     whole = n - n % IMAGE if x.dtype == torch.float32 and torch.backends.mkldnn.is_available() else 0
@@ -23,6 +23,7 @@ def products(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 
 def nearest_prototype(x: torch.Tensor, prototypes: torch.Tensor, metric: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """As in reference.py, in blocks of rows."""
     wide = torch.promote_types(torch.promote_types(x.dtype, prototypes.dtype), torch.float32)
     prototypes = prototypes.to(wide)
     index, score = x.new_empty(len(x), dtype=torch.int64), x.new_empty(len(x))

@@ -5,8 +5,9 @@ import torch.nn.functional as F
 
 
 def nearest_prototype(x: torch.Tensor, prototypes: torch.Tensor, metric: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compare all pairs (N, K)."""
     dtype = x.dtype
-    # Not in half precision: it is too coarse to compare in, and its squares overflow.
+    # Half precision is too coarse for the comparison, and its squares overflow.
     wide = torch.promote_types(torch.promote_types(dtype, prototypes.dtype), torch.float32)
     x, prototypes = x.to(wide), prototypes.to(wide)
     if metric == "cosine":

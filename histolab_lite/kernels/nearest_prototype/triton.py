@@ -1,4 +1,4 @@
-"""Triton: one program a block of rows; distances live in registers, never as an (N, K) matrix in memory."""
+"""Triton: one program per block of rows; distances stay in registers, never as an (N, K) matrix in memory."""
 
 import torch
 import triton
@@ -23,6 +23,7 @@ def nearest_kernel(
     BLOCK_K: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
+    """Write the closest prototype of every row, and its score."""
     rows = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
     in_rows = rows < n
     columns = tl.arange(0, BLOCK_D)
@@ -59,7 +60,7 @@ def nearest_kernel(
         score = best / tl.where(squares < 1e-24, 1e-12, tl.sqrt(squares))
         score = tl.where(score > 1, 1.0, tl.where(score < -1, -1.0, score))  # rounding; NaN stays NaN
     else:
-        # Not from the products, which cancel when x lies on a prototype. This pass finds x in the cache.
+        # The products would cancel where x lies on a prototype. This pass finds x in the cache.
         for start in range(0, d, BLOCK_D):
             dims = start + columns
             in_dims = dims < d
@@ -73,12 +74,13 @@ def nearest_kernel(
 
 
 def nearest_prototype(x: torch.Tensor, prototypes: torch.Tensor, metric: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """As in reference.py, in float32."""
     if torch.float64 in (x.dtype, prototypes.dtype):
         raise ValueError("the Triton kernel computes in float32; pass float32 tensors or backend='reference'.")
     n, d = x.shape
     k = len(prototypes)
-    # Products of two like halves are exact in float32; anything else is multiplied in float32. So is what the
-    # interpreter runs: its tl.dot takes bfloat16 for integers.
+    # Products of two half-precision numbers of one dtype are exact in float32; all others are multiplied in float32.
+    # So is everything in the interpreter: its tl.dot takes bfloat16 for integers.
     prototypes = prototypes.contiguous().to(x.dtype if x.dtype == prototypes.dtype and x.is_cuda else torch.float32)
     wide = prototypes.float()
     if metric == "cosine":

@@ -8,18 +8,32 @@ import torch
 from histolab_lite.kernels import check_finite, choose_backend
 
 BACKENDS = ("reference", "cpu", "triton")
-SMALL = 512  # views whose similarities a CPU's cache holds: streaming them would only cost
+SMALL = 512  # up to so many views, a CPU's cache holds all similarities: streaming them would be slower
 
 
 def nt_xent(z1: torch.Tensor, z2: torch.Tensor, temperature: float = 0.5, backend: str | None = None) -> torch.Tensor:
-    """Mean over all 2N views of -log( exp(sim⁺/τ) / Σ_{k ≠ self} exp(sim_k/τ) ), sim the cosine similarity.
+    """Return the mean over all 2N views of -log( exp(sim⁺/τ) / Σ_{k ≠ self} exp(sim_k/τ) ), sim the cosine similarity.
 
-    z1, z2: (N, D) float, the projections of two views of the same N patches, N >= 2 (one pair has no negative).
-    Returns a float32 scalar, autocast or not; differentiable in both, once ("reference": twice).
-    "cpu" and "triton" take memory O(N·D), "reference" O(N²).
+    "cpu" and "triton" need memory O(N·D), "reference" O(N²).
 
-    Raises ValueError for wrong shapes, fewer than two pairs, NaN, a temperature that is not positive, or a backend
-    that is not there.
+    Parameters
+    ----------
+    z1, z2
+        (N, D) float, the projections of two views of the same N patches; N >= 2, because one pair has no negative.
+    temperature
+        τ > 0.
+    backend
+        "reference", "cpu", "triton", or None for the fastest.
+
+    Returns
+    -------
+    loss : float32 scalar
+        With or without autocast; differentiable in z1 and z2, once ("reference": twice).
+
+    Raises
+    ------
+    ValueError
+        For wrong shapes, fewer than two pairs, NaN, a temperature that is not positive, or a backend that is not there.
     """
     if z1.ndim != 2 or z1.shape != z2.shape:
         raise ValueError(f"z1 and z2 must both be (N, D); got {(*z1.shape,)} and {(*z2.shape,)}.")

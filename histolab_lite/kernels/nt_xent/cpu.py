@@ -4,8 +4,8 @@ With M = 2N unit vectors z, s_ij = z_i·z_j/τ and L_i = log Σ_{k ≠ i} exp(s_
 
     ∂loss/∂z_i = 1/(Mτ) · ( Σ_{j ≠ i} w_ij z_j - 2 z_i⁺ ),   w_ij = exp(s_ij - L_i) + exp(s_ij - L_j).
 
-The forward pass keeps z and L; the backward pass makes the similarities again. Both s and w are symmetric: a strip
-only spans the columns from its own rows on, and serves the rows below it through its transpose.
+The forward pass keeps z and L; the backward pass computes the similarities again. Both s and w are symmetric: a strip
+spans only the columns from its own rows on, and its transpose serves the rows below it.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from histolab_lite.kernels import refuse_second_derivative
 
-ROWS = 128  # of a strip: few enough to stay in cache, enough for the matrix product to run at full speed
+ROWS = 128  # per strip: it stays in the cache, and the matrix product runs at full speed
 
 
 class _NTXent(torch.autograd.Function):
@@ -49,16 +49,16 @@ class _NTXent(torch.autograd.Function):
 
 
 def _strip(buffer: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Similarities (rows, columns) over τ, written into the buffer."""
+    """Write similarities (rows, columns) over τ into the buffer."""
     out = buffer[: len(rows) * len(columns)].view(len(rows), len(columns))
     return torch.mm(rows / temperature, columns.T, out=out)
 
 
 def _log_sums(z: torch.Tensor, temperature: float) -> torch.Tensor:
-    """L (M,)."""
+    """Return L (M,)."""
     m = len(z)
     buffer = z.new_empty(min(ROWS, m) * m)
-    if 2 / temperature > 80:  # then exp((cos - 1)/τ) may vanish in float32, and every row needs its own maximum
+    if 2 / temperature > 80:  # then exp((cos - 1)/τ) may underflow in float32, and every row needs its own maximum
         logs = z.new_empty(m)
         for start in range(0, m, ROWS):
             s = _strip(buffer, z[start : start + ROWS], z, temperature)
@@ -76,5 +76,6 @@ def _log_sums(z: torch.Tensor, temperature: float) -> torch.Tensor:
 
 
 def nt_xent(z1: torch.Tensor, z2: torch.Tensor, temperature: float) -> torch.Tensor:
+    """As in reference.py, differentiable once."""
     with torch.autocast(z1.device.type, enabled=False):  # which would round the similarities to bfloat16
         return _NTXent.apply(F.normalize(torch.cat([z1, z2]).float(), dim=1), temperature)

@@ -1,9 +1,9 @@
-"""NT-Xent on a GPU: similarities live in tiles on the chip, forward and backward; memory O(N·D).
+"""NT-Xent on a GPU: similarities stay in tiles on the chip, forward and backward; memory O(N·D).
 
 The tiling and the saved log-sum are those of FlashAttention (Dao et al., NeurIPS 2022). Notation and gradient as in
 ``cpu.py``: M = 2N unit vectors z, s_ij = z_i·z_j/τ, L_i = log Σ_{k ≠ i} exp(s_ik), and
-∂loss/∂z_i = 1/(Mτ) · ( Σ_{j ≠ i} (exp(s_ij - L_i) + exp(s_ij - L_j)) z_j - 2 z_i⁺ ). Each program writes rows of its
-own, nothing is added atomically: the result is the same at every run.
+∂loss/∂z_i = 1/(Mτ) · ( Σ_{j ≠ i} (exp(s_ij - L_i) + exp(s_ij - L_j)) z_j - 2 z_i⁺ ). Each program writes its own
+rows, and nothing is added atomically: every run gives the same result.
 """
 
 import os
@@ -16,8 +16,8 @@ import triton.language as tl
 
 from histolab_lite.kernels import refuse_second_derivative
 
-# A tile of similarities is ROWS × COLUMNS, summed over DEPTH of the D numbers at a time. Exact float32 products hold
-# their operands in registers, which is what keeps these small. The interpreter takes the first without measuring.
+# A tile of similarities is ROWS × COLUMNS; DEPTH of the D numbers are summed at a time. Exact float32 products need
+# their operands in registers: so these are small. The interpreter takes the first without measuring.
 TILES = [
     triton.Config({"ROWS": rows, "COLUMNS": columns, "DEPTH": depth}, num_warps=warps)
     for rows, columns, depth, warps in ((64, 32, 16, 4), (32, 64, 16, 4), (64, 64, 32, 8), (128, 32, 16, 8))
@@ -27,7 +27,7 @@ TILES = TILES[:1] if os.environ.get("TRITON_INTERPRET") == "1" else TILES
 
 @triton.jit
 def _tile(z, row, column, m, d, scale, ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr):
-    """s (ROWS, COLUMNS), -inf on the diagonal and past the last row and column. z: (M, D)."""
+    """Return s (ROWS, COLUMNS) of z (M, D), -inf on the diagonal and past the last row and column."""
     s = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
     for first in range(0, d, DEPTH):
         k = first + tl.arange(0, DEPTH)
@@ -126,5 +126,6 @@ class _NTXent(torch.autograd.Function):
 
 
 def nt_xent(z1: torch.Tensor, z2: torch.Tensor, temperature: float) -> torch.Tensor:
+    """As in reference.py, differentiable once."""
     with torch.autocast(z1.device.type, enabled=False):  # which would round the similarities to bfloat16
         return _NTXent.apply(F.normalize(torch.cat([z1, z2]).float(), dim=1), temperature)

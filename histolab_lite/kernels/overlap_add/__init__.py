@@ -1,11 +1,11 @@
-"""Overlap-add: class probabilities of overlapping tiles onto one canvas, the mean where several tiles cover a pixel.
+"""Overlap-add: class probabilities of overlapping tiles on one canvas, their mean where several tiles cover a pixel.
 
-How a network that sees small tiles segments a whole slide: the overlap-tile strategy of Ronneberger, Fischer and Brox,
-"U-Net", MICCAI 2015, with the predictions that overlap averaged.
+This is how a network that sees small tiles segments a whole slide: the overlap-tile strategy of Ronneberger, Fischer
+and Brox, "U-Net", MICCAI 2015, with overlapping predictions averaged.
 
-A canvas of a whole slide does not fit in memory as floats (4 classes on 40,000² pixels are 24 GiB), so there are two
-forms: ``overlap_add`` returns the canvas whole, ``overlap_add_bands`` yields it in bands of finished rows and holds
-no more than one row of tiles.
+The canvas of a whole slide does not fit in memory as floats (4 classes on 40,000² pixels are 24 GiB). So there are two
+forms: ``overlap_add`` returns the whole canvas; ``overlap_add_bands`` yields it in bands of finished rows and holds no
+more than one row of tiles.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,11 +23,28 @@ UNCOVERED = 255  # the class id "ignore"
 def overlap_add(
     tiles: torch.Tensor, coords: torch.Tensor, canvas: tuple[int, int], backend: str | None = None
 ) -> torch.Tensor:
-    """The mean of the tiles over every pixel of the canvas, (C, H, W) float32; 0 for all classes where no tile lies.
+    """Return the mean of the tiles over every pixel of the canvas.
 
-    tiles: (N, C, h, w) float, class probabilities. coords: (N, 2) int, each tile's upper left corner as (x, y) pixels
-    of the canvas, x to the right, y down, in any order. canvas: (H, W), its height and width in pixels.
-    Raises ValueError for wrong shapes, NaN, or a tile that reaches outside the canvas.
+    Parameters
+    ----------
+    tiles
+        (N, C, h, w) float, class probabilities.
+    coords
+        (N, 2) int, each tile's upper left corner as (x, y) pixels of the canvas, x to the right, y down; in any order.
+    canvas
+        (H, W), its height and width in pixels.
+    backend
+        "reference", "cpu", "triton", or None for the fastest.
+
+    Returns
+    -------
+    mean : (C, H, W) float32
+        0 for all classes where no tile lies.
+
+    Raises
+    ------
+    ValueError
+        For wrong shapes, NaN, or a tile that reaches outside the canvas.
     """
     corners = _check(tiles, coords, canvas)
     implementation = choose_backend(__name__, BACKENDS, backend, tiles.device)
@@ -43,16 +60,35 @@ def overlap_add_bands(
     output: str = "ids",
     backend: str | None = None,
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """The same, streamed: yields (first row, band) from the top, every row of the canvas once, in bands of some rows.
+    """Do the same in a stream: yield the canvas from the top, in bands of some rows.
+
+    It holds C × h × W floats, h × W counters and one band in memory.
 
     Parameters
     ----------
     batches
-        Any number of (tiles (N, C, h, w), coords (N, 2)) as above, of one tile size, row-major: y never falls from one
-        tile to the next (x is free). A band is out as soon as a lower tile comes, on the device of the tiles.
+        Any number of (tiles (N, C, h, w), coords (N, 2)), as for `overlap_add`. All tiles have one size, and y never
+        falls from one tile to the next; x is free. A band is yielded as soon as a lower tile comes.
+    canvas
+        (H, W), its height and width in pixels.
     output
-        "ids" for the most probable class, band (rows, W) uint8, of equal ones the first, 255 where no tile lies;
-        "mean" for the probabilities, band (C, rows, W) float32, 0 where no tile lies.
+        "ids" for the most probable class, "mean" for the probabilities.
+    backend
+        "reference", "cpu", "triton", or None for the fastest.
+
+    Yields
+    ------
+    row : int
+        The first row of the band; every row of the canvas comes once.
+    band : (rows, W) uint8, or (C, rows, W) float32
+        With "ids" the most probable class, of equal ones the first, and 255 where no tile lies. With "mean" the
+        probabilities, 0 where no tile lies. On the device of the tiles.
+
+    Raises
+    ------
+    ValueError
+        As `overlap_add`, and for tiles that come too late, change their size or number of classes, or, with "mean", if
+        there are none.
 
     Examples
     --------
@@ -61,17 +97,13 @@ def overlap_add_bands(
         mask = np.lib.format.open_memmap("mask.npy", "w+", np.uint8, canvas)
         for row, band in overlap_add_bands(batches, canvas):
             mask[row : row + len(band)] = band.cpu()
-
-    Memory: C × h × W floats and as many counters as one class has, and what a band takes.
-    Raises ValueError as above, and for tiles that come too late, change their size or number of classes, or, with
-    "mean", do not come at all.
     """
     if output not in ("ids", "mean"):
         raise ValueError(f"output must be 'ids' or 'mean', not {output!r}.")
     finish = _ids if output == "ids" else _mean
     total = count = torch.empty(0)
     implementation: ModuleType | None = None
-    row = 0  # the first one not yet yielded; row r lies in r modulo the height of total
+    row = 0  # the first one not yet yielded; row r is row r modulo the height of total there
 
     def bands(until: int) -> Iterator[tuple[int, torch.Tensor]]:
         nonlocal row
@@ -98,7 +130,7 @@ def overlap_add_bands(
         for y, group in groupby(corners, key=lambda corner: corner[1]):
             if y < row:
                 raise ValueError(
-                    f"a tile at y = {y} came after one at y = {row}: the rows above that are out. Sort the tiles by y."
+                    f"a tile at y = {y} came after one at y = {row}: the rows above are finished. Sort the tiles by y."
                 )
             yield from bands(y)
             members = list(group)
@@ -114,14 +146,14 @@ def overlap_add_bands(
 
 
 def _check(tiles: torch.Tensor, coords: torch.Tensor, canvas: tuple[int, int]) -> list[tuple[int, int]]:
-    """The corners (x, y) as numbers, or ValueError."""
+    """Check tiles and coords; return the corners (x, y) as numbers."""
     if len(canvas) != 2 or min(canvas) < 0:
         raise ValueError(f"canvas must be (height, width) in pixels; got {canvas}.")
     if tiles.ndim != 4 or not tiles.is_floating_point() or 0 in tiles.shape[1:]:
         raise ValueError(f"tiles must be floats (N, classes, height, width); got {(*tiles.shape,)} {tiles.dtype}.")
     if coords.shape != (len(tiles), 2) or coords.is_floating_point():
         raise ValueError(
-            f"coords must be integers ({len(tiles)}, 2), (x, y) a tile; got {(*coords.shape,)} {coords.dtype}."
+            f"coords must be integers ({len(tiles)}, 2), (x, y) per tile; got {(*coords.shape,)} {coords.dtype}."
         )
     corners = [(x, y) for x, y in coords.tolist()]
     height, width = tiles.shape[2:]
@@ -139,7 +171,7 @@ def _check(tiles: torch.Tensor, coords: torch.Tensor, canvas: tuple[int, int]) -
 
 
 def _empty(tiles: torch.Tensor, rows: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sums (C, rows, W) float32 and how many tiles were added (rows, W) int32."""
+    """Return sums (C, rows, W) float32 and counters of the added tiles (rows, W) int32, all 0."""
     total = torch.zeros(tiles.shape[1], rows, width, device=tiles.device)
     return total, torch.zeros(rows, width, dtype=torch.int32, device=tiles.device)
 
@@ -149,7 +181,7 @@ def _mean(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
 
 
 def _ids(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """The most probable class; the sums tell it as well as the means. No int64, as argmax would make."""
+    """Return the most probable class; the sums tell it as well as the means. argmax would make an int64 tensor."""
     best, ids = total[0].clone(), torch.zeros_like(count, dtype=torch.uint8)
     for index, sums in enumerate(total[1:], 1):
         ids.masked_fill_(sums > best, index)

@@ -1,4 +1,4 @@
-"""Plain PyTorch on slices: a tile is added where it lies, without the copies that an index by rows makes."""
+"""Plain PyTorch on slices: tiles are added in place, without the copies that an index by rows makes."""
 
 import torch
 

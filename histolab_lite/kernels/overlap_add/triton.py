@@ -1,6 +1,6 @@
-"""Triton: every program owns a block of pixels and gathers the tiles over it, so that nothing is added by two at once.
+"""Triton: every program owns a block of pixels and gathers the tiles over it, so that no two add to one pixel.
 
-No atomics: the order of the sums, and so the result, is the same every time.
+There are no atomics: the order of the sums, and so the result, is the same every time.
 """
 
 import torch
@@ -29,6 +29,7 @@ def gather_kernel(
     BLOCK_H: tl.constexpr,
     BLOCK_W: tl.constexpr,
 ):
+    """Add to every pixel of a block the tiles that lie over it."""
     c = tl.program_id(2)
     classes = tl.num_programs(2)
     left = tl.program_id(1) * BLOCK_W
