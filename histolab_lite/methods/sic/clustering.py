@@ -34,6 +34,7 @@ import torch
 from histolab_lite.data import IGNORE
 from histolab_lite.kernels.kmeans import kmeans
 from histolab_lite.kernels.nearest_prototype import nearest_prototype
+from histolab_lite.methods.sic.representation import check_embeddings
 
 UNLABELLED = -1
 PLAIN = ("negatives", "positives")
@@ -72,7 +73,7 @@ class Step:
         float32 (N, K)
             Rows sum to 1; the label of a patch has the largest probability.
         """
-        x = _points(embeddings)
+        x = check_embeddings(embeddings)
         soft = torch.zeros(len(x), len(self.classes), device=x.device)
         for members, centers, columns in self.decisions:
             origin = centers.mean(0)
@@ -148,7 +149,7 @@ def iterate(
         For shapes that do not match, embeddings that are not finite, seeds that are no class ids or of a single class,
         or an option out of its range.
     """
-    x = _points(embeddings)
+    x = check_embeddings(embeddings)
     classes, seeded, given = _read_seeds(seeds, x)
     if positive is None:
         positive = classes[1:] if len(classes) == 2 else classes
@@ -263,13 +264,6 @@ def _name_halves(
     named = torch.full((2,), k, device=x.device)
     named[1 - stays] = away.argmin()
     return named
-
-
-def _points(embeddings: torch.Tensor | np.ndarray) -> torch.Tensor:
-    x = torch.as_tensor(embeddings)
-    if x.ndim != 2 or 0 in x.shape or not x.is_floating_point():
-        raise ValueError(f"embeddings must be floats (N, D), one row per patch; got {x.dtype} {(*x.shape,)}.")
-    return x.float()
 
 
 def _read_seeds(

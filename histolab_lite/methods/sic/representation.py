@@ -42,12 +42,9 @@ def prepare(
     ValueError
         For embeddings that are not finite or all have the same direction, or options out of their range.
     """
-    x = torch.as_tensor(embeddings)
-    if x.ndim != 2 or 0 in x.shape or not x.is_floating_point():
-        raise ValueError(f"embeddings must be floats (N, D), one row per patch; got {x.dtype} {(*x.shape,)}.")
+    x = F.normalize(check_embeddings(embeddings), dim=1)
     if components < 1:
         raise ValueError(f"expected at least one component, not {components}.")
-    x = F.normalize(x.float(), dim=1)
     if not torch.isfinite(x.sum()):
         raise ValueError("embeddings hold NaN or infinite values.")
     if coords is not None:
@@ -59,6 +56,14 @@ def prepare(
         raise ValueError("all embeddings have the same direction: nothing distinguishes the patches.")
     scaled = (directions[:, used] / variances[used].sqrt())[:, -components:]  # (D, R)
     return F.normalize(x @ scaled.float(), dim=1)
+
+
+def check_embeddings(embeddings: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """Convert embeddings to float32 (N, D); ValueError for another shape or integers."""
+    x = torch.as_tensor(embeddings)
+    if x.ndim != 2 or 0 in x.shape or not x.is_floating_point():
+        raise ValueError(f"embeddings must be floats (N, D), one row per patch; got {x.dtype} {(*x.shape,)}.")
+    return x.float()
 
 
 def smooth(

@@ -50,6 +50,7 @@ def test_it_is_a_whole_data_set_whose_truth_scores_1(root):
     assert sorted(path.name for path in root.iterdir()) == ["1.training", "2.validation", "3.testing", "phantom.json"]
     assert len(list(root.rglob("*.png"))) == 40 + 3 * (3 + 2 + 1)
     assert [path.name for path in root.parent.iterdir()] == ["phantom"]  # nothing temporary is left
+    assert root.stat().st_mode & 0o777 == 0o755  # others may read it
     assert score_submission(root / "3.testing/mask", root / "3.testing").mean_iou == 1
 
 

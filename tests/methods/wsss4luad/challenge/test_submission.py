@@ -188,6 +188,7 @@ def test_an_archive_is_the_same_whenever_and_from_wherever_it_is_packed(truth, f
     assert check_submission(second, truth) == []
     with zipfile.ZipFile(second) as archive:
         assert archive.namelist() == ["00.png", "01.png", "10.png"]
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert archive.read(NAME) == (folder / NAME).read_bytes()
     (folder / NAME).unlink()
     with pytest.raises(SubmissionError):

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from histolab_lite.methods.wsss4luad.ideas.inference import ensemble, multi_scale, segment
 from tests.methods.refused import refused
@@ -37,34 +35,23 @@ def sizes_of(seen: list[torch.Tensor]) -> list[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("flips", [True, False])
-def test_the_mean_over_scales_and_mirrors_is_that_of_a_loop(flips):
-    image = images(11, 7).requires_grad_()
+@pytest.mark.parametrize(("height", "width", "scales"), [(11, 7, (0.5, 1.0, 2.0)), (1, 9, (0.1, 1.3)), (6, 6, (1,))])
+def test_the_mean_over_scales_and_mirrors_is_that_of_a_loop(height, width, scales, flips):
+    image = images(height, width).requires_grad_()
     mirrors = [[], [2], [3], [2, 3]] if flips else [[]]
     predictions, sizes = [], []
-    for scale in (0.5, 1.0, 2.0):
-        size = (round(11 * scale), round(7 * scale))
+    for scale in scales:
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
         sizes += [size] * len(mirrors)
-        scaled = F.interpolate(image, size, mode="bilinear") if scale != 1 else image
+        scaled = F.interpolate(image, size, mode="bilinear") if size != (height, width) else image
         for mirror in mirrors:
-            predictions.append(F.interpolate(leaning(scaled.flip(mirror)).flip(mirror), (11, 7), mode="bilinear"))
+            answer = leaning(scaled.flip(mirror)).flip(mirror)
+            predictions.append(F.interpolate(answer, (height, width), mode="bilinear"))
     seen = []
-    found = multi_scale(remembering(leaning, seen), image, (0.5, 1.0, 2.0), flips)
+    found = multi_scale(remembering(leaning, seen), image, scales, flips)
     torch.testing.assert_close(found, (sum(predictions) / len(predictions)).detach())
     assert sorted(sizes_of(seen)) == sorted(sizes)
     assert not found.requires_grad
-
-
-@settings(max_examples=30)
-@given(
-    size=st.tuples(st.integers(1, 14), st.integers(1, 14)),
-    scales=st.lists(st.sampled_from([0.1, 0.5, 0.75, 1.0, 1.25, 2.3]), min_size=1, max_size=3),
-    axis=st.sampled_from([2, 3]),
-)
-def test_with_flips_a_mirrored_image_has_the_mirrored_prediction(size, scales, axis):
-    found = multi_scale(leaning, images(*size), scales)
-    torch.testing.assert_close(found.sum(1), torch.ones(2, *size))
-    mirrored = multi_scale(leaning, images(*size).flip(axis), scales)
-    torch.testing.assert_close(mirrored, found.flip(axis), atol=1e-5, rtol=1e-4)
 
 
 def test_an_ensemble_is_the_mean_of_its_members_in_float32():

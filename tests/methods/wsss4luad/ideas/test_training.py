@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from histolab_lite.data import IGNORE
+from histolab_lite.data.augment import StainJitter
 from histolab_lite.methods.mlps.masks import strongest
 from histolab_lite.methods.wsss4luad.ideas.losses import segmentation_loss
 from histolab_lite.methods.wsss4luad.ideas.network import MultiTask, Siamese, map_masks
 from histolab_lite.methods.wsss4luad.ideas.training import (
     Recipe,
     _segmentation,
+    _vary,
     gather,
     pseudo_masks,
     train,
@@ -109,6 +111,14 @@ def test_the_other_networks_maps_replace_the_pseudo_masks_without_gradient():
     found.backward()
     assert maps.grad is None
     assert logits.grad.abs().sum() > 0
+
+
+def test_masks_are_flipped_with_their_patches():
+    masks = torch.from_numpy(np.random.default_rng(0).integers(0, 2, (8, SIDE, SIDE), np.uint8))
+    patches = masks.numpy()[..., None].repeat(3, 3) * np.uint8(200)
+    x, flipped = _vary(StainJitter(0.0), patches, torch.arange(8), torch.device("cpu"), masks)
+    assert torch.equal(x[:, 0] > 0.5, flipped.bool())
+    assert not torch.equal(flipped, masks)
 
 
 def test_a_network_learns_tags_then_masks():
