@@ -1,13 +1,9 @@
 """Rare classes repeated, and the mean and deviation of colour, against slow counts."""
 
-import math
 import statistics
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from histolab_lite.methods.wsss4luad.ideas.balancing import balanced_indices, channel_statistics
 from tests.methods.refused import refused
@@ -26,10 +22,13 @@ def test_single_tags_end_up_equally_frequent_and_evenly_repeated():
     assert chosen[:30].tolist() == list(range(30))
     times = np.bincount(chosen, minlength=30)
     assert [set(times[:20]), set(times[20:27]), set(times[27:])] == [{1}, {2, 3}, {6, 7}]
+    assert np.array_equal(chosen, balanced_indices(tags.astype(bool), 0))
     assert not np.array_equal(chosen, balanced_indices(tags, 1))
 
 
-@pytest.mark.parametrize(("share", "counts"), [(0.5, [30, 15, 15]), (0.51, [30, 16, 16]), (0.1, [30, 10, 3])])
+@pytest.mark.parametrize(
+    ("share", "counts"), [(0.5, [30, 15, 15]), (0.51, [30, 16, 16]), (0.1, [30, 10, 3]), (0, [30, 10, 1])]
+)
 def test_the_share_says_how_far(share, counts):
     """0.1 * 30 is more than 3 in floats."""
     tags = rows(t100=30, t010=10, t001=1)
@@ -41,22 +40,8 @@ def test_a_repeated_patch_counts_for_all_of_its_tags():
     chosen = balanced_indices(tags, 0)
     assert set(chosen[14:]) <= {10, 11}  # class 2 comes first, and brings class 1 with it
     assert tags[chosen].sum(0).tolist() == [10, 12, 10]
-
-
-@settings(max_examples=60)
-@given(
-    tags=hnp.arrays(int, st.tuples(st.integers(1, 12), st.integers(1, 4)), elements=st.integers(0, 1)),
-    share=st.sampled_from([0.0, 0.3, 1.0]),
-    seed=st.integers(0, 99),
-)
-def test_every_class_reaches_its_number_and_only_patches_of_rare_classes_are_repeated(tags, share, seed):
-    tags[0] = 1  # no class is without a patch
-    chosen = balanced_indices(tags.astype(bool), seed, share=share)
-    before, after = tags.sum(0), tags[chosen].sum(0)
-    wanted = math.ceil(share * before.max() - 1e-9)
-    assert (after >= np.maximum(before, wanted)).all()
-    assert all(tags[index, before < wanted].any() for index in chosen[len(tags) :])
-    assert np.array_equal(chosen, balanced_indices(tags, seed, share=share))
+    untagged = np.concatenate([tags, np.zeros((2, 3), int)])
+    assert np.array_equal(balanced_indices(untagged, 0)[16:], chosen[14:])
 
 
 def test_statistics_are_those_of_all_pixels():

@@ -116,6 +116,7 @@ def test_the_other_networks_maps_replace_the_pseudo_masks_without_gradient():
 def test_masks_are_flipped_with_their_patches():
     masks = torch.from_numpy(np.random.default_rng(0).integers(0, 2, (8, SIDE, SIDE), np.uint8))
     patches = masks.numpy()[..., None].repeat(3, 3) * np.uint8(200)
+    torch.manual_seed(0)
     x, flipped = _vary(StainJitter(0.0), patches, torch.arange(8), torch.device("cpu"), masks)
     assert torch.equal(x[:, 0] > 0.5, flipped.bool())
     assert not torch.equal(flipped, masks)
