@@ -10,6 +10,7 @@ import torch
 from histolab_lite.data import IGNORE
 from histolab_lite.data.augment import StainJitter
 from histolab_lite.methods.mlps.masks import strongest
+from histolab_lite.methods.wsss4luad.ideas import training
 from histolab_lite.methods.wsss4luad.ideas.losses import segmentation_loss
 from histolab_lite.methods.wsss4luad.ideas.network import MultiTask, Siamese, map_masks
 from histolab_lite.methods.wsss4luad.ideas.training import (
@@ -129,6 +130,21 @@ def test_a_network_learns_tags_then_masks():
     assert losses[-1] < 0.8 * losses[0]
     losses = train(model, SAMPLES, Recipe(tag_weight=0.5), **settings | {"epochs": 5})
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_each_of_two_networks_learns_from_the_maps_of_the_other(monkeypatch):
+    forward, outputs, pairs = Siamese.forward, [], []
+
+    def segmentation(logits, target, certain, present, other, recipe):
+        pairs.append((logits, other))
+        return logits.sum()
+
+    monkeypatch.setattr(Siamese, "forward", lambda *arguments: outputs.append(forward(*arguments)) or outputs[-1])
+    monkeypatch.setattr(training, "_segmentation", segmentation)
+    train(siamese(2), SAMPLES, Recipe(), **QUICK)
+    (maps_1, logits_1), (maps_2, logits_2) = outputs[0]
+    for found, expected in zip(pairs[0] + pairs[1], (logits_1, maps_2, logits_2, maps_1), strict=True):
+        assert found is expected
 
 
 @pytest.mark.parametrize("tag_weight", [0.0, 1.0])
