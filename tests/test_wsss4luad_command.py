@@ -72,7 +72,7 @@ def test_problems_of_a_submission_are_listed_and_nothing_is_scored_or_packed(roo
         assert done.output.splitlines() == [
             "00.png: is missing.",
             "01.png: the file is empty.",
-            "[x].png: is not expected: no picture has this name.",
+            "[x].png: is not expected: no image has this name.",
             "3 problems, 0 warnings.",
         ]
     assert not scores.exists()
@@ -86,7 +86,7 @@ def test_names_that_cannot_be_printed_are_listed_too(root: Path, predictions: Pa
         pytest.skip("this file system takes text alone for a name")
     done = run("evaluate", predictions, root / "3.testing")
     assert done.exit_code == 1
-    assert done.output.splitlines()[0] == "'a\\nb\\udcff.png': is not expected: no picture has this name."
+    assert done.output.splitlines()[0] == "'a\\nb\\udcff.png': is not expected: no image has this name."
 
 
 def test_predictions_are_packed(root: Path, predictions: Path) -> None:

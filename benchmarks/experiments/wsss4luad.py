@@ -112,7 +112,7 @@ def one_seed(data: str, seed: int, s: dict[str, Any], asides: bool) -> dict[str,
     challenge.train_tags(both, task.patches, task.tags, epochs=s["tag_epochs"], **shared)
     first = challenge.Siamese(copy.deepcopy(both.networks[0]))
     score("class maps", answers(challenge.by_maps(first)), time.perf_counter() - start)
-    guesses = challenge.guess(first, task.patches, task.tags)
+    guesses = challenge.pseudo_masks(first, task.patches, task.tags)
     several = task.tags.sum(1) > 1
     quality = segmentation_scores(guesses[several], task.truth[several], k)
     recipes = ROWS | ({name: (recipe, False) for name, recipe in ASIDES.items()} if asides else {})

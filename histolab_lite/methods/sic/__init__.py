@@ -1,4 +1,4 @@
-"""SIC: a few clicked patches divide a whole slide, by clustering embeddings that were computed once.
+"""SIC: a few clicked patches divide a whole slide, by clustering embeddings that are computed once.
 
 Chelebian, Ciompi and Wählby, "Seeded iterative clustering for histology region identification", 2022.
 """

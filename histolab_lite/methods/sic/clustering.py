@@ -3,24 +3,25 @@
 Chelebian et al., "Seeded iterative clustering for histology region identification", 2022, Sect. 2.1. Seeded k-means,
 whose centres start at the means of the seeds and then move freely, is Basu et al.'s, ICML 2002.
 
-Where the printed algorithm leaves a choice, this is what is done here:
+Where the printed algorithm leaves a choice, this module decides as follows:
 
 - Its loop runs ``while score ≤ score_prev``, before there is a score, and never updates ``score_prev``; its comment
-  says "until defined score goes down", its text "until a score […] does not improve". The text is followed: an
-  iteration that does not raise the score ends the loop and is not kept, so the answer is the best one seen.
-- Labels of the re-clustered subset index the whole set in the next line. Here patches once out of the positive cluster
-  stay out.
-- The score compares "only sparse annotations": all of them, not those left in the subset, or losing a seed would pay.
-- Plain k-means is printed for a positive cluster with positive seeds alone ({1} ⊂ y), and commented for one with
-  negative seeds alone. ``plain="negatives"`` follows the comment. Such a cluster scores 0 before and after, so the
-  step is shown by ``iterate`` and never kept. ``plain="positives"`` follows the condition, which serves the stated
-  purpose, a tumour much smaller than the cluster around it. No seed can tell whether it helped: it is kept
-  unless the score falls, and ends the loop ("an additional step"), for it would halve the cluster for ever.
-- Which half of a plain k-means is positive: the one that holds more positive than negative seeds; of equals the one
-  nearer to the mean of the positive seeds.
-- A cluster without seeds, or of one patch, is left alone.
+  says "until defined score goes down", its text "until a score […] does not improve". We follow the text: an iteration
+  that does not raise the score ends the loop and is not kept, so the result is the best one seen.
+- Labels of the re-clustered subset index the whole set in the next line. Here a patch that leaves the positive cluster
+  stays outside.
+- The score compares "only sparse annotations". We compare all seeds, not only those left in the subset; otherwise
+  losing a seed would raise the score.
+- The condition runs plain k-means on a positive cluster that holds positive seeds only ({1} ⊂ y), the comment on one
+  that holds negative seeds only. ``plain="negatives"`` follows the comment: such a cluster scores 0 before and after,
+  so `iterate` shows the step and never keeps it. ``plain="positives"`` follows the condition, which serves the stated
+  purpose: a tumour much smaller than the cluster around it. No seed can tell whether this step helped, so it is kept
+  unless the score falls. It ends the loop ("an additional step"); otherwise it would halve the cluster again and again.
+- The positive half of a plain k-means is the one with more positive than negative seeds; if both halves are equal, the
+  one nearer to the mean of the positive seeds.
+- A cluster without seeds, or of one patch, does not change.
 
-Beyond the paper: more than two classes, probabilities, and ``anchor``, by which seeds weigh on where centres go.
+Beyond the paper: more than two classes, probabilities, and `anchor`, which pulls the centres towards the seeds.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,6 +34,7 @@ import torch
 from histolab_lite.data import IGNORE
 from histolab_lite.kernels.kmeans import kmeans
 from histolab_lite.kernels.nearest_prototype import nearest_prototype
+from histolab_lite.methods.sic.representation import check_embeddings
 
 UNLABELLED = -1
 PLAIN = ("negatives", "positives")
@@ -40,7 +42,7 @@ Score = Callable[[torch.Tensor, torch.Tensor, Sequence[int]], float]
 
 
 class Decision(NamedTuple):
-    """One k-means: which patches it was about, its centres, and which class (0…K−1) each of them stands for."""
+    """One k-means: its patches, its centres, and the class (0…K−1) of each centre."""
 
     members: torch.Tensor  # (M,) int64
     centers: torch.Tensor  # (J, D)
@@ -49,23 +51,29 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """One iteration's answer. Pictures of the loop need ``labels``, a confidence map needs the methods."""
+    """The result of one iteration."""
 
     classes: tuple[int, ...]  # K class ids, ascending
     labels: torch.Tensor  # (N,) int64, class ids
     score: float  # on the seeds
-    kind: str  # "start", "seeded" or "plain": what the clusters were last divided by
-    kept: bool  # False for the iteration that ended the loop for nothing
+    kind: str  # "start", "seeded" or "plain": the k-means that divided the clusters last
+    kept: bool  # False for an iteration that brought no gain and ended the loop
     decisions: tuple[Decision, ...] = field(repr=False)
 
     def probabilities(self, embeddings: torch.Tensor | np.ndarray) -> torch.Tensor:
-        """Soft assignment (N, K) float32: rows sum to 1, and the largest of a row is that of the patch's label.
+        """Assign patches to classes softly.
 
-        Each k-means is read as a mixture of Gaussians of one variance and weight, measured along the directions in
-        which the centres differ (all others cancel). A patch divided more than once has the probabilities of the last
-        time; classes that did not take part have 0. They rank patches well, but are no calibrated probabilities.
+        Each k-means counts as a mixture of Gaussians with the same variance and weight, along the directions in which
+        the centres differ (all others cancel). A patch that was divided more than once has the probabilities of the
+        last k-means; classes that did not take part have 0. The probabilities rank patches well, but are not
+        calibrated.
+
+        Returns
+        -------
+        float32 (N, K)
+            Rows sum to 1; the label of a patch has the largest probability.
         """
-        x = _points(embeddings)
+        x = check_embeddings(embeddings)
         soft = torch.zeros(len(x), len(self.classes), device=x.device)
         for members, centers, columns in self.decisions:
             origin = centers.mean(0)
@@ -79,13 +87,13 @@ class Step:
         return soft
 
     def confidence(self, embeddings: torch.Tensor | np.ndarray) -> torch.Tensor:
-        """(N,) float32 in [0, 1]: by how much the most probable class leads the second."""
+        """Subtract the second largest probability from the largest: float32 (N,) in [0, 1]."""
         best, second = self.probabilities(embeddings).topk(2, dim=1).values.unbind(1)
         return best - second
 
 
 def f1_on_seeds(predicted: torch.Tensor, true: torch.Tensor, positive: Sequence[int]) -> float:
-    """F1 of the positive class, the paper's score; the mean of theirs if there are several. (S,), (S,) class ids."""
+    """Compute the paper's score of class ids (S,) on the seeds: F1 of the positive class, or the mean over several."""
     scores = []
     for name in positive:
         claimed, real = predicted == name, true == name
@@ -103,25 +111,45 @@ def iterate(
     score: Score = f1_on_seeds,
     generator: torch.Generator | None = None,
 ) -> Iterator[Step]:
-    """Algorithm 1, one iteration after the other: the first is seeded k-means on all patches.
+    """Run Algorithm 1 and yield each iteration; the first is seeded k-means on all patches.
 
-    embeddings: (N, D) float, best from ``prepare``. seeds: (N,) whole numbers, the class id of a clicked patch and −1
-    for all others; two classes or more, each with one seed or more. Nothing is remembered: to add or withdraw a seed,
-    change ``seeds`` and call again. Seeds say where clusters start and how good they are; a patch clicked as one class
-    may end in another, which its score shows.
-    positive: the class whose cluster is divided again and again (class 1 of the paper's 0 and 1), by default the larger
-    id of two. Of more classes all are, or those named: patches leave a cluster for the other classes that have
-    seeds in it; after a plain k-means, for the class whose mean is nearest.
-    plain: when plain k-means is run, "negatives" or "positives" (see the module).
-    anchor: 0 is the paper's, where seeds are a start and no more; with a share in (0, 1] every centre is held between
-    its patches' mean and its seeds' mean, centre = anchor · seeds' + (1 − anchor) · patches', so each click counts. At
-    1 a patch takes the class of the nearest seeds' mean and nothing is clustered.
-    score: (predicted, true, positive classes) -> a number, on the seeds. generator: of plain k-means' start; by default
-    every call gives the same answer.
+    Nothing is remembered: to add or withdraw a seed, change `seeds` and call again. Seeds decide where clusters start
+    and how good they are. A patch clicked as one class may end in another, which lowers the score.
 
-    ValueError if the shapes differ, for embeddings that are not finite, or seeds that are no class ids or of one class.
+    Parameters
+    ----------
+    embeddings
+        (N, D) float, best from `prepare`.
+    seeds
+        (N,) integers: the class id of a clicked patch, −1 for all others; at least two classes with one seed each.
+    positive
+        The class or classes whose cluster is divided again and again (class 1 of the paper's 0 and 1). By default the
+        larger id of two classes; all of three or more. Patches leave a cluster for the other classes with seeds in it;
+        after a plain k-means, for the class with the nearest mean.
+    plain
+        When plain k-means runs: "negatives" or "positives" (see the module).
+    anchor
+        In [0, 1]: centre = anchor · mean of its seeds + (1 − anchor) · mean of its patches. At 0, the paper's, seeds
+        only start the clusters; above 0, each click counts. At 1 a patch takes the class whose mean of seeds is
+        nearest, and nothing is clustered.
+    max_steps
+        Largest number of iterations after the first.
+    score
+        (predicted, true, positive classes) -> number, on the seeds.
+    generator
+        Random start of plain k-means; by default each call gives the same result.
+
+    Yields
+    ------
+    Step
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not match, embeddings that are not finite, seeds that are no class ids or of a single class,
+        or an option out of its range.
     """
-    x = _points(embeddings)
+    x = check_embeddings(embeddings)
     classes, seeded, given = _read_seeds(seeds, x)
     if positive is None:
         positive = classes[1:] if len(classes) == 2 else classes
@@ -175,7 +203,7 @@ def iterate(
 
 
 def best(steps: Iterable[Step]) -> Step:
-    """The answer of a run of iterations: the last one that was kept."""
+    """Choose the result of a run of iterations: the last one that was kept."""
     kept = None
     for step in steps:
         kept = step if step.kept else kept
@@ -187,12 +215,15 @@ def best(steps: Iterable[Step]) -> Step:
 def segment(
     embeddings: torch.Tensor | np.ndarray, seeds: torch.Tensor | np.ndarray | Sequence[int], **options: object
 ) -> torch.Tensor:
-    """The fast half: embeddings (N, D) and seeds (N,) give class ids (N,) int64. Options are those of ``iterate``."""
+    """Divide a slide, the fast half: embeddings (N, D) and seeds (N,) -> class ids int64 (N,).
+
+    Options and errors are those of `iterate`.
+    """
     return best(iterate(embeddings, seeds, **options)).labels  # type: ignore[arg-type]
 
 
 def _seeded_kmeans(x: torch.Tensor, start: torch.Tensor, anchor: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels (N,) and centres (K, D) of k-means on x (N, D) that starts at the seeds' means (K, D)."""
+    """Run k-means on x (N, D) from the means of the seeds (K, D): labels (N,) and centres (K, D)."""
     if anchor == 0:
         labels, centers, _, _ = kmeans(x, len(start), init=start)
         return labels, centers
@@ -221,7 +252,7 @@ def _name_halves(
     seeded: torch.Tensor,
     given: torch.Tensor,
 ) -> torch.Tensor:
-    """What each half (2,) of cluster k stands for: k the one, the other the class whose patches' mean is nearest."""
+    """Name the halves of cluster k: (2,), one is k, the other the class with the nearest mean of patches."""
     half = torch.full_like(columns, -1)
     half[members] = halves
     votes = [int(torch.where(given == k, 1, -1)[half[seeded] == h].sum()) for h in (0, 1)]
@@ -235,20 +266,15 @@ def _name_halves(
     return named
 
 
-def _points(embeddings: torch.Tensor | np.ndarray) -> torch.Tensor:
-    x = torch.as_tensor(embeddings)
-    if x.ndim != 2 or 0 in x.shape or not x.is_floating_point():
-        raise ValueError(f"embeddings must be (N, D) floats, a row a patch; got {x.dtype} {(*x.shape,)}.")
-    return x.float()
-
-
 def _read_seeds(
     seeds: torch.Tensor | np.ndarray | Sequence[int], x: torch.Tensor
 ) -> tuple[tuple[int, ...], torch.Tensor, torch.Tensor]:
-    """Class ids (K), indices of the clicked patches (S,), and their classes (S,) as 0…K−1."""
+    """Read class ids (K), indices of the clicked patches (S,), and their classes (S,) as 0…K−1."""
     y = torch.as_tensor(seeds, device=x.device)
     if y.shape != x.shape[:1]:
-        raise ValueError(f"seeds must be one number a patch, ({len(x)},), -1 where nobody clicked; got {(*y.shape,)}.")
+        raise ValueError(
+            f"seeds must be one number per patch, ({len(x)},), -1 where nobody clicked; got {(*y.shape,)}."
+        )
     if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise ValueError(f"seeds must be whole numbers, class ids or -1; got {y.dtype}.")
     y = y.long()
@@ -257,7 +283,7 @@ def _read_seeds(
     classes = tuple(ids.tolist())
     for name in classes:
         if not 0 <= name < IGNORE:
-            raise ValueError(f"a seed has the class {name}; class ids go from 0 to {IGNORE - 1}, -1 is for no seed.")
+            raise ValueError(f"a seed has the class {name}; class ids are 0 to {IGNORE - 1}, and -1 means no seed.")
     if len(classes) < 2:
         found = f"all of class {classes[0]}" if classes else "none"
         raise ValueError(f"seeds of at least two classes are needed; got {len(seeded)} seeds, {found}.")

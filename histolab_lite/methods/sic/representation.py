@@ -1,8 +1,8 @@
-"""What patches are clustered by: few, equally important directions of their embeddings, and their neighbours' besides.
+"""Prepare embeddings for clustering: few directions of equal weight, averaged with the neighbours on the slide.
 
 The paper clusters raw embeddings. There k-means follows the few directions that vary most, whatever they show. Whitened
-principal components of one slide, scaled to length 1, give every direction the same say; for image features see Jégou
-and Chum, "Negative evidences and co-occurences in image retrieval: the benefit of PCA and whitening", ECCV 2012.
+principal components of one slide, scaled to length 1, give all directions the same weight; for image features see
+Jégou and Chum, "Negative evidences and co-occurences in image retrieval: the benefit of PCA and whitening", ECCV 2012.
 """
 
 import numpy as np
@@ -18,19 +18,33 @@ def prepare(
     components: int = 12,
     smoothing: float = 0.5,
 ) -> torch.Tensor:
-    """The slow half, once a slide: embeddings (N, D) -> what is clustered, (N, R ≤ components) float32 of length 1.
+    """Prepare the embeddings of one slide for clustering, the slow half.
 
-    coords: (N, 2), where the patches lie, in any unit, (x, y) or (row, col); with them neighbours agree: a patch is
-    described by (1 − smoothing) of itself and ``smoothing`` of the mean of the patches around it (see ``smooth``).
-    components: principal components kept, each scaled to variance 1. Directions without variance are left out.
-    ValueError for embeddings that are not finite or all of one direction, or for options out of range.
+    Parameters
+    ----------
+    embeddings
+        (N, D) float.
+    coords
+        (N, 2), the places of the patches in any unit, (x, y) or (row, col). If given, each patch is averaged with its
+        neighbours: see `smooth`.
+    components
+        Number of principal components to keep, each scaled to variance 1. Directions without variance are left out.
+    smoothing
+        Weight of the neighbours in [0, 1].
+
+    Returns
+    -------
+    float32 (N, R), R ≤ components
+        Rows of length 1.
+
+    Raises
+    ------
+    ValueError
+        For embeddings that are not finite or all have the same direction, or options out of their range.
     """
-    x = torch.as_tensor(embeddings)
-    if x.ndim != 2 or 0 in x.shape or not x.is_floating_point():
-        raise ValueError(f"embeddings must be (N, D) floats, a row a patch; got {x.dtype} {(*x.shape,)}.")
+    x = F.normalize(check_embeddings(embeddings), dim=1)
     if components < 1:
-        raise ValueError(f"at least one component is needed, not {components}.")
-    x = F.normalize(x.float(), dim=1)
+        raise ValueError(f"expected at least one component, not {components}.")
     if not torch.isfinite(x.sum()):
         raise ValueError("embeddings hold NaN or infinite values.")
     if coords is not None:
@@ -39,30 +53,59 @@ def prepare(
     variances, directions = torch.linalg.eigh(x.T.double() @ x.double() / len(x))  # ascending
     used = variances > 1e-9 + 1e-6 * variances[-1]
     if not used.any():
-        raise ValueError("all embeddings have the same direction: there is nothing to tell patches apart by.")
+        raise ValueError("all embeddings have the same direction: nothing distinguishes the patches.")
     scaled = (directions[:, used] / variances[used].sqrt())[:, -components:]  # (D, R)
     return F.normalize(x @ scaled.float(), dim=1)
+
+
+def check_embeddings(embeddings: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """Convert embeddings to float32 (N, D); ValueError for another shape or integers."""
+    x = torch.as_tensor(embeddings)
+    if x.ndim != 2 or 0 in x.shape or not x.is_floating_point():
+        raise ValueError(f"embeddings must be floats (N, D), one row per patch; got {x.dtype} {(*x.shape,)}.")
+    return x.float()
 
 
 def smooth(
     embeddings: torch.Tensor, coords: torch.Tensor | np.ndarray, smoothing: float = 0.5, reach: float = 1.5
 ) -> torch.Tensor:
-    """(1 − smoothing) · a patch + smoothing · the mean of its neighbours, (N, D) -> (N, D); without any it stays.
+    """Average patches with their neighbours: (1 − smoothing) · patch + smoothing · mean of its neighbours.
 
-    coords: (N, 2). Neighbours lie within ``reach`` times the pitch, the median distance to the nearest patch: 1.5
-    takes the eight around a patch of a grid. ValueError for coordinates that do not fit, or of which most coincide.
+    A patch without neighbours stays as it is.
+
+    Parameters
+    ----------
+    embeddings
+        (N, D).
+    coords
+        (N, 2), the places of the patches.
+    smoothing
+        Weight of the neighbours in [0, 1].
+    reach
+        Neighbours lie within `reach` times the pitch, which is the median distance to the nearest patch. 1.5 takes the
+        eight neighbours on a grid.
+
+    Returns
+    -------
+    (N, D)
+
+    Raises
+    ------
+    ValueError
+        For coordinates that do not match or are not finite, most patches at the same place, or a weight out of its
+        range.
     """
     if not 0 <= smoothing <= 1:
         raise ValueError(f"smoothing is a share from 0 to 1, not {smoothing}.")
     places = np.asarray(coords, dtype=float)
     if places.shape != (len(embeddings), 2) or not np.isfinite(places).all():
-        raise ValueError(f"coords must be finite, a pair a patch, ({len(embeddings)}, 2); got {places.shape}.")
+        raise ValueError(f"coords must be finite, one pair per patch, ({len(embeddings)}, 2); got {places.shape}.")
     if len(places) < 2:
         return embeddings.clone()
     tree = cKDTree(places)
     pitch = float(np.median(tree.query(places, 2)[0][:, 1]))
     if pitch == 0:
-        raise ValueError("most patches lie at the same coordinates as another: was a slide read twice?")
+        raise ValueError("most patches have the same coordinates as another: was a slide read twice?")
     i, j = tree.query_pairs(reach * pitch, output_type="ndarray").T
     n = len(places)
     links = coo_matrix((np.ones(2 * len(i), np.float32), (np.r_[i, j], np.r_[j, i])), shape=(n, n)).tocsr()

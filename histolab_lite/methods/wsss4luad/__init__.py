@@ -1,4 +1,4 @@
-"""WSSS4LUAD: the challenge as a kit: its data, its measure, its leaderboard, and the ideas of its best teams as parts.
+"""WSSS4LUAD as a kit: the challenge's data, scores and leaderboard, and the ideas of its best teams as modules.
 
 Han, Pan, Yan, Lin et al., "WSSS4LUAD: Grand challenge on weakly-supervised tissue semantic segmentation for lung
 adenocarcinoma", arXiv:2204.06455, 2022.
@@ -35,7 +35,7 @@ from histolab_lite.methods.wsss4luad.ideas.losses import easy_weights, hard_nega
 from histolab_lite.methods.wsss4luad.ideas.network import MultiTask, Siamese, by_maps, by_network, map_masks, presence
 from histolab_lite.methods.wsss4luad.ideas.postprocessing import fill_background, normal_rule
 from histolab_lite.methods.wsss4luad.ideas.splicing import mosaic, splice
-from histolab_lite.methods.wsss4luad.ideas.training import Recipe, Samples, gather, guess, train, train_tags
+from histolab_lite.methods.wsss4luad.ideas.training import Recipe, Samples, gather, pseudo_masks, train, train_tags
 
 __all__ = [
     "BACKGROUND",
@@ -69,7 +69,6 @@ __all__ = [
     "fill_background",
     "foreground",
     "gather",
-    "guess",
     "hard_negative_loss",
     "make_phantom",
     "map_masks",
@@ -79,6 +78,7 @@ __all__ = [
     "pack",
     "parse_name",
     "presence",
+    "pseudo_masks",
     "rank",
     "read_evaluation",
     "read_training",

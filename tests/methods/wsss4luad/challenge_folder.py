@@ -1,5 +1,6 @@
 """A data set of the challenge's kind that tests write in a moment, and break."""
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -14,7 +15,7 @@ SIZES = {"00": (200, 211), "01": (230, 300), "10": (201, 200)}
 
 
 def write_dataset(root: Path, seed: int = 0) -> Path:
-    """Three training patches, and three pictures with masks in each split; all is well with it."""
+    """Three training patches, and three images with masks in each split, without any problem."""
     random = np.random.default_rng(seed)
     (root / TRAINING).mkdir(parents=True)
     training = (("4361", (1, 1, 0)), ("4361", (0, 0, 1)), ("TCGA-55-8203-01Z-00-DX1", (1, 0, 0)))
@@ -36,8 +37,14 @@ def save(array: np.ndarray, path: Path) -> None:
     Image.fromarray(array).save(path, compress_level=1)
 
 
+def png(image: Image.Image, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, **{"format": "PNG", **options})
+    return file.getvalue()
+
+
 def raw_png(size: tuple[int, int], rows: bytes, bits: int, colour: int, interlaced: bool = False) -> bytes:
-    """What Pillow does not write: 16 bits in three colours, and interlaced pictures."""
+    """What Pillow does not write: 16 bits in three colours, and interlaced images."""
     start = struct.pack(">IIBBBBB", size[1], size[0], bits, colour, 0, 0, interlaced)
     content, packed = b"\x89PNG\r\n\x1a\n", zlib.compress(rows)
     parts = [(b"IDAT", packed[place : place + 4096]) for place in range(0, len(packed), 4096)]

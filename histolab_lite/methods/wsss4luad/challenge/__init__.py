@@ -1,1 +1,1 @@
-"""What the challenge gives and asks: its data, practice data on phantom slides, its measure and its leaderboard."""
+"""The challenge itself: its data, practice data on phantom slides, its scores and its leaderboard."""

@@ -1,4 +1,4 @@
-"""Is a folder the challenge's data set? Every file that is not as it should be, and why (Sect. III-D, Fig. 4)."""
+"""Check whether a folder is the challenge's data set: list each bad file, and why it is bad (Sect. III-D, Fig. 4)."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -17,21 +17,31 @@ from histolab_lite.methods.wsss4luad.challenge.files import (
     number,
     parse_name,
 )
-from histolab_lite.methods.wsss4luad.challenge.pictures import (
-    PictureError,
+from histolab_lite.methods.wsss4luad.challenge.images import (
+    ImageError,
     decode_background,
     decode_ids,
     decode_rgb,
     read_bytes,
 )
 
-#: Sides in pixels, of which the paper says "around"; sizes beyond them are warned of.
+#: Sides in pixels, which the paper gives as "around"; other sides get a warning.
 PATCH_SIDES = (150, 300)
 SMALL_SIDES, LARGE_SIDES = (200, 500), (1500, 5000)
 
 
 class Problem(NamedTuple):
-    """path: within the checked folder or archive. level: "error", or "warning" for what is only unusual."""
+    """One thing that is wrong with a data set or a submission.
+
+    Attributes
+    ----------
+    path
+        Path within the checked folder or archive.
+    reason
+        A sentence that says what is wrong.
+    level
+        "error", or "warning" for a file that is only unusual.
+    """
 
     path: str
     reason: str
@@ -42,12 +52,17 @@ class Problem(NamedTuple):
 
 
 def check_dataset(root: str | Path) -> list[Problem]:
-    """All that is wrong with a data set's folder, in the order of its files; empty if all is well.
+    """List all problems of a data set's folder, in the order of its files.
 
-    Names, tags, sizes, formats, palettes and values are checked, that every picture has its two masks, that no place
-    is cut twice, and that no picture is in the data twice, be it in two splits. Every pixel is read; one picture is
-    held at a time. Names of validation and testing say no slide, so that a slide on both sides cannot be seen.
-    A bad file is listed and never raises.
+    The checks cover names, tags, sizes, formats, palettes and values. Each image must have its two masks, no place may
+    be cut twice, and no image may occur twice, not even in two splits. Every pixel is read, one image at a time. A bad
+    file is listed; it never raises. The names of validation and testing images do not say the slide, so a slide in two
+    splits cannot be found.
+
+    Returns
+    -------
+    list of Problem
+        Empty if the data set is whole.
     """
     root = Path(root)
     if not root.is_dir():
@@ -73,12 +88,12 @@ def _check_training(root: Path, seen: dict[bytes, str]) -> Iterator[Problem]:
             slide, x, y, _ = parse_name(path.name)
             first = places.setdefault((slide, x, y), path.name)
             if first != path.name:
-                yield Problem(name, f"the place {x}, {y} of slide {slide} is that of {first}.")
+                yield Problem(name, f"has the same place {x}, {y} on slide {slide} as {first}.")
         except ValueError as error:
             yield Problem(name, str(error).removeprefix(f"{path.name} "))
         try:
             image = decode_rgb(read_bytes(path))
-        except PictureError as error:
+        except ImageError as error:
             yield Problem(name, str(error))
             continue
         yield from _twice(name, image, seen)
@@ -109,14 +124,14 @@ def _check_split(root: Path, folder: str, seen: dict[bytes, str]) -> Iterator[Pr
             where = f"{folder}/{IMAGES}/{name}"
             try:
                 image = decode_rgb(read_bytes(root / where))
-            except PictureError as error:
+            except ImageError as error:
                 yield Problem(where, str(error))
             else:
                 size = (image.shape[0], image.shape[1])
                 yield from _twice(where, image, seen)
                 if not any(low <= min(size) and max(size) <= high for low, high in (SMALL_SIDES, LARGE_SIDES)):
                     expected = " or ".join(f"{low} to {high}" for low, high in (SMALL_SIDES, LARGE_SIDES))
-                    yield Problem(where, f"{_size(image)}; pictures have sides of {expected}.", "warning")
+                    yield Problem(where, f"{_size(image)}; images have sides of {expected}.", "warning")
         decoders: dict[str, Callable[[bytes, tuple[int, int] | None], np.ndarray]] = {
             MASKS: lambda content, size: decode_ids(content, PALETTE, size),
             BACKGROUNDS: decode_background,
@@ -125,12 +140,12 @@ def _check_split(root: Path, folder: str, seen: dict[bytes, str]) -> Iterator[Pr
             if name in names[kind]:
                 try:
                     decode(read_bytes(root / folder / kind / name), size)
-                except PictureError as error:
+                except ImageError as error:
                     yield Problem(f"{folder}/{kind}/{name}", str(error))
 
 
 def is_numbered(name: str) -> bool:
-    """Is it a name such as 00.png?"""
+    """Tell whether a name is a number with the suffix png, such as 00.png."""
     stem, dot, suffix = name.rpartition(".")
     return dot == "." and suffix == "png" and stem.isascii() and stem.isdigit()
 
@@ -140,7 +155,7 @@ def _size(image: np.ndarray) -> str:
 
 
 def _twice(name: str, image: np.ndarray, seen: dict[bytes, str]) -> Iterator[Problem]:
-    """The same pixels under another name: a leak between splits, or a copy."""
+    """Report the same pixels under another name: a leak between splits, or a copy."""
     first = seen.setdefault(hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest(), name)
     if first != name:
-        yield Problem(name, f"is the same picture as {first}.")
+        yield Problem(name, f"is the same image as {first}.")

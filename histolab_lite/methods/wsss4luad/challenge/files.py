@@ -1,7 +1,7 @@
-"""The challenge's folders and names (Sect. III-D, Fig. 4c): training patches by their tags, pictures by their masks.
+"""The challenge's folders and names (Sect. III-D, Fig. 4c): training patches with tags, images with masks.
 
     1.training/436124-17928-30108-[1, 1, 0].png             slide, x, y, [tumour, stroma, normal]
-    2.validation/{img,mask,background-mask}/00.png          small pictures first, then large ones
+    2.validation/{img,mask,background-mask}/00.png          small images first, then large ones
     3.testing/{img,mask,background-mask}/00.png
 
 On disk a mask holds 0 tumour, 1 stroma, 2 normal, 3 white background. In memory background is 255, as everywhere.
@@ -17,8 +17,8 @@ from PIL import Image
 
 from histolab_lite.data import IGNORE
 from histolab_lite.methods.mlps.tags import tags_of_name
-from histolab_lite.methods.wsss4luad.challenge.pictures import (
-    PictureError,
+from histolab_lite.methods.wsss4luad.challenge.images import (
+    ImageError,
     decode_background,
     decode_ids,
     decode_rgb,
@@ -27,7 +27,7 @@ from histolab_lite.methods.wsss4luad.challenge.pictures import (
 
 #: Class ids 0, 1, 2 (Sect. III-D2).
 CLASSES = ("tumour", "stroma", "normal")
-#: Of a mask's file, white: lumens of alveoli and glass. It counts for nothing.
+#: White in a mask's file: glass, and the lumens of alveoli. It is not scored.
 BACKGROUND = 3
 #: RGB of tumour, stroma, normal and white background (Sect. III-D2).
 PALETTE = ((0, 64, 128), (64, 128, 0), (243, 152, 0), (255, 255, 255))
@@ -43,7 +43,17 @@ Tags = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class TrainingPatch:
-    """A patch with its tags of 0 and 1, [tumour, stroma, normal]; (x, y): its place on the slide, level-0 pixels."""
+    """A training patch with its tags.
+
+    Attributes
+    ----------
+    slide
+        Name of the slide.
+    x, y
+        Place of the patch on the slide, level-0 pixels.
+    tags
+        0 or 1 for each of tumour, stroma and normal.
+    """
 
     path: Path
     slide: str
@@ -52,13 +62,13 @@ class TrainingPatch:
     tags: Tags
 
     def image(self) -> np.ndarray:
-        """uint8 RGB (H, W, 3). ValueError, naming the file, for one that is not as it should be."""
+        """Read the RGB image, uint8 (H, W, 3); ValueError with the path for a bad file."""
         return _read(self.path, decode_rgb)
 
 
 @dataclass(frozen=True)
 class EvaluationImage:
-    """A picture of validation or testing, read when asked for. name: such as "00"."""
+    """An image of validation or testing, such as "00"; its files are read on request."""
 
     name: str
     image_path: Path
@@ -66,17 +76,25 @@ class EvaluationImage:
     background_path: Path
 
     def image(self) -> np.ndarray:
-        """uint8 RGB (H, W, 3). ValueError, naming the file, for one that is not as it should be."""
+        """Read the RGB image, uint8 (H, W, 3); ValueError with the path for a bad file."""
         return _read(self.image_path, decode_rgb)
 
     def background(self) -> np.ndarray:
-        """Where the picture is white: bool (H, W). ValueError as ``image``."""
+        """Read where the image is white, bool (H, W); ValueError with the path for a bad file."""
         return _read(self.background_path, decode_background)
 
     def mask(self) -> np.ndarray:
-        """The truth: 0, 1, 2, and 255 for white, uint8 (H, W), whichever of the two masks says so.
+        """Read the true mask.
 
-        ValueError as ``image``, and where the two masks differ in size.
+        Returns
+        -------
+        uint8 (H, W)
+            Class ids 0, 1 and 2, and 255 where at least one of the two masks says white.
+
+        Raises
+        ------
+        ValueError
+            For a bad file, or masks of different sizes.
         """
         mask, white = _read(self.mask_path, lambda content: decode_ids(content, PALETTE)), self.background()
         if mask.shape != white.shape:
@@ -85,9 +103,12 @@ class EvaluationImage:
 
 
 def parse_name(name: str) -> tuple[str, int, int, Tags]:
-    """Slide, x, y and tags in the name of a training patch; the parts are joined by -, _ or +.
+    """Read slide, x, y and tags from the name of a training patch, whose parts are joined by -, _ or +.
 
-    ValueError for a name of another kind, and tags that are not three, or all 0.
+    Raises
+    ------
+    ValueError
+        If the name has other parts, not three tags, or no tag that is 1.
     """
     found = _NAME.fullmatch(name)
     if not found:
@@ -101,14 +122,19 @@ def parse_name(name: str) -> tuple[str, int, int, Tags]:
 
 
 def training_name(slide: str, x: int, y: int, tags: Sequence[int]) -> str:
-    """The name of a training patch, such as "436124-17928-30108-[1, 1, 0].png"."""
+    """Make the name of a training patch, such as "436124-17928-30108-[1, 1, 0].png"."""
     return f"{slide}-{x}-{y}-[{', '.join(str(int(tag)) for tag in tags)}].png"
 
 
 def read_training(root: str | Path) -> list[TrainingPatch]:
-    """All training patches of a data set's folder, by name; pictures are read when asked for.
+    """List all training patches of a data set's folder, sorted by name; the images are read on request.
 
-    FileNotFoundError where there are none; ValueError for a name that says no slide, place and tags.
+    Raises
+    ------
+    FileNotFoundError
+        If there are none.
+    ValueError
+        If a name does not give slide, place and tags.
     """
     folder = Path(root) / TRAINING
     patches = [TrainingPatch(path, *parse_name(path.name)) for path in sorted(folder.glob("*.png"))]
@@ -118,48 +144,67 @@ def read_training(root: str | Path) -> list[TrainingPatch]:
 
 
 def read_evaluation(root: str | Path, split: str) -> list[EvaluationImage]:
-    """The pictures of "validation" or "testing", in the order of their numbers, read when asked for.
+    """List the images of "validation" or "testing" in the order of their numbers; the files are read on request.
 
-    FileNotFoundError where there are none, or one has no mask or background mask; ValueError for another split.
+    Raises
+    ------
+    FileNotFoundError
+        If there are none, or an image has no mask or no background mask.
+    ValueError
+        For another split.
     """
     if split not in SPLITS:
         raise ValueError(f"split is one of {', '.join(SPLITS)}, not {split!r}.")
     folder = Path(root) / SPLITS[split]
-    pictures = []
+    images = []
     for path in sorted((folder / IMAGES).glob("*.png"), key=number):
         beside = [folder / kind / path.name for kind in (MASKS, BACKGROUNDS)]
         for other in beside:
             if not other.is_file():
                 raise FileNotFoundError(f"{path} has no mask at {other}.")
-        pictures.append(EvaluationImage(path.stem, path, *beside))
-    if not pictures:
-        raise FileNotFoundError(f"no pictures in {folder / IMAGES}.")
-    return pictures
+        images.append(EvaluationImage(path.stem, path, *beside))
+    if not images:
+        raise FileNotFoundError(f"no images in {folder / IMAGES}.")
+    return images
 
 
 def number(path: Path) -> tuple[int, str]:
-    """Sorts 2.png before 10.png, and names that are no number last."""
+    """Give the key that sorts 2.png before 10.png, and names without a number last."""
     return (int(path.stem) if path.stem.isascii() and path.stem.isdigit() else 10**9, path.name)
 
 
 def resized(images: Sequence[np.ndarray], size: int) -> np.ndarray:
-    """Pictures uint8 (H, W, 3) of any sizes, each stretched to uint8 (N, size, size, 3), as Li et al. do (to 224).
+    """Stretch images of any sizes to one square size, as Li et al. do (to 224): bicubic with antialiasing.
 
-    Bicubic with antialiasing. ValueError for no picture, one that is no such array, or a size below 1.
+    Parameters
+    ----------
+    images
+        N arrays uint8 (H, W, 3).
+    size
+        Side of the result in pixels.
+
+    Returns
+    -------
+    uint8 (N, size, size, 3)
+
+    Raises
+    ------
+    ValueError
+        For no images, an array of another shape or dtype, or a size below 1.
     """
     if size < 1 or not len(images):
-        raise ValueError(f"expected pictures and a size of 1 pixel or more; got {len(images)} and {size}.")
+        raise ValueError(f"expected images and a size of 1 pixel or more; got {len(images)} and {size}.")
     result = np.empty((len(images), size, size, 3), np.uint8)
     for row, image in enumerate(images):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise ValueError(f"expected pictures uint8 (H, W, 3); number {row} is {image.dtype} {image.shape}.")
-        picture = Image.fromarray(np.ascontiguousarray(image))
-        result[row] = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
+            raise ValueError(f"expected images uint8 (H, W, 3); number {row} is {image.dtype} {image.shape}.")
+        stretched = Image.fromarray(np.ascontiguousarray(image)).resize((size, size), Image.Resampling.BICUBIC)
+        result[row] = np.asarray(stretched)
     return result
 
 
 def _read(path: Path, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:
     try:
         return decode(read_bytes(path))
-    except PictureError as error:
+    except ImageError as error:
         raise ValueError(f"{path}: {error}") from error

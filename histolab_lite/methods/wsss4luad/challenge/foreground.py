@@ -1,4 +1,4 @@
-"""Tissue by a threshold, and the exact masks that it makes of patches with one tag.
+"""Tissue by a threshold, and the exact masks that follow from it for patches with a single tag.
 
 "White background by a simple threshold": Sect. III-D2. Masks of single-class patches: Zhu et al., Sect. IV-B2.
 """
@@ -10,15 +10,31 @@ from histolab_lite.data import IGNORE
 
 
 def foreground(image: np.ndarray, white: float = 0.9, specks: int = 64) -> np.ndarray:
-    """Where there is tissue: image uint8 (..., H, W, 3) -> bool (..., H, W).
+    """Find the tissue of an image by a threshold.
 
-    A pixel is white if even its darkest channel has this share of full brightness: stain, however pale, darkens one.
-    specks: areas of at most so many pixels, white in tissue or coloured in white, join what surrounds them; 0 keeps
-    them. ValueError for another kind of picture, a share outside (0, 1] or a negative area.
+    Parameters
+    ----------
+    image
+        uint8 (..., H, W, 3).
+    white
+        A pixel is white if its darkest channel has at least this share of full brightness; even pale stain darkens one.
+    specks
+        Largest area, in pixels, that joins what surrounds it: white areas in tissue first, then tissue in white. 0
+        keeps all areas.
+
+    Returns
+    -------
+    bool (..., H, W)
+        True where there is tissue.
+
+    Raises
+    ------
+    ValueError
+        For an image of another shape or dtype, a share outside (0, 1], or a negative area.
     """
     image = np.asarray(image)
     if image.ndim < 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"expected pictures uint8 (..., H, W, 3); got {image.dtype} {image.shape}.")
+        raise ValueError(f"expected images uint8 (..., H, W, 3); got {image.dtype} {image.shape}.")
     if not 0 < white <= 1 or specks < 0:
         raise ValueError(f"white is a share in (0, 1] and specks a number of pixels, not {white} and {specks}.")
     tissue = image.min(-1) < white * 255
@@ -30,10 +46,26 @@ def foreground(image: np.ndarray, white: float = 0.9, specks: int = 64) -> np.nd
 
 
 def single_class_masks(patches: np.ndarray, tags: np.ndarray, white: float = 0.9, specks: int = 64) -> np.ndarray:
-    """Pixel labels of patches with one tag: tissue is that class, white is 255. uint8 (N, H, W), nothing to be guessed.
+    """Make the exact masks of patches with a single tag: all tissue has that class.
 
-    patches: uint8 (N, H, W, 3). tags: (N, K) of 0 and 1. white, specks: as in ``foreground``.
-    ValueError for a patch that has not exactly one tag, or sizes that do not belong together.
+    Parameters
+    ----------
+    patches
+        uint8 (N, H, W, 3).
+    tags
+        (N, K) of 0 and 1.
+    white, specks
+        As in `foreground`.
+
+    Returns
+    -------
+    uint8 (N, H, W)
+        Class ids, 255 where it is white.
+
+    Raises
+    ------
+    ValueError
+        If a patch does not have exactly one tag, or the shapes do not match.
     """
     patches, tags = np.asarray(patches), np.asarray(tags)
     if patches.ndim != 4 or tags.ndim != 2 or len(tags) != len(patches):

@@ -1,4 +1,4 @@
-"""The leaderboard of the test phase, Table I, and where a further entry would stand in it."""
+"""The leaderboard of the test phase (Table I), and the place of a further entry in it."""
 
 import math
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from histolab_lite.methods.wsss4luad.challenge.scores import Scores
 
 
 class Row(NamedTuple):
-    """An entry, its columns in the table's order."""
+    """An entry of the leaderboard; the columns have the table's order."""
 
     team: str
     mean_iou: float
@@ -39,14 +39,14 @@ LEADERBOARD = (
 
 
 def rank(scores: Scores) -> int:
-    """The place among the 14, from 1; behind a team of the same mean IoU, and last where it is not defined."""
+    """Give the place among the 14 teams, from 1: behind teams with the same mean IoU, and last if it is NaN."""
     if math.isnan(scores.mean_iou):
         return len(LEADERBOARD) + 1
     return 1 + sum(row.mean_iou >= scores.mean_iou for row in LEADERBOARD)
 
 
 def table(scores: Scores, name: str) -> Table:
-    """Table I with a row of this name at its rank; a class that does not occur shows a dash."""
+    """Make Table I with a row of this name at its rank; a class that does not occur shows a dash."""
     place = rank(scores)
     own = Row(name, scores.mean_iou, scores.tumour, scores.normal, scores.stroma)
     rows = [*LEADERBOARD[: place - 1], own, *LEADERBOARD[place - 1 :]]

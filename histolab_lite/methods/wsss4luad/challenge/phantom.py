@@ -1,9 +1,9 @@
-"""The challenge on phantom slides: its folders, names, sizes and class imbalance, without registration.
+"""Practice data on phantom slides: the challenge's folders, names, sizes and class imbalance, without registration.
 
-Of the paper are the folders and names (Fig. 4c), the sizes and the frequencies of tags (Sect. III-D; see ``placing``).
-Phantom tissue becomes the challenge's: tumour and necrosis are tumour, stroma and lymphocytes stroma, normal gland is
-normal; what is background, or white by ``foreground``, is white background. Training, validation and testing have
-slides of their own, and every slide its own stain. A place (x, y) in a name is in pixels of the phantom slide.
+Folders and names follow Fig. 4c of the paper, sizes and frequencies of tags Sect. III-D (see `placing`). Classes of
+the phantom become those of the challenge: tumour and necrosis are tumour; stroma and lymphocytes are stroma; normal
+gland is normal; background, and pixels that are white by `foreground`, are white background. Training, validation and
+testing use different slides, and each slide has its own stain. The place (x, y) in a name is in pixels of the slide.
 """
 
 import hashlib
@@ -40,10 +40,10 @@ from histolab_lite.methods.wsss4luad.challenge.files import (
 from histolab_lite.methods.wsss4luad.challenge.foreground import foreground
 
 SETTINGS = "phantom.json"
-#: Class of the challenge for each of ``phantom.CLASS_NAMES``.
+#: Class of the challenge for each of `phantom.CLASS_NAMES`.
 CHALLENGE_IDS = np.array([BACKGROUND, 1, 0, 1, 0, 2], dtype=np.uint8)
-MOST_SLIDES = 1000  # of one seed, as in ``load_tiles``; large pictures are numbered from its end
-AT_ONCE = 4  # large pictures made at a time: each takes some 100 bytes a pixel
+MOST_SLIDES = 1000  # per random seed, as in `load_tiles`; large images are numbered from the end of this range
+AT_ONCE = 4  # large images made in parallel: each takes about 100 bytes per pixel
 
 
 def make_phantom(
@@ -63,14 +63,33 @@ def make_phantom(
 ) -> Path:
     """Write a data set of the challenge's kind, and return its folder.
 
-    n_training: patches; the paper has 10,091. n_validation, n_testing: small and large pictures; the paper has
-    (31, 9) and (66, 14). n_slides: of training, validation and testing, each ``slide`` pixels a side; a large picture
-    is a slide of its own. The paper has 63, 12 and 12. patch, small, large: least and greatest side in pixels.
-    seed: two seeds share no slide; the same settings give the same files. mpp: micrometres per pixel.
+    The folder appears whole or not at all. If it exists with the same settings, it stays as it is.
 
-    The folder appears whole or not at all. One that is there with the same settings is left as it is and returned.
-    ValueError for settings that cannot be, a folder that is there with other settings or other files in it, or slides
-    with too little of a tissue.
+    Parameters
+    ----------
+    n_training
+        Number of patches; the paper has 10,091.
+    n_validation, n_testing
+        Numbers of small and large images; the paper has (31, 9) and (66, 14).
+    n_slides
+        Numbers of slides for training, validation and testing; the paper has 63, 12 and 12. Each large image is a
+        further slide.
+    slide
+        Side of a slide in pixels.
+    seed
+        Random seed. Two seeds share no slide; the same settings give the same files.
+    mpp
+        Micrometres per pixel.
+    patch, small, large
+        Smallest and largest side of patches, small images and large images, in pixels.
+    progress
+        Whether to show a progress bar.
+
+    Raises
+    ------
+    ValueError
+        For impossible settings, an existing folder with other settings or other files, or slides with too little of a
+        tissue.
     """
     root = Path(root)
     settings: dict[str, object] = {
@@ -100,17 +119,17 @@ def make_phantom(
             for index, (n_small, n_large) in enumerate((n_validation, n_testing)):
                 folder = building / tuple(SPLITS.values())[index]
                 own = tiles[ends[index] : ends[index + 1]]
-                _write_pictures(folder, 0, _small(own, n_small, small, [seed, index]))
+                _write_images(folder, 0, _small(own, n_small, small, [seed, index]))
                 large_numbers = [next(numbers) for _ in range(n_large)]
-                _write_pictures(folder, n_small, _large(large_numbers, large, mpp), bar)
+                _write_images(folder, n_small, _large(large_numbers, large, mpp), bar)
         (building / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        building.chmod(0o755)  # mkdtemp's folders are for their owner alone
+        building.chmod(0o755)  # only the owner can read a folder of mkdtemp
         if root.is_dir() and not any(root.iterdir()):
             root.rmdir()
         try:
             building.rename(root)
         except OSError:
-            if not _is_there(root, settings):  # else another process made the same meanwhile
+            if not _is_there(root, settings):  # otherwise another process has just made the same data set
                 raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -118,17 +137,24 @@ def make_phantom(
 
 
 def training_masks(root: str | Path) -> list[np.ndarray]:
-    """What the training patches of a phantom show, which nobody drew in the challenge: class ids (H, W), 255 is white.
+    """Read the true masks of a phantom's training patches, which the real challenge does not have.
 
-    One a patch, uint8, in the order of ``read_training``; read from the slides they were cut from.
-    ValueError for a folder that is no phantom, or one that another version made.
+    Returns
+    -------
+    list of uint8 (H, W)
+        Class ids, 255 for white; one mask per patch, in the order of `read_training`.
+
+    Raises
+    ------
+    ValueError
+        If the folder is no phantom data set, or another version of the generator made it.
     """
     try:
         settings = json.loads((Path(root) / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise ValueError(f"{root} is no phantom data set: its patches have no masks.") from None
     if settings.get("generator") != _generator():
-        raise ValueError(f"another version made {root}, and its slides are gone; make it again.")
+        raise ValueError(f"another version of the generator made {root}; delete it and make it again.")
     n_slides, size = settings["n_slides"][0], settings["slide"]
     tiles = load_tiles("phantom", n_slides=n_slides, size=size, seed=settings["seed"], mpp=settings["mpp"])
     masks = {tile.name.removeprefix("phantom_"): challenge_mask(*_read(tile)) for tile in tiles}
@@ -141,12 +167,12 @@ def training_masks(root: str | Path) -> list[np.ndarray]:
 
 
 def challenge_mask(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A phantom slide's mask in the challenge's ids, uint8 (H, W), 3 where it is background or the picture is white."""
+    """Convert a phantom slide's mask to the challenge's ids, uint8 (H, W): 3 for background and white pixels."""
     return np.where(foreground(image), CHALLENGE_IDS[mask], np.uint8(BACKGROUND))
 
 
 def _slides(n_slides: Sequence[int], size: int, seed: int, mpp: float, bar: tqdm) -> Sequence[Tile]:
-    """All slides, a few at a time to show how far they are; generated ones are kept in the user cache."""
+    """Load all slides, a few at a time for the progress bar; the user cache keeps them."""
     total, step = sum(n_slides), os.cpu_count() or 1
     for done in [*range(step, total, step), total]:
         tiles = load_tiles("phantom", n_slides=done, size=size, seed=seed, mpp=mpp).tiles
@@ -170,7 +196,7 @@ def _small(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     slides = [_read(tile) for tile in tiles[:n]]
     labels = [challenge_mask(*slide) for slide in slides]
-    for place in placing.place_pictures(labels, n, sides, seed) if n else []:
+    for place in placing.place_images(labels, n, sides, seed) if n else []:
         yield place.cut(slides[place.slide][0]), place.cut(labels[place.slide])
 
 
@@ -187,12 +213,12 @@ def _make_large(seed: int, shape: tuple[int, int], mpp: float) -> tuple[np.ndarr
     return slide.image, challenge_mask(slide.image, slide.mask)
 
 
-def _write_pictures(
-    folder: Path, first: int, pictures: Iterator[tuple[np.ndarray, np.ndarray]], bar: tqdm | None = None
+def _write_images(
+    folder: Path, first: int, images: Iterator[tuple[np.ndarray, np.ndarray]], bar: tqdm | None = None
 ) -> None:
     for kind in (IMAGES, MASKS, BACKGROUNDS):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-    for number, (image, mask) in enumerate(pictures, start=first):
+    for number, (image, mask) in enumerate(images, start=first):
         name = f"{number:02d}.png"
         _save(image, folder / IMAGES / name)
         (folder / MASKS / name).write_bytes(mask_png(mask, PALETTE))
@@ -210,7 +236,7 @@ def _save(image: np.ndarray, path: Path) -> None:
 
 
 def _generator() -> str:
-    """A digest of the code that makes slides and cuts them: what another version made is no longer the same."""
+    """Hash the code that makes and cuts slides: another version makes other files."""
     digest = hashlib.sha256()
     for source in [*sorted(Path(phantom.__file__).parent.glob("*.py")), Path(placing.__file__), Path(__file__)]:
         digest.update(source.read_bytes())
@@ -218,7 +244,7 @@ def _generator() -> str:
 
 
 def _is_there(root: Path, settings: dict[str, object]) -> bool:
-    """Is the data set there, with these settings? ValueError for anything else in its place."""
+    """Tell whether the data set exists with these settings; ValueError for anything else in its place."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
@@ -226,11 +252,11 @@ def _is_there(root: Path, settings: dict[str, object]) -> bool:
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict):
-        raise ValueError(f"{root} is there and is no phantom data set; take another folder.")
+        raise ValueError(f"{root} exists and is no phantom data set; choose another folder.")
     differing = sorted(key for key in settings.keys() | found.keys() if settings.get(key) != found.get(key))
     if differing:
         raise ValueError(
-            f"{root} was made with other settings ({', '.join(differing)}); take another folder, or delete this one."
+            f"{root} was made with other settings ({', '.join(differing)}); choose another folder, or delete this one."
         )
     return True
 
@@ -245,14 +271,16 @@ def _check(
     sides: Mapping[str, tuple[int, int]],
 ) -> None:
     if n_training < 1 or min(*n_validation, *n_testing) < 0 or 0 in (sum(n_validation), sum(n_testing)):
-        raise ValueError("expected at least one training patch, and pictures of validation and of testing.")
+        raise ValueError("expected at least one training patch, one validation image and one testing image.")
     if min(n_slides) < 1 or sum(n_slides) + n_validation[1] + n_testing[1] > MOST_SLIDES or seed < 0:
-        raise ValueError(f"expected a slide or more of each kind, {MOST_SLIDES} in all, and a seed of 0 or more.")
+        raise ValueError(
+            f"expected at least one slide of each kind, at most {MOST_SLIDES} in all, and a seed of 0 or more."
+        )
     for name, (least, greatest) in sides.items():
         if not 1 <= least <= greatest:
-            raise ValueError(f"{name} is the least and the greatest side in pixels, not {(least, greatest)}.")
+            raise ValueError(f"{name} is the smallest and the largest side in pixels, not {(least, greatest)}.")
     for name in ("patch", "small"):
         if sides[name][1] > slide:
             raise ValueError(f"{name} of up to {sides[name][1]} px does not fit slides of {slide} px.")
     if (n_validation[1] or n_testing[1]) and sides["large"][0] < phantom.SMALLEST or slide < phantom.SMALLEST:
-        raise ValueError(f"slides and large pictures have at least {phantom.SMALLEST} px a side.")
+        raise ValueError(f"slides and large images have sides of at least {phantom.SMALLEST} px.")

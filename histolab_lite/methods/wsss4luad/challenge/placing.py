@@ -1,7 +1,7 @@
-"""Where to cut patches and pictures from slides whose tissue is known, so that their tags are as unequal as in Fig. 4.
+"""Where to cut patches and images from slides with known tissue, so that tags are as frequent as in Fig. 4.
 
 [1, 1, 0] is most frequent, then come [1, 0, 0], [0, 0, 1] and [0, 1, 0]; normal tissue is hardly ever beside another
-(Sect. III-D1), and half of the patches have one tag (Sect. IV-B1).
+(Sect. III-D1), and half of the patches have a single tag (Sect. IV-B1).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 
 from histolab_lite.methods.wsss4luad.challenge.files import CLASSES, Tags
 
-#: Tags that a patch may have, and the share of such patches.
+#: Alternative tags of a patch, and the share of such patches.
 SHARES: tuple[tuple[tuple[Tags, ...], float], ...] = (
     (((1, 1, 0),), 0.50),
     (((1, 0, 0),), 0.20),
@@ -19,14 +19,14 @@ SHARES: tuple[tuple[tuple[Tags, ...], float], ...] = (
     (((0, 1, 0),), 0.13),
     (((0, 1, 1), (1, 0, 1), (1, 1, 1)), 0.01),
 )
-LEAST_CLASS = 0.05  # of the tissue in a patch: what is less, nobody ticks
-LEAST_TISSUE = 0.5  # of a patch or picture
-STEP = 8  # pixels between the places that are looked at
-TRIES = 40  # sizes tried for a patch, before there is no place for it
+LEAST_CLASS = 0.05  # share of a patch's tissue above which a class is tagged
+LEAST_TISSUE = 0.5  # share of tissue in a patch or image
+STEP = 8  # pixels between the places that are tried
+TRIES = 40  # sizes that are tried for a patch before an error is raised
 
 
 class Place(NamedTuple):
-    """Rows and columns of a picture on the slide of this index. tags: of a patch; of other pictures (0, 0, 0)."""
+    """A rectangle on the slide with this index; tags are those of a patch, and (0, 0, 0) for an image."""
 
     slide: int
     row: int
@@ -36,16 +36,31 @@ class Place(NamedTuple):
     tags: Tags = (0, 0, 0)
 
     def cut(self, array: np.ndarray) -> np.ndarray:
-        """The part (height, width[, …]) of a slide's picture or mask."""
+        """Cut the rectangle from a slide's image or mask: (H, W[, …]) -> (height, width[, …])."""
         return array[self.row : self.row + self.height, self.col : self.col + self.width]
 
 
 def place_patches(labels: Sequence[np.ndarray], n: int, sides: tuple[int, int], seed: int) -> list[Place]:
-    """n training patches with sides drawn from ``sides`` (least, greatest), tagged in the ``SHARES``, slides in turn.
+    """Place n training patches whose tags have the frequencies of `SHARES`, on the slides in turn.
 
-    labels: uint8 (H, W) a slide, 0 to 2, anything else is white. A class is tagged that covers more than
-    ``LEAST_CLASS`` of the tissue. On a slide patches lie as far from each other as the tissue allows, and may overlap;
-    a size for which no slide has a place is drawn again. ValueError if there is no place at all for some tags.
+    A class is tagged if it covers more than `LEAST_CLASS` of the patch's tissue. Patches lie as far from each other as
+    the tissue allows, and may overlap. If no slide has a place for a size, another size is drawn.
+
+    Parameters
+    ----------
+    labels
+        uint8 (H, W) per slide: classes 0 to 2, anything else is white.
+    n
+        Number of patches.
+    sides
+        Smallest and largest side in pixels.
+    seed
+        Random seed.
+
+    Raises
+    ------
+    ValueError
+        If no slide has a place for a patch with the wanted tags.
     """
     random = np.random.default_rng(seed)
     sums = [_integrals(label) for label in labels]
@@ -67,7 +82,7 @@ def place_patches(labels: Sequence[np.ndarray], n: int, sides: tuple[int, int], 
         else:
             raise ValueError(
                 f"after {len(places)} patches, {len(labels)} slides have no place for another one tagged {wanted[0]}; "
-                f"take more or larger slides, or smaller patches than {sides}."
+                f"use more or larger slides, or smaller patches than {sides}."
             )
         used[found.slide].append((found.row + found.height / 2, found.col + found.width / 2))
         corners.add(found[:3])
@@ -75,12 +90,18 @@ def place_patches(labels: Sequence[np.ndarray], n: int, sides: tuple[int, int], 
     return places
 
 
-def place_pictures(
+def place_images(
     labels: Sequence[np.ndarray], n: int, sides: tuple[int, int], seed: int | Sequence[int]
 ) -> list[Place]:
-    """n pictures to evaluate on, around pixels of tumour, stroma and normal in turn, slides in turn.
+    """Place n images for evaluation, around pixels of tumour, stroma and normal in turn, on the slides in turn.
 
-    labels: as of ``place_patches``. Half of a picture or more is tissue, as far as can be.
+    At least half of an image is tissue wherever a slide allows it. The parameters are those of `place_patches`; a
+    sequence of numbers can serve as the random seed.
+
+    Raises
+    ------
+    ValueError
+        If a slide has no tissue, or no place for another image.
     """
     random = np.random.default_rng(seed)
     places: list[Place] = []
@@ -104,13 +125,13 @@ def place_pictures(
             if most >= LEAST_TISSUE:
                 break
         if best is None:
-            raise ValueError(f"slide {slide} has no place for another picture.")
+            raise ValueError(f"slide {slide} has no place for another image.")
         places.append(best)
     return places
 
 
 def _quotas(n: int) -> np.ndarray:
-    """Whole numbers of patches in the ``SHARES``, of sum n: the largest remainders are rounded up."""
+    """Round the `SHARES` of n to whole numbers with sum n: the largest remainders are rounded up."""
     exact = np.array([share for _, share in SHARES]) * n
     counts = exact.astype(int)
     counts[np.argsort(counts - exact, kind="stable")[: n - counts.sum()]] += 1
@@ -118,7 +139,7 @@ def _quotas(n: int) -> np.ndarray:
 
 
 def _integrals(label: np.ndarray) -> np.ndarray:
-    """Pixels of each class above and left of every corner: int32 (3, H + 1, W + 1)."""
+    """Count the pixels of each class above and left of every corner: int32 (3, H + 1, W + 1)."""
     sums = np.zeros((len(CLASSES), label.shape[0] + 1, label.shape[1] + 1), np.int32)
     for k in range(len(CLASSES)):
         (label == k).cumsum(0, dtype=np.int32).cumsum(1, out=sums[k, 1:, 1:])
@@ -135,7 +156,7 @@ def _find(
     corners: set[tuple[int, int, int]],
     random: np.random.Generator,
 ) -> Place | None:
-    """The place of this size and these tags that is farthest from those in use; None if there is none."""
+    """Find the place of this size and these tags that is farthest from those in use; None if there is none."""
     spare = (sums.shape[1] - 1 - height, sums.shape[2] - 1 - width)
     if min(spare) < 0:
         return None
@@ -158,7 +179,9 @@ def _find(
     apart = np.full(len(candidates), np.inf)
     for top, left in used:
         np.minimum(apart, np.hypot(row + height / 2 - top, col + width / 2 - left), out=apart)
-    apart += random.uniform(0, 16, len(apart)) if used else 0  # near ties are drawn, or the first would lie in a corner
+    apart += (
+        random.uniform(0, 16, len(apart)) if used else 0
+    )  # random among near ties: otherwise the first place would be in a corner
     for best in np.argsort(-apart, kind="stable") if used else random.permutation(len(candidates)):
         if (slide, int(row[best]), int(col[best])) not in corners:
             found = tags[:, candidates[best, 0], candidates[best, 1]].astype(int).tolist()

@@ -1,6 +1,6 @@
 """The challenge's measure: mean IoU of tumour, stroma and normal, white background left out (Sect. III-E).
 
-Pixels of all pictures are counted before dividing, as one large picture would be.
+The pixels of all images are counted together before the division, as if they were one large image.
 """
 
 from collections.abc import Iterable
@@ -12,12 +12,15 @@ from histolab_lite.data import IGNORE
 from histolab_lite.methods.wsss4luad.challenge.files import BACKGROUND, CLASSES
 from histolab_lite.metrics import confusion
 
-BAND = 512  # rows counted at a time: counting takes some 40 bytes a pixel
+BAND = 512  # rows counted at a time: counting takes about 40 bytes per pixel
 
 
 @dataclass(frozen=True)
 class Scores:
-    """IoU of each class, NaN for one that neither truth nor prediction holds, and the mean of those that are not."""
+    """IoU of each class, and their mean.
+
+    A class that neither the truth nor the prediction holds is NaN, and does not count in the mean.
+    """
 
     mean_iou: float
     tumour: float
@@ -26,12 +29,20 @@ class Scores:
 
 
 def challenge_scores(predictions: Iterable[np.ndarray], targets: Iterable[np.ndarray]) -> Scores:
-    """Scores pooled over pairs of masks (H, W).
+    """Compute the scores over all pixels of pairs of masks (H, W).
 
-    predictions: 0, 1, 2 and 3, white. targets: 0, 1, 2, and 3 or 255 where white: there, whatever is predicted counts
-    for nothing. A prediction of 3 on tissue is a miss of the true class, and of no other class a false claim.
+    Parameters
+    ----------
+    predictions
+        Class ids 0, 1, 2, and 3 for white. White on tissue is a false negative of the true class, and no false positive
+        of another class.
+    targets
+        Class ids 0, 1, 2, and 3 or 255 for white. White pixels are not scored.
 
-    Raises ValueError for no pair, unequal numbers or sizes, and other values.
+    Raises
+    ------
+    ValueError
+        For no pair, unequal numbers or sizes, or other values.
     """
     total, pairs = np.zeros((BACKGROUND + 1, BACKGROUND + 1)), 0
     for prediction, target in zip(predictions, targets, strict=True):

@@ -1,7 +1,7 @@
-"""A submission: one mask a picture, named as it is. Checked, scored, and packed for the challenge.
+"""A submission holds one mask per image, with the same name. Check it, score it, and pack it for the challenge.
 
-Predictions hold 0 tumour, 1 stroma, 2 normal and 3 white (Sect. III-D2), as palette PNG or as grey PNG of the same
-numbers, which participants have submitted. They lie in one folder, or at the top of one zip archive.
+Predictions hold 0 tumour, 1 stroma, 2 normal and 3 white (Sect. III-D2). They are palette PNG files, or grey PNG files
+of the same numbers, which participants have submitted. They lie in one folder, or at the top of one zip archive.
 """
 
 import os
@@ -16,9 +16,9 @@ import numpy as np
 from histolab_lite.files import write_atomically
 from histolab_lite.methods.wsss4luad.challenge.checks import Problem, is_numbered
 from histolab_lite.methods.wsss4luad.challenge.files import BACKGROUNDS, IMAGES, MASKS, PALETTE, number
-from histolab_lite.methods.wsss4luad.challenge.pictures import (
+from histolab_lite.methods.wsss4luad.challenge.images import (
     MOST_BYTES,
-    PictureError,
+    ImageError,
     decode_background,
     decode_ids,
     read_bytes,
@@ -30,7 +30,7 @@ Size = tuple[int, int]
 
 
 class SubmissionError(ValueError):
-    """A submission with problems, all of which the message lists; ``problems`` holds them."""
+    """A submission has problems: the message lists all of them, and `problems` holds them."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(["the submission cannot be used:", *map(str, problems)]))
@@ -38,12 +38,27 @@ class SubmissionError(ValueError):
 
 
 def check_submission(prediction: str | Path, truth: str | Path) -> list[Problem]:
-    """All that is wrong with a submission, in the order of its files; empty if all is well.
+    """List all problems of a submission, in the order of its files. No file of the submission raises.
 
-    prediction: a folder of PNG, or a zip archive of them. truth: a folder with ``mask`` or ``img`` in it, such as
-    3.testing, or one of those two itself: its names and sizes are those that are expected.
-    No file of the submission raises. FileNotFoundError where one of the two is not there, ValueError for a truth
-    without pictures, or with one that is damaged.
+    Parameters
+    ----------
+    prediction
+        A folder of PNG files, or a zip archive of them.
+    truth
+        A folder that holds ``mask`` or ``img``, such as 3.testing, or one of those two folders. The submission must
+        have the names and sizes of its images.
+
+    Returns
+    -------
+    list of Problem
+        Empty if the submission is whole.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the submission or the truth does not exist.
+    ValueError
+        If the truth holds no image, or a damaged one.
     """
     wanted = expected_sizes(truth)
     with _Source(prediction) as source:
@@ -51,10 +66,22 @@ def check_submission(prediction: str | Path, truth: str | Path) -> list[Problem]
 
 
 def score_submission(prediction: str | Path, truth: str | Path) -> Scores:
-    """The challenge's scores of a submission, which has to be whole: see ``check_submission``.
+    """Compute the challenge's scores of a whole submission.
 
-    truth: a folder with ``mask`` and, for white that the masks do not hold, ``background-mask`` in it, or a folder of
-    masks. SubmissionError, listing them, for problems; ValueError for a damaged truth.
+    Parameters
+    ----------
+    prediction
+        As in `check_submission`.
+    truth
+        A folder that holds ``mask`` and, for white that the masks do not hold, ``background-mask``; or a folder of
+        masks.
+
+    Raises
+    ------
+    SubmissionError
+        If the submission has problems.
+    FileNotFoundError, ValueError
+        As `check_submission`; also for a damaged background mask.
     """
     wanted = expected_sizes(truth)
     masks = Path(truth) / MASKS if (Path(truth) / MASKS).is_dir() else Path(truth)
@@ -69,11 +96,23 @@ def score_submission(prediction: str | Path, truth: str | Path) -> Scores:
 
 
 def pack(prediction: str | Path, truth: str | Path, archive: str | Path) -> Path:
-    """Write the submission's zip archive, the same bytes for the same predictions; returns its path.
+    """Write the submission's zip archive and return its path: the same bytes for the same predictions.
 
-    prediction, truth: as of ``check_submission``; the pictures of 3.testing/img are enough to check against. The
-    archive is written whole or not at all. SubmissionError, listing them, for problems; ValueError for another suffix
-    than .zip.
+    The archive is written whole or not at all.
+
+    Parameters
+    ----------
+    prediction, truth
+        As in `check_submission`; 3.testing/img is enough as the truth.
+    archive
+        Path with the suffix .zip.
+
+    Raises
+    ------
+    SubmissionError
+        If the submission has problems.
+    FileNotFoundError, ValueError
+        As `check_submission`; also for another suffix.
     """
     if Path(archive).suffix != ".zip":
         raise ValueError(f"a submission is a .zip archive, not {Path(archive).name}.")
@@ -84,9 +123,9 @@ def pack(prediction: str | Path, truth: str | Path, archive: str | Path) -> Path
             raise SubmissionError(problems)
 
         def write(temporary: Path) -> None:
-            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:  # PNG are compressed already
+            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:  # PNG files are already compressed
                 for name in wanted:
-                    entry = zipfile.ZipInfo(name)  # of a fixed date
+                    entry = zipfile.ZipInfo(name)  # with a fixed date
                     entry.create_system, entry.external_attr = 3, 0o644 << 16
                     file.writestr(entry, source.read(name))
 
@@ -94,7 +133,7 @@ def pack(prediction: str | Path, truth: str | Path, archive: str | Path) -> Path
 
 
 def expected_sizes(truth: str | Path) -> dict[str, Size]:
-    """Names and sizes (H, W) of the pictures in a folder: see ``check_submission``."""
+    """Read the names and sizes (H, W) of the images that `check_submission` expects."""
     truth = Path(truth)
     if not truth.is_dir():
         raise FileNotFoundError(f"there is no folder {truth}.")
@@ -103,11 +142,11 @@ def expected_sizes(truth: str | Path) -> dict[str, Size]:
     for path in sorted(folder.glob("*.png"), key=number):
         try:
             header = read_header(read_bytes(path))
-        except PictureError as error:
+        except ImageError as error:
             raise ValueError(f"{path}: {error}") from error
         sizes[path.name] = (header.height, header.width)
     if not sizes:
-        raise ValueError(f"{folder} holds no PNG to compare with.")
+        raise ValueError(f"{folder} holds no PNG file to compare with.")
     return sizes
 
 
@@ -117,7 +156,7 @@ def _truth(path: Path, size: Size) -> np.ndarray:
         mask = decode_ids(read_bytes(path), PALETTE, size)
         if path.parent.name == MASKS and beside.is_file():
             mask[decode_background(read_bytes(beside), size)] = len(PALETTE) - 1
-    except PictureError as error:
+    except ImageError as error:
         raise ValueError(f"{path}: {error}") from error
     return mask
 
@@ -140,24 +179,24 @@ def _check(source: "_Source", wanted: dict[str, Size]) -> Iterator[Problem]:
             continue
         try:
             decode_ids(source.read(name), PALETTE, size)
-        except PictureError as error:
+        except ImageError as error:
             yield Problem(name, str(error))
     for name in present - wanted.keys() - named:
         yield Problem(name, _extra(name, wanted))
 
 
 def _extra(name: str, wanted: dict[str, Size]) -> str:
-    """Why a name is not expected, and which one may be meant."""
+    """Say why a name is not expected, and which name may be meant."""
     digits = Path(name).stem.split(".")[0]
     if digits.isascii() and digits.isdigit():
         for other in wanted:
             if is_numbered(other) and int(Path(other).stem) == int(digits):
                 return f"is misnamed: {other} is expected."
-    return "is not expected: no picture has this name."
+    return "is not expected: no image has this name."
 
 
 class _Source:
-    """Files of a folder or an archive, by name; what cannot be a prediction is among ``problems``."""
+    """Files of a folder or an archive, by name; `problems` lists the entries that cannot be a prediction."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -181,16 +220,16 @@ class _Source:
             self._archive.close()
 
     def read(self, name: str) -> bytes:
-        """Content of a file. PictureError if it cannot be read."""
+        """Read the content of a file; ImageError if it cannot be read."""
         if self._archive is None:
             return read_bytes(self.path / name)
         try:
             with self._archive.open(self._members[name]) as file:
-                content = file.read(MOST_BYTES + 1)  # whatever the archive says of its size
+                content = file.read(MOST_BYTES + 1)  # the size in the archive's directory may be wrong
         except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
-            raise PictureError(f"cannot be unpacked ({error}).") from error
+            raise ImageError(f"cannot be unpacked ({error}).") from error
         if len(content) > MOST_BYTES:
-            raise PictureError(f"the file is larger than {MOST_BYTES:,} bytes.")
+            raise ImageError(f"the file is larger than {MOST_BYTES:,} bytes.")
         return content
 
     def _list(self, look: Callable[[str], str | None], names: list[str]) -> None:

@@ -1,7 +1,7 @@
-"""What a network is trained and scored on: from the challenge's folders, or from any tiles with masks.
+"""Data to train and score a network: from the challenge's folders, or from any tiles with masks.
 
-Training patches have any size and are all stretched to one, as by Li et al. (Sect. IV-B4); pictures to be segmented
-are brought to the same scale by the mean ``factor``.
+Training patches of all sizes are stretched to a single size, as Li et al. do (Sect. IV-B4). Images to be segmented are
+resized by the mean `factor` of the patches.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,28 @@ from histolab_lite.methods.wsss4luad.challenge.files import (
 
 @dataclass(frozen=True)
 class Task:
-    """Training patches uint8 (N, P, P, 3) and their tags uint8 (N, K); pictures and their masks to be scored by.
+    """Training patches with tags, and images with masks for the scores.
 
-    truth: uint8 (N, P, P), the patches' own masks, for a ceiling; None where nobody drew them. images, masks: uint8
-    (H, W, 3) and (H, W), class ids, 255 is not scored. factor: size of a patch over the size it was cut at. mpp: of the
-    pictures.
+    Attributes
+    ----------
+    classes
+        Names of the K classes.
+    palette
+        uint8 (K, 3), the RGB colour of each class.
+    patches
+        uint8 (N, P, P, 3).
+    tags
+        uint8 (N, K) of 0 and 1.
+    truth
+        uint8 (N, P, P), the true masks of the patches, for an upper bound; None if there are none.
+    images
+        uint8 (H, W, 3) each.
+    masks
+        uint8 (H, W) each: class ids; 255 is not scored.
+    factor
+        P over the mean side of the patches before they were stretched.
+    mpp
+        Micrometres per pixel of the images.
     """
 
     classes: tuple[str, ...]
@@ -46,12 +63,25 @@ class Task:
 def challenge_task(
     root: str | Path, patch: int, split: str = "testing", truth: Sequence[np.ndarray] | None = None
 ) -> Task:
-    """From the challenge's folder, or a phantom of it. patch: P in pixels; 224 by Li et al.
+    """Make a task of the challenge's folder, or of a phantom of it.
 
-    truth: masks (H, W) of the training patches in the order of their names, which only a phantom has.
-    Raises as ``read_training`` and ``read_evaluation``; ValueError for truth that does not fit the patches.
+    Parameters
+    ----------
+    root
+        Folder of the data set.
+    patch
+        P in pixels; 224 in Li et al.
+    split
+        "validation" or "testing".
+    truth
+        Masks (H, W) of the training patches in the order of their names; only a phantom has them.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_training` and `read_evaluation`; also ValueError if the masks do not match the patches.
     """
-    training, pictures = read_training(root), read_evaluation(root, split)
+    training, evaluation = read_training(root), read_evaluation(root, split)
     images = [found.image() for found in training]
     if truth is not None and [mask.shape for mask in truth] != [image.shape[:2] for image in images]:
         raise ValueError("the training patches and their masks differ in number or size.")
@@ -61,8 +91,8 @@ def challenge_task(
         resized(images, patch),
         np.array([found.tags for found in training], np.uint8),
         None if truth is None else resized_masks(truth, patch),
-        [picture.image() for picture in pictures],
-        [picture.mask() for picture in pictures],
+        [found.image() for found in evaluation],
+        [found.mask() for found in evaluation],
         patch / float(np.mean([image.shape[:2] for image in images])),
         MPP,
     )
@@ -79,9 +109,31 @@ def tiles_task(
     test_share: float = 1 / 3,
     seed: int = 0,
 ) -> Task:
-    """From tiles with masks, split by slide or patient: n patches of ``side`` pixels at ``mpp``, tagged by their masks.
+    """Make a task of tiles with masks, split by slide or patient; the masks give the tags.
 
-    patch: P, to which they are stretched. least: as in ``mlps.tagged_patches``. Raises as it and ``TileSet`` do.
+    Parameters
+    ----------
+    tiles
+        Tiles with masks.
+    patch
+        P in pixels.
+    side
+        Side of a patch, in pixels at `mpp`, before it is stretched to P.
+    mpp
+        Micrometres per pixel.
+    n
+        Largest number of patches.
+    least
+        Smallest share of a class that is tagged, as in `mlps.tagged_patches`.
+    test_share
+        Share of the slides or patients for the scores.
+    seed
+        Random seed.
+
+    Raises
+    ------
+    ValueError
+        As `mlps.tagged_patches` and `TileSet`.
     """
     images, masks = tiles.read(mpp)
     train, test = tiles.split(test_share, seed)
@@ -102,6 +154,6 @@ def tiles_task(
 
 
 def resized_masks(masks: Sequence[np.ndarray], size: int) -> np.ndarray:
-    """Class ids (H, W) of any sizes, stretched to uint8 (N, size, size) by the nearest pixel."""
-    pictures = (Image.fromarray(np.ascontiguousarray(mask, np.uint8)) for mask in masks)
-    return np.stack([np.asarray(picture.resize((size, size), Image.Resampling.NEAREST)) for picture in pictures])
+    """Stretch masks (H, W) of any sizes to uint8 (N, size, size); each pixel takes the nearest class id."""
+    images = (Image.fromarray(np.ascontiguousarray(mask, np.uint8)) for mask in masks)
+    return np.stack([np.asarray(image.resize((size, size), Image.Resampling.NEAREST)) for image in images])

@@ -1,1 +1,1 @@
-"""What the best teams did, part by part, and how the organisers had patches tagged."""
+"""The ideas of the best teams, one per module, and how the organisers collected the tags."""

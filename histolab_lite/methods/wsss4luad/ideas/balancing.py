@@ -1,8 +1,8 @@
-"""What a data set has too little of, and its own mean and spread of colour.
+"""Repeat rare classes, and measure the data set's own mean and standard deviation of colour.
 
 Han et al., "WSSS4LUAD: Grand challenge on weakly-supervised tissue semantic segmentation for lung adenocarcinoma",
-Sect. IV-B1, the pre-processing of Lin et al. (1st place): they up-sampled the normal tissue, and took the data set's
-mean and variance for ImageNet's. How far they went they do not say.
+Sect. IV-B1, the pre-processing of Lin et al. (1st place): they up-sampled the normal tissue, and replaced ImageNet's
+mean and variance by the data set's own. The paper does not say how far they up-sampled.
 """
 
 from collections.abc import Sequence
@@ -11,22 +11,38 @@ import numpy as np
 
 
 def balanced_indices(tags: np.ndarray, seed: int, *, share: float = 1.0) -> np.ndarray:
-    """Indices of patches, rare classes repeated: int64 (M,), M >= N, the patches 0 to N - 1 first, repeats after them.
+    """Repeat patches of rare classes until each class is frequent enough.
 
-    tags: (N, K) of 0 and 1, or of False and True; patches without a tag stay, unrepeated.
-    share: every class comes to be tagged at least ``share`` times as often as the most frequent one was in ``tags``; 1
-    equals them out, 0 repeats nothing. Classes are filled up in turn, the rarest first, each by passing through its
-    own patches in random order until there are enough, so that two patches of a class differ by one repeat at most
-    on that class's account. A patch with several tags counts for all of them, so its other classes may end above.
-    Repeats are equal; training tells them apart by its augmentation.
+    Classes are filled up one after the other, the rarest first. Each class repeats its own patches in random order,
+    again and again, until there are enough; so it repeats no patch more than once more often than another. A patch with
+    several tags counts for all of them, so a class can become more frequent than asked for. Repeats are identical;
+    augmentation makes them differ.
 
-    Raises ValueError for tags of another shape or value, a class that no patch shows, or a share outside [0, 1].
+    Parameters
+    ----------
+    tags
+        (N, K) of 0 and 1, or bool. Patches without a tag are not repeated.
+    seed
+        Random seed.
+    share
+        Each class becomes at least `share` times as frequent as the most frequent class in `tags`: 1 repeats until
+        classes are equally frequent, 0 repeats nothing.
+
+    Returns
+    -------
+    int64 (M,), M ≥ N
+        Indices of patches: 0 to N − 1, then the repeats.
+
+    Raises
+    ------
+    ValueError
+        For tags of another shape or value, a class without a patch, or a share outside [0, 1].
     """
     tags = np.asarray(tags)
     if tags.ndim != 2 or 0 in tags.shape or not np.isin(tags, (0, 1)).all():
         raise ValueError(f"expected tags (N, K) of 0 and 1; got {tags.dtype} {tags.shape}.")
     if not 0 <= share <= 1:
-        raise ValueError(f"share is that of the most frequent class, in [0, 1], not {share}.")
+        raise ValueError(f"share is relative to the most frequent class and lies in [0, 1]; got {share}.")
     present = tags.astype(bool)
     counts = present.sum(0)
     if not counts.all():
@@ -44,11 +60,24 @@ def balanced_indices(tags: np.ndarray, seed: int, *, share: float = 1.0) -> np.n
 
 
 def channel_statistics(patches: np.ndarray | Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of red, green and blue in [0, 1], over all pixels: float64 (3,) and (3,).
+    """Compute mean and standard deviation of red, green and blue over all pixels.
 
-    patches: uint8 (N, H, W, 3), or a sequence of (H, W, 3), whose sizes may differ. Counted by value, hence exact.
+    The pixels are counted by value, so the result is exact.
 
-    Raises ValueError for no pixel, or another shape or dtype.
+    Parameters
+    ----------
+    patches
+        uint8 (N, H, W, 3), or a sequence of (H, W, 3) whose sizes may differ.
+
+    Returns
+    -------
+    mean, std
+        float64 (3,) each, for values in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        For no pixel, or another shape or dtype.
     """
     counts = np.zeros((3, 256), np.int64)
     for patch in patches:

@@ -1,8 +1,8 @@
-"""Many answers in place of one: an image at several scales and mirrored, and several networks, averaged.
+"""Average several predictions: an image at several scales and mirrored, and several networks.
 
 Han et al., "WSSS4LUAD: Grand challenge on weakly-supervised tissue semantic segmentation for lung adenocarcinoma",
 Sect. IV-B: Lin et al. (1st place) and Fang et al. (3rd) ensemble several networks, Li et al. (IV-B4) test at several
-scales. Which scales they do not say.
+scales. The paper does not say which scales.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,18 +22,37 @@ MIRRORS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
 def multi_scale(
     predict: Predict, image: torch.Tensor, scales: Sequence[float] = (0.75, 1.0, 1.25), flips: bool = True
 ) -> torch.Tensor:
-    """Mean probabilities (B, K, H, W) over all scales and, with flips, all four mirrorings of each.
+    """Average the predictions over all scales and, with `flips`, over all four mirrorings of each scale.
 
-    image: float (B, 3, H, W), any H and W. predict: gives float (B, K, h, w) in [0, 1] for images of any size. Resizing
-    is bilinear, there and back, and there is none where the size stays; below a scale of 1/2 it skips pixels. A scaled
-    side has one pixel at least. Where the probabilities of ``predict`` sum to 1, so do these.
+    Resizing is bilinear in both directions, and is left out where the size stays; below a scale of 1/2 it skips pixels.
+    A scaled side has at least one pixel.
 
-    Raises ValueError for another image, scales that are none or not above 0, or an answer of another shape or range.
+    Parameters
+    ----------
+    predict
+        Gives float (B, K, h, w) in [0, 1] for images (B, 3, h, w) of any size.
+    image
+        float (B, 3, H, W).
+    scales
+        Factors of the size.
+    flips
+        Whether to mirror the image.
+
+    Returns
+    -------
+    float32 (B, K, H, W)
+        Mean probabilities; they sum to 1 if those of `predict` do.
+
+    Raises
+    ------
+    ValueError
+        For an image of another shape or dtype, no scale or one that is not above 0, or a prediction of another shape or
+        range.
     """
     if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point() or not image.numel():
         raise ValueError(f"expected an image, float (B, 3, H, W); got {image.dtype} {(*image.shape,)}.")
     if not scales or not all(0 < scale < torch.inf for scale in scales):
-        raise ValueError(f"scales are factors above 0, one at least; got {tuple(scales)}.")
+        raise ValueError(f"expected at least one scale, each above 0; got {tuple(scales)}.")
     mirrors = MIRRORS if flips else MIRRORS[:1]
     size = image.shape[2:]
     total: torch.Tensor | None = None
@@ -55,15 +74,33 @@ def segment(
     scales: Sequence[float] = (1.0,),
     flips: bool = False,
 ) -> np.ndarray:
-    """Class ids, uint8 (H, W), of a whole picture, uint8 (H, W, 3), seen ``factor`` times as large.
+    """Segment a whole image, which the network sees `factor` times as large.
 
-    factor: that by which the training patches were stretched, on the mean; the picture is resized like them, bicubic
-    with antialiasing. scales, flips: as of ``multi_scale``, relative to that size.
-    Raises ValueError for another picture, a factor not above 0, and as ``multi_scale``.
+    Parameters
+    ----------
+    predict
+        As in `multi_scale`.
+    image
+        uint8 (H, W, 3).
+    factor
+        Mean factor by which the training patches were stretched. The image is resized as they were: bicubic with
+        antialiasing.
+    scales, flips
+        As in `multi_scale`, relative to the resized image.
+
+    Returns
+    -------
+    uint8 (H, W)
+        Class ids.
+
+    Raises
+    ------
+    ValueError
+        For an image of another shape or dtype, a factor that is not above 0, and as `multi_scale`.
     """
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise ValueError(f"expected a picture, uint8 (H, W, 3); got {image.dtype} {image.shape}.")
+        raise ValueError(f"expected an image, uint8 (H, W, 3); got {image.dtype} {image.shape}.")
     if not 0 < factor < float("inf"):
         raise ValueError(f"factor is a number above 0, not {factor}.")
     height, width = (max(1, round(side * factor)) for side in image.shape[:2])
@@ -74,16 +111,22 @@ def segment(
 
 
 def ensemble(predicts: Sequence[Predict]) -> Predict:
-    """A ``Predict`` that gives the mean of several. ValueError for none; on calling, for answers of unequal shapes."""
+    """Combine several `Predict` into one that gives their mean.
+
+    Raises
+    ------
+    ValueError
+        For none; when called, for predictions of different shapes.
+    """
     if not predicts:
-        raise ValueError("an ensemble needs one network at least.")
+        raise ValueError("an ensemble needs at least one network.")
     members = tuple(predicts)
 
     def predict(image: torch.Tensor) -> torch.Tensor:
         answers = [member(image) for member in members]
         shapes = {tuple(answer.shape) for answer in answers}
         if len(shapes) > 1:
-            raise ValueError(f"an ensemble answers alike; got probabilities of {sorted(shapes)}.")
+            raise ValueError(f"the networks of an ensemble must predict the same shape; got {sorted(shapes)}.")
         return torch.stack(answers).mean(0)
 
     return predict

@@ -1,11 +1,11 @@
-"""How patches get their tags, simulated: a network suggests, people confirm or correct, the network learns from it.
+"""Simulate how patches get their tags: a network suggests, people confirm or correct, the network learns from it.
 
 Han et al., "WSSS4LUAD: Grand challenge on weakly-supervised tissue semantic segmentation for lung adenocarcinoma",
 Sect. III-C and Fig. 3a: about 500 patches are tagged by hand; the network trained on them tags others; junior
 pathologists verify what it is sure of, senior ones correct the rest; all of it trains the next network, "with more
 corrected labels, the model improves and the manual intervention decreases". The people of this simulation know the
-truth. The paper gives neither the threshold of confidence nor how many patches a round has nor seconds, and has two
-people look at every patch, of whom one is counted here.
+truth. The paper does not give the threshold of confidence, the number of patches per round or the seconds. There two
+people look at every patch; here one is counted.
 """
 
 import math
@@ -14,18 +14,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Indices (m,) of patches to the probabilities (m, K) of their tags.
+#: From indices (m,) of patches to the probabilities (m, K) of their tags.
 Predict = Callable[[np.ndarray], np.ndarray]
-#: Indices (n,) of labelled patches and their tags uint8 (n, K) to a trained network.
+#: From indices (n,) of labelled patches and their tags uint8 (n, K) to a trained network.
 Train = Callable[[np.ndarray, np.ndarray], Predict]
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds a patch; the paper has none, so they are the reader's own.
+    """Seconds per patch. The paper gives none: choose your own.
 
-    label: to tag one from nothing. verify: to look whether a suggestion is right. review: a senior's look at one of
-    which the network is not sure. correct: to change a suggestion, in addition to the look that found it wrong.
+    Attributes
+    ----------
+    label
+        To tag a patch without a suggestion.
+    verify
+        To check a suggestion of which the network is sure.
+    review
+        For a senior pathologist, to check a suggestion of which the network is not sure.
+    correct
+        To change a suggestion, in addition to the check that found it wrong.
     """
 
     label: float
@@ -35,16 +43,27 @@ class Costs:
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(cost) and cost >= 0 for cost in vars(self).values()):
-            raise ValueError(f"costs are seconds of at least 0; got {self}.")
+            raise ValueError(f"costs are finite seconds of at least 0; got {self}.")
 
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """What one round asked of people. Round 0 is the tagging from nothing, before there is a network.
+    """The work of people in one round. In round 0 they tag without suggestions, because there is no network yet.
 
-    indices: int64 (m,), the patches labelled in it. confident: bool (m,), those of which the network was sure.
-    right: bool (m,), those whose suggested tags were all true. In round 0 neither holds for any.
-    known: how many patches the network had learnt from. seconds: of people, by the ``Costs`` given.
+    Attributes
+    ----------
+    number
+        Number of the round, from 0.
+    known
+        Number of patches that the network has learnt from.
+    indices
+        int64 (m,), the patches labelled in this round.
+    confident
+        bool (m,), True where the network was sure; all False in round 0.
+    right
+        bool (m,), True where all suggested tags were true; all False in round 0.
+    seconds
+        Time of people, by the given `Costs`.
     """
 
     number: int
@@ -56,27 +75,27 @@ class RoundRecord:
 
     @property
     def verified(self) -> int:
-        """Confident suggestions that stood: the cheap labels."""
+        """Number of confident suggestions that were right: the cheap labels."""
         return int((self.confident & self.right).sum())
 
     @property
     def confirmed(self) -> int:
-        """Uncertain suggestions that stood after a senior's review."""
+        """Number of uncertain suggestions that were right."""
         return int((~self.confident & self.right).sum())
 
     @property
     def corrected(self) -> int:
-        """Labels that a person had to make, confident ones included; all of round 0."""
+        """Number of labels that a person had to make, because there was no suggestion or a wrong one."""
         return int((~self.right).sum())
 
     @property
     def missed(self) -> int:
-        """Confident suggestions that were wrong: what a verification is for."""
+        """Number of confident suggestions that were wrong: the reason for verification."""
         return int((self.confident & ~self.right).sum())
 
     @property
     def manual_share(self) -> float:
-        """Share of the round's labels that a person had to make."""
+        """Share of the labels that a person had to make."""
         return self.corrected / len(self.indices)
 
 
@@ -90,26 +109,49 @@ def simulate_rounds(
     threshold: float,
     seed: int,
 ) -> list[RoundRecord]:
-    """Label all N patches, ``n_initial`` from nothing and then ``batch`` a round; one record a round, round 0 first.
+    """Label all N patches: `n_initial` without suggestions, then `batch` per round.
 
-    train(indices, tags): called once before every round with all patches labelled so far, in the order of labelling,
-    and their true tags; what it returns is asked about the round's patches alone. It may start afresh or fine-tune.
-    truth: (N, K) of 0 and 1. A suggested tag is a probability of at least 1/2; a network is sure of a patch if the
-    probability of every one of its K suggestions, present or absent, is at least ``threshold``. The paper's n_initial
-    is about 500. Who comes when is random by ``seed``; the last round may be smaller.
+    A tag is suggested if its probability is at least 1/2. The network is sure of a patch if each of its K suggestions,
+    present or absent, has a probability of at least `threshold`.
 
-    Raises ValueError for tags of another shape or value, numbers out of range, or probabilities (m, K) that are none.
+    Parameters
+    ----------
+    train
+        Called once before every round with all patches labelled so far, in the order of labelling, and their true tags.
+        It may train a new network or fine-tune one. The network is then asked about the patches of this round.
+    truth
+        True tags, (N, K) of 0 and 1.
+    costs
+        Seconds per patch.
+    n_initial
+        Number of patches of round 0; about 500 in the paper.
+    batch
+        Number of patches per round; the last round may have fewer.
+    threshold
+        In [0.5, 1].
+    seed
+        Random seed of the order of patches.
+
+    Returns
+    -------
+    list of RoundRecord
+        One per round, round 0 first.
+
+    Raises
+    ------
+    ValueError
+        For tags of another shape or value, a number out of its range, or a network whose predictions are not
+        probabilities (m, K).
     """
     truth = np.asarray(truth)
     if truth.ndim != 2 or 0 in truth.shape or not np.isin(truth, (0, 1)).all():
         raise ValueError(f"expected true tags (N, K) of 0 and 1; got {truth.dtype} {truth.shape}.")
     if not 1 <= n_initial <= len(truth) or batch < 1:
         raise ValueError(
-            f"of {len(truth)} patches 1 to {len(truth)} are labelled first, then 1 or more a round; got {n_initial} "
-            f"and {batch}."
+            f"n_initial is 1 to {len(truth)}, the number of patches, and batch at least 1; got {n_initial} and {batch}."
         )
     if not 0.5 <= threshold <= 1:
-        raise ValueError(f"the threshold is the probability of a suggestion, in [0.5, 1], not {threshold}.")
+        raise ValueError(f"threshold is a probability in [0.5, 1], not {threshold}.")
     truth = truth.astype(np.uint8)
     order = np.random.default_rng(seed).permutation(len(truth))
     nothing = np.zeros(n_initial, bool)
@@ -130,5 +172,5 @@ def _checked(probabilities: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     if found.shape != shape:
         raise ValueError(f"expected the probabilities of {shape[0]} patches and {shape[1]} tags; got {found.shape}.")
     if not ((found >= 0) & (found <= 1)).all():
-        raise ValueError("the network's answers are no probabilities: they leave [0, 1].")
+        raise ValueError("the network's predictions are no probabilities: some are outside [0, 1].")
     return found

@@ -1,9 +1,10 @@
-"""Losses on masks that are partly wrong: easy pixels first, hard pixels first, and the Jaccard index itself.
+"""Losses for masks that are partly wrong: easy pixels first, hard pixels first, and the Jaccard index itself.
 
 Han et al., "WSSS4LUAD: Grand challenge on weakly-supervised tissue semantic segmentation for lung adenocarcinoma",
 Sect. IV-B. Lin et al. (1st place, IV-B1): Lovász-softmax (Berman et al., CVPR 2018) beside cross-entropy, and online
 hard negative mining (Shrivastava et al., CVPR 2016). Li et al. (IV-B4; Li, Yu, Zou et al., MICCAI 2022): online easy
-example mining. The two minings want the opposite: one trusts the mask where the network errs, the other the network.
+example mining. The two are opposites: where network and mask disagree, hard mining trusts the mask, easy mining the
+network.
 """
 
 import math
@@ -16,11 +17,26 @@ from histolab_lite.data import IGNORE
 
 
 def easy_weights(loss_map: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    """softmax(-L) / mean(softmax(-L)) over the kept pixels of each image: (B, H, W), 0 elsewhere, without gradient.
+    """Compute softmax(−L) / mean(softmax(−L)) over the kept pixels of each image.
 
-    loss_map: L, float (B, H, W). kept: bool (B, H, W), the pixels that count. The weights of an image have mean 1
-    over its kept pixels, whatever its losses; the lower a loss, the higher its weight.
-    ValueError for unequal shapes.
+    The lower the loss of a pixel, the higher its weight.
+
+    Parameters
+    ----------
+    loss_map
+        L, float (B, H, W).
+    kept
+        bool (B, H, W), the pixels that count.
+
+    Returns
+    -------
+    (B, H, W)
+        Weights without gradient: their mean is 1 over the kept pixels of each image; they are 0 elsewhere.
+
+    Raises
+    ------
+    ValueError
+        For other shapes or dtypes.
     """
     _check_pair(loss_map, kept)
     out = ~kept.flatten(1)
@@ -30,32 +46,60 @@ def easy_weights(loss_map: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
 
 
 def hard_negative_loss(loss_map: torch.Tensor, kept: torch.Tensor, *, share: float) -> torch.Tensor:
-    """Mean of the highest losses: of this share of the batch's kept pixels, one at least; 0 where none is kept.
+    """Average the highest losses of the batch; 0 if no pixel is kept.
 
-    loss_map: float (B, H, W). kept: bool (B, H, W). ValueError for unequal shapes, or a share outside (0, 1].
+    Parameters
+    ----------
+    loss_map
+        float (B, H, W).
+    kept
+        bool (B, H, W), the pixels that count.
+    share
+        Share of the batch's kept pixels to learn from, in (0, 1]; at least one pixel.
+
+    Raises
+    ------
+    ValueError
+        For other shapes or dtypes, or a share out of its range.
     """
     _check_pair(loss_map, kept)
     if not 0 < share <= 1:
-        raise ValueError(f"share is that of the pixels to learn from, in (0, 1], not {share}.")
+        raise ValueError(f"share is the share of pixels to learn from, in (0, 1], not {share}.")
     counted = loss_map[kept]
     if not counted.numel():
-        return counted.sum()  # 0, and part of the graph
+        return counted.sum()  # 0 with a gradient
     return counted.topk(math.ceil(share * counted.numel() - 1e-9)).values.mean()
 
 
 def segmentation_loss(
     logits: torch.Tensor, target: torch.Tensor, *, easy: bool = False, hard: float | None = None, lovasz: float = 0.0
 ) -> torch.Tensor:
-    """Cross-entropy, mined or not, + λ · Lovász-softmax, over the pixels whose target is not 255: a scalar.
+    """Compute cross-entropy, with or without mining, + λ · Lovász-softmax over all pixels whose target is not 255.
 
-    logits: (B, K, H, W), of any precision; the loss is computed in float32 even under autocast. Float64
-    logits keep their cross-entropy in float64, but not the library's Lovász.
-    target: class ids below K, or 255, integer (B, H, W).
-    easy: every pixel's loss times its ``easy_weights``, over the number of pixels. hard: the share of
-    ``hard_negative_loss``. lovasz: λ; its mean goes over the classes that the batch's targets show, and its pixels are
-    pooled over the batch. Where nothing counts, the loss is 0, and so are its gradients.
+    If all targets are 255, the loss is 0, and so are its gradients.
 
-    Raises ValueError for shapes or ids that do not fit, both minings at once, or λ < 0.
+    Parameters
+    ----------
+    logits
+        (B, K, H, W), of any precision. The loss is computed in float32, even under autocast; for float64 logits the
+        cross-entropy is in float64.
+    target
+        Integer (B, H, W): class ids below K, or 255.
+    easy
+        Whether to weight each pixel's loss by `easy_weights`.
+    hard
+        Share of `hard_negative_loss`; None for all pixels.
+    lovasz
+        λ. The Lovász-softmax takes the pixels of the batch together, and is the mean over the classes in the targets.
+
+    Returns
+    -------
+    scalar
+
+    Raises
+    ------
+    ValueError
+        For shapes or ids that do not match, both kinds of mining at once, or λ < 0.
     """
     if logits.ndim != 4 or target.shape != (len(logits), *logits.shape[2:]):
         raise ValueError(f"logits {(*logits.shape,)} and target {(*target.shape,)} are not (B, K, H, W) and (B, H, W).")
@@ -76,7 +120,7 @@ def segmentation_loss(
         else:
             weighted = easy_weights(loss_map, kept) * loss_map if easy else loss_map
             value = weighted.sum() / kept.sum().clamp(min=1)
-        if lovasz and ids.numel():  # of no pixel the library's loss is an empty tensor
+        if lovasz and ids.numel():  # without pixels the library's loss is an empty tensor
             value = value + lovasz * LovaszLoss("multiclass", ignore_index=IGNORE)(logits.float(), target)
     return value
 
@@ -84,6 +128,6 @@ def segmentation_loss(
 def _check_pair(loss_map: torch.Tensor, kept: torch.Tensor) -> None:
     if loss_map.ndim != 3 or kept.shape != loss_map.shape or kept.dtype != torch.bool:
         raise ValueError(
-            f"expected losses (B, H, W) and which of them count, bool; got {(*loss_map.shape,)} and "
+            f"expected losses (B, H, W) and the pixels that count, bool (B, H, W); got {(*loss_map.shape,)} and "
             f"{kept.dtype} {(*kept.shape,)}."
         )

@@ -1,9 +1,9 @@
-"""One encoder, two tasks: which tissues a patch shows, and where.
+"""One encoder for two tasks: which tissues a patch shows, and where.
 
 WSSS4LUAD (Han et al., 2022), Sect. IV-B: a classifier and a segmentation network with atrous pooling share an encoder
-(Lin et al., 1st place; Zhu et al., 2nd); two such networks learn side by side and are averaged (Lin et al.); the
-classifier sees the encoder's last three stages, fused by interpolation (Li et al.). How the stages are joined is not
-said: here they are concatenated.
+(Lin et al., 1st place; Zhu et al., 2nd); two such networks learn together and are averaged (Lin et al.); the
+classifier sees the encoder's last three stages, fused by interpolation (Li et al.). The paper does not say how the
+stages are joined: here they are concatenated.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,21 @@ FUSED = 3
 
 
 class MultiTask(DeepLab):
-    """DeepLabV3+ with a classifier on its encoder: ``forward`` segments, (B, 3, H, W) in [0, 1] -> (B, K, H, W).
+    """DeepLabV3+ with a classifier on its encoder; `forward` segments, (B, 3, H, W) in [0, 1] -> logits (B, K, H, W).
 
-    statistics: mean (3,) and standard deviation (3,) of the data, as Lin et al. take; None means ImageNet's.
-    encoder, decoder_channels, encoder_depth: as of ``DeepLab``.
+    Parameters
+    ----------
+    n_classes
+        K.
+    encoder, decoder_channels, encoder_depth
+        As in `DeepLab`.
+    statistics
+        Mean (3,) and standard deviation (3,) of the data, as in Lin et al.; None for those of ImageNet.
+
+    Raises
+    ------
+    ValueError
+        For statistics of another shape, or a deviation that is not positive.
     """
 
     def __init__(
@@ -42,17 +53,30 @@ class MultiTask(DeepLab):
                 raise ValueError(f"statistics are a mean (3,) and a positive deviation (3,), not {statistics}.")
             self.mean, self.std = mean.view(1, 3, 1, 1), std.view(1, 3, 1, 1)
         for name in ("mean", "std"):
-            self.register_buffer(name, getattr(self, name))  # persistent: they belong to the weights
+            self.register_buffer(name, getattr(self, name))  # persistent: they are saved with the weights
         self.classifier = nn.Conv2d(sum(self.network.encoder.out_channels[-FUSED:]), n_classes, 1)
 
     def both(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Class maps (B, K, h, w), whose mean over h and w is the classifier's logits, and ``forward``'s logits."""
+        """Run both tasks in one pass.
+
+        Returns
+        -------
+        maps
+            (B, K, h, w); their mean over h and w gives the classifier's logits.
+        logits
+            (B, K, H, W), those of `forward`.
+        """
         stages = self.network.encoder(self.prepare(x))
         logits = self.network.segmentation_head(self.network.decoder(stages))
         return self._maps(stages), logits[:, :, : x.shape[2], : x.shape[3]]
 
     def maps(self, x: torch.Tensor) -> torch.Tensor:
-        """The class maps alone; the CAM of a linear classifier is its map before pooling (Zhou et al., CVPR 2016)."""
+        """Compute the class maps alone, (B, K, h, w).
+
+        References
+        ----------
+        The CAM of a linear classifier is its map before pooling: Zhou et al., CVPR 2016.
+        """
         return self._maps(self.network.encoder(self.prepare(x)))
 
     def _maps(self, stages: list[torch.Tensor]) -> torch.Tensor:
@@ -62,17 +86,32 @@ class MultiTask(DeepLab):
 
 
 class Siamese(nn.Module):
-    """One network, or two that teach each other; ``forward`` gives the logarithm of their mean probability."""
+    """One network, or two that teach each other.
+
+    Raises
+    ------
+    ValueError
+        For another number of networks, or different numbers of classes.
+    """
 
     def __init__(self, *networks: MultiTask) -> None:
         super().__init__()
         if len(networks) not in (1, 2) or len({network.n_classes for network in networks}) != 1:
-            raise ValueError("one network, or two of as many classes, are trained together.")
+            raise ValueError("expected one network, or two with the same number of classes.")
         self.networks: Sequence[MultiTask] = nn.ModuleList(networks)  # type: ignore[assignment]
         self.n_classes = networks[0].n_classes
 
     def forward(self, x: torch.Tensor, tasks: str = "answer") -> torch.Tensor | list[tuple[torch.Tensor, torch.Tensor]]:
-        """(B, K, H, W) as above; with tasks "maps" or "both" those of every network, for training by ``fit``."""
+        """Segment, or run the tasks that training by `fit` needs.
+
+        Parameters
+        ----------
+        x
+            Images (B, 3, H, W) in [0, 1].
+        tasks
+            "answer" for the logarithm of the networks' mean probability, (B, K, H, W); "maps" for `maps`; "both" for a
+            list of each network's `MultiTask.both`.
+        """
         if tasks == "maps":
             return self.maps(x)
         if tasks == "both":
@@ -81,13 +120,13 @@ class Siamese(nn.Module):
         return each.logsumexp(0) - torch.tensor(float(len(each)), device=each.device).log()
 
     def maps(self, x: torch.Tensor) -> torch.Tensor:
-        """Class maps of every network, float32 (1 or 2, B, K, h, w)."""
+        """Compute the class maps of all networks, float32 (1 or 2, B, K, h, w)."""
         return torch.stack([network.maps(x).float() for network in self.networks])
 
 
 @torch.inference_mode()
 def presence(model: Siamese, images: torch.Tensor) -> torch.Tensor:
-    """Probability of every tissue being there: images (B, 3, H, W) in [0, 1] -> (B, K) float32, on the CPU."""
+    """Compute the probability that a tissue is present: images (B, 3, H, W) in [0, 1] -> float32 (B, K), on the CPU."""
     model.eval()
     maps = model.maps(images.to(next(model.parameters()).device))
     return maps.mean((3, 4)).sigmoid().mean(0).cpu()
@@ -95,9 +134,26 @@ def presence(model: Siamese, images: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def map_masks(model: Siamese, images: torch.Tensor, tags: torch.Tensor) -> torch.Tensor:
-    """Pseudo masks by CAM: images (B, 3, H, W) in [0, 1] and tags (B, K) -> class ids (B, H, W) uint8, on the CPU.
+    """Make pseudo masks from the class maps.
 
-    ValueError for an image without any tag, and for tags that do not belong to the images.
+    Parameters
+    ----------
+    model
+        Trained network or networks.
+    images
+        (B, 3, H, W) in [0, 1].
+    tags
+        (B, K) of 0 and 1.
+
+    Returns
+    -------
+    uint8 (B, H, W), on the CPU
+        Class ids of tagged classes.
+
+    Raises
+    ------
+    ValueError
+        If an image has no tag, or the tags do not match the images.
     """
     present = check_tags(tags, len(images), model.n_classes)
     if not present.any(1).all():
@@ -108,7 +164,7 @@ def map_masks(model: Siamese, images: torch.Tensor, tags: torch.Tensor) -> torch
 
 
 def by_maps(model: Siamese) -> Predict:
-    """The class maps as an answer without tags: the strongest of the tissues with ŷ > 0.5, or else the likeliest."""
+    """Predict by class maps without tags: the strongest of the tissues with probability > 0.5, or the most probable."""
 
     def predict(images: torch.Tensor) -> torch.Tensor:
         found = presence(model, images)
@@ -119,7 +175,7 @@ def by_maps(model: Siamese) -> Predict:
 
 
 def by_network(model: Siamese) -> Predict:
-    """The segmentation as an answer: images (B, 3, H, W) in [0, 1] -> probabilities (B, K, H, W), on the CPU."""
+    """Predict by the segmentation: images (B, 3, H, W) in [0, 1] -> probabilities (B, K, H, W), on the CPU."""
 
     @torch.inference_mode()
     def predict(images: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Two repairs of a finished segmentation: tissue that was taken for background, and tumour amid normal tissue.
+"""Two repairs of a finished segmentation: tissue predicted as background, and tumour amid normal tissue.
 
 Han et al., "WSSS4LUAD: Grand challenge on weakly-supervised tissue semantic segmentation for lung adenocarcinoma",
 Sect. IV-B1, the post-processing of Lin et al. (1st place). They search breadth first for the nearest pixel of a class;
@@ -15,12 +15,29 @@ from histolab_lite.data import IGNORE
 
 
 def fill_background(prediction: np.ndarray, foreground: np.ndarray, background: int = IGNORE) -> np.ndarray:
-    """Tissue that was called background takes the class of the nearest pixel that was not: (H, W), of equal dtype.
+    """Give tissue that was predicted as background the class of the nearest pixel of another class.
 
-    prediction: integer class ids (H, W). foreground: bool (H, W), where there is tissue. background: the id to be
-    replaced there, such as 3 in the challenge's files; outside the tissue everything stays as it is. Of equally near
-    classes any one is taken, and in a prediction that is all background there is none to take, so it stays too.
-    ValueError for other shapes or dtypes.
+    Outside the tissue nothing changes. At equal distances any of the nearest classes is taken. A prediction that is all
+    background stays as it is.
+
+    Parameters
+    ----------
+    prediction
+        Integer class ids (H, W).
+    foreground
+        bool (H, W), True where there is tissue.
+    background
+        Id to be replaced, such as 3 in the challenge's files.
+
+    Returns
+    -------
+    (H, W)
+        With the dtype of `prediction`.
+
+    Raises
+    ------
+    ValueError
+        For other shapes or dtypes.
     """
     _check(prediction)
     if foreground.shape != prediction.shape or foreground.dtype != bool:
@@ -45,18 +62,35 @@ def normal_rule(
     share: float = 0.3,
     background: int | None = None,
 ) -> np.ndarray:
-    """Pixels of ``others`` with more than a ``share`` of normal ones around them become normal: (H, W), of equal dtype.
+    """Turn pixels of `others` into normal tissue if more than a `share` of their neighbourhood is normal.
 
-    prediction: integer class ids (H, W). others: tumour and stroma. Normal tissue hardly mixes with either, so either
-    is an error where there is much of it.
-    The neighbourhood of a pixel is the side × side pixels around it, itself included, as far as they lie inside the
-    picture; an even side reaches one pixel farther up and left. Its normal pixels are counted in the prediction given,
-    whatever becomes normal meanwhile, and divided by all of its pixels, or with ``background`` by those that are not
-    of this id; Lin et al. do not say which. Counts are whole numbers and a share such as 0.3 is meant as 3/10, so a
-    neighbourhood of exactly this share changes nothing.
+    Normal tissue hardly ever mixes with tumour or stroma, so these are errors where much normal tissue surrounds them.
+    All pixels are decided on the given prediction, not on one that has already changed.
 
-    Raises ValueError for a prediction of another shape or dtype, classes that are not distinct, a side below 1, or a
-    share outside [0, 1).
+    Parameters
+    ----------
+    prediction
+        Integer class ids (H, W).
+    normal, others
+        Ids of normal tissue, and of tumour and stroma.
+    side
+        The neighbourhood of a pixel is the side × side pixels around it, with itself, inside the image. An even side
+        reaches one pixel farther up and left.
+    share
+        Share of normal pixels in [0, 1). Counts are exact and 0.3 means 3/10: exactly this share changes nothing.
+    background
+        Id that does not count in the neighbourhood; None counts all pixels. Lin et al. do not say which they use.
+
+    Returns
+    -------
+    (H, W)
+        With the dtype of `prediction`.
+
+    Raises
+    ------
+    ValueError
+        For a prediction of another shape or dtype, classes that are not distinct, a side below 1, or a share out of its
+        range.
     """
     _check(prediction)
     named = [normal, *others, *([] if background is None else [background])]
@@ -68,7 +102,7 @@ def normal_rule(
         raise ValueError(f"side is at least 1 pixel and share in [0, 1); got {side} and {share}.")
     part = Fraction(share).limit_denominator(10_000)
     height, width = prediction.shape
-    # Half the memory where the largest number to come, of a whole row of columns, leaves room for it.
+    # int32 halves the memory, if it can hold the largest number below.
     dtype = np.int32 if min(side, height) * width * part.denominator < 2**31 else np.int64
     count = _box_sums(prediction == normal, side, dtype)
     if background is None:
@@ -84,7 +118,7 @@ def normal_rule(
 
 
 def _box_sums(values: np.ndarray, side: int, dtype: type) -> np.ndarray:
-    """How many of bool (H, W) are true in the side × side neighbourhood of each: (H, W)."""
+    """Count the true pixels of bool (H, W) in the side × side neighbourhood of each pixel: (H, W)."""
     return _running_sum(_running_sum(values, side, 0, dtype), side, 1, dtype)
 
 

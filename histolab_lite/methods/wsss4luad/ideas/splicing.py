@@ -1,9 +1,9 @@
-"""Pixel labels for nothing: pieces of patches that show one tissue each, put together to patches that show several.
+"""Pixel labels at no cost: pieces of patches of a single tissue are combined to patches of several tissues.
 
 Han et al., "WSSS4LUAD: Grand challenge on weakly-supervised tissue semantic segmentation for lung adenocarcinoma",
-Sect. IV-B: the first three teams did so. Lin et al. (1st place) and Zhu et al. (2nd) paste a rectangle of one patch on
+Sect. IV-B: the first three teams do so. Lin et al. (1st place) and Zhu et al. (2nd) paste a rectangle of one patch on
 another, as CutMix does (Yun et al., ICCV 2019, eq. 1 and 2); Fang et al. (3rd) put random crops side by side. The
-tissue of a patch with a single tag is known at every pixel that is no glass, and so is the label of what is made of it.
+class of a patch with a single tag is known at every pixel of tissue, and so is the mask of any combination of them.
 """
 
 import numpy as np
@@ -15,18 +15,42 @@ from histolab_lite.data.batches import check_patches
 def splice(
     patches: np.ndarray, masks: np.ndarray, n: int, seed: int, *, alpha: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """n patches with a rectangle of another class each: uint8 (n, H, W, 3), and their masks uint8 (n, H, W).
+    """Paste a rectangle of another class on each of n patches.
 
-    patches: uint8 (N, H, W, 3), each of a single class. masks: uint8 (N, H, W), its class id, 255 for glass and
-    whatever else is no tissue; 255 is pasted with the rest.
-    The class below is drawn uniformly, so that rare ones are as frequent as common ones, and so is that of the
-    rectangle, of the others; where there is but one class, both are of it. As in CutMix 1 - λ, with λ ~ Beta(α, α),
-    is the rectangle's share of the area before it is cut at the border, its shape the patch's, its centre uniform, and
-    it keeps its place.
-    The first m of n patches are those that the same seed gives for m.
+    The class of the patch below is drawn uniformly, so that rare classes are as frequent as common ones; so is the
+    class of the rectangle, among the others. If there is only one class, both have it. As in CutMix, the rectangle has
+    the shape of a patch, a uniformly drawn centre, and 1 − λ of the area, λ ~ Beta(α, α), before it is cut at the
+    border. It keeps its place. The first m of n patches are the m patches of the same random seed.
 
-    Raises ValueError for no patches, shapes that do not belong together, a patch of no class or of several, or another
-    number out of its range.
+    Parameters
+    ----------
+    patches
+        uint8 (N, H, W, 3), each of a single class.
+    masks
+        uint8 (N, H, W): the class id, 255 for glass and everything else that is no tissue. 255 is pasted, too.
+    n
+        Number of patches to make.
+    seed
+        Random seed.
+    alpha
+        α, above 0.
+
+    Returns
+    -------
+    patches
+        uint8 (n, H, W, 3).
+    masks
+        uint8 (n, H, W).
+
+    Raises
+    ------
+    ValueError
+        For no patches, shapes or dtypes that do not match, a patch of no class or of several, or a number out of its
+        range.
+
+    References
+    ----------
+    Yun et al., "CutMix", ICCV 2019, eq. 1 and 2.
     """
     members = _by_class(patches, masks)
     if n < 1 or not alpha > 0:
@@ -46,20 +70,36 @@ def splice(
 
 
 def mosaic(patches: np.ndarray, masks: np.ndarray, n: int, seed: int, grid: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """n patches of grid × grid cells, every cell a random crop: uint8 (n, H, W, 3), and their masks uint8 (n, H, W).
+    """Make n patches of grid × grid cells, each cell a random crop of a patch.
 
-    patches, masks: as for ``splice``. Cells are as equal as whole pixels allow, and no class comes twice in a mosaic
-    before every other has come once; which cell gets which is drawn uniformly.
-    The first m of n patches are those that the same seed gives for m.
+    Cells are as equal as whole pixels allow. No class comes twice in a mosaic before every other class has come once;
+    the order of the cells is random. The first m of n patches are the m patches of the same random seed.
 
-    Raises ValueError as ``splice`` does, and for a grid finer than the pixels.
+    Parameters
+    ----------
+    patches, masks, n, seed
+        As in `splice`.
+    grid
+        Number of cells per side.
+
+    Returns
+    -------
+    patches
+        uint8 (n, H, W, 3).
+    masks
+        uint8 (n, H, W).
+
+    Raises
+    ------
+    ValueError
+        As `splice`, and for a grid of more cells than pixels.
     """
     members = _by_class(patches, masks)
     height, width = masks.shape[1:]
     if n < 1 or not 1 <= grid <= min(height, width):
         raise ValueError(f"n is at least 1, and the grid fits a patch of {height} × {width}; got {n} and {grid}.")
     random = np.random.default_rng(seed)
-    pictures, labels = _empty(patches, n)
+    mosaics, labels = _empty(patches, n)
     rows, cols = (_cells(length, grid) for length in (height, width))
     for index in range(n):
         rounds = [random.permutation(list(members)) for _ in range(-(-grid * grid // len(members)))]
@@ -68,22 +108,24 @@ def mosaic(patches: np.ndarray, masks: np.ndarray, n: int, seed: int, grid: int 
             for col in cols:
                 donor = random.choice(members[next(classes)])
                 crop = donor, *(_anywhere(cell, length, random) for cell, length in ((row, height), (col, width)))
-                pictures[index, row, col], labels[index, row, col] = patches[crop], masks[crop]
-    return pictures, labels
+                mosaics[index, row, col], labels[index, row, col] = patches[crop], masks[crop]
+    return mosaics, labels
 
 
 def _by_class(patches: np.ndarray, masks: np.ndarray) -> dict[int, np.ndarray]:
-    """{class id: indices of its patches}, in order."""
+    """Group patches by class: {class id: indices}, in order."""
     check_patches(patches)
     if masks.shape != patches.shape[:3] or masks.dtype != np.uint8:
-        raise ValueError(f"expected a mask a patch, uint8 {patches.shape[:3]}; got {masks.dtype} {masks.shape}.")
+        raise ValueError(f"expected a mask per patch, uint8 {patches.shape[:3]}; got {masks.dtype} {masks.shape}.")
     if 0 in masks.shape:
-        raise ValueError(f"there is nothing to put together: patches are {patches.shape}.")
-    lowest = masks.min((1, 2))  # IGNORE is the highest id of all
+        raise ValueError(f"there is no patch to combine: the patches are {patches.shape}.")
+    lowest = masks.min((1, 2))  # IGNORE is the highest id
     highest = np.where(masks == IGNORE, 0, masks).max((1, 2))
     for wrong, what in ((lowest == IGNORE, "no class at all"), (lowest < highest, "several classes")):
         if wrong.any():
-            raise ValueError(f"patches {np.flatnonzero(wrong)[:10].tolist()} show {what}; give those of a single one.")
+            raise ValueError(
+                f"patches {np.flatnonzero(wrong)[:10].tolist()} show {what}; give patches of a single class."
+            )
     return {int(k): np.flatnonzero(lowest == k) for k in np.unique(lowest)}
 
 
@@ -92,7 +134,7 @@ def _empty(patches: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _interval(length: int, side: float, random: np.random.Generator) -> slice:
-    """Of ``side`` times the length around a place drawn uniformly, cut at both ends."""
+    """Draw an interval of `side` times the length with a uniform centre, cut at both ends."""
     centre = random.uniform(0, length)
     ends = np.clip([centre - side * length / 2, centre + side * length / 2], 0, length)
     return slice(*np.rint(ends).astype(int))
@@ -104,7 +146,7 @@ def _cells(length: int, grid: int) -> list[slice]:
 
 
 def _anywhere(cell: slice, length: int, random: np.random.Generator) -> slice:
-    """A slice of the cell's size, anywhere within the length."""
+    """Draw a slice of the cell's size within the length."""
     size = cell.stop - cell.start
     start = random.integers(length - size + 1)
     return slice(start, start + size)

@@ -1,9 +1,9 @@
-"""The teams' ideas as one recipe: what to train on, and by which losses.
+"""The teams' ideas as one recipe: the samples to train on, and the losses.
 
-WSSS4LUAD (Han et al., 2022), Sect. IV-B. A network learns tags first (``train_tags``). Its class maps are the masks of
-patches with several tags, those with one tag have exact ones (``gather``); then it learns to segment (``train``). Two
-networks teach each other (Lin et al., 1st place): the maps of one, as they are at that step, are the masks of the
-other, where the mask is not exact. How the team weights the two tasks, and its schedule, the paper does not say.
+WSSS4LUAD (Han et al., 2022), Sect. IV-B. A network learns tags first (`train_tags`). Its class maps give the pseudo
+masks of patches with several tags; patches with a single tag have exact masks (`gather`). Then it learns to segment
+(`train`). Two networks teach each other (Lin et al., 1st place): at each step the maps of one network are the masks of
+the other, wherever the mask is not exact. The paper does not say how the team weights the two tasks, nor its schedule.
 """
 
 from dataclasses import asdict, dataclass
@@ -29,12 +29,28 @@ from histolab_lite.training import Schedule, TrainOptions, fit, pick_device, wit
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which ideas a segmentation is trained with; without any, on class maps and exact masks alone.
+    """The ideas that a segmentation is trained with; none by default.
 
-    splices: patches made of single-class ones, half spliced and half mosaics, for each given one (Lin, Zhu, Fang).
-    balanced: rare classes are repeated (Lin). tag_weight: λ of the classification task, learnt besides (Lin, Zhu).
-    easy: inexact masks are learnt from easy pixels first (Li); hard: of exact ones, only this share of the hardest
-    pixels (Lin); lovasz: λ of the Lovász-softmax on exact masks (Lin).
+    Attributes
+    ----------
+    splices
+        Number of made patches per given patch: half spliced, half mosaics of patches with a single tag (Lin, Zhu,
+        Fang).
+    balanced
+        Whether rare classes are repeated (Lin).
+    tag_weight
+        λ of the classification task, which is learnt at the same time (Lin, Zhu).
+    easy
+        Whether pseudo masks are learnt from easy pixels first (Li).
+    hard
+        Share of the hardest pixels that exact masks are learnt from (Lin); None for all.
+    lovasz
+        λ of the Lovász-softmax on exact masks (Lin).
+
+    Raises
+    ------
+    ValueError
+        If `splices` or `tag_weight` is below 0.
     """
 
     splices: float = 0.0
@@ -51,7 +67,19 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Samples:
-    """patches uint8 (N, P, P, 3), tags (N, K), masks uint8 (N, P, P) with 255 for white, exact bool (N,): no guess."""
+    """Patches with tags and masks to train on.
+
+    Attributes
+    ----------
+    patches
+        uint8 (N, P, P, 3).
+    tags
+        (N, K) of 0 and 1.
+    masks
+        uint8 (N, P, P): class ids, 255 for white.
+    exact
+        bool (N,): True for an exact mask, False for a pseudo mask.
+    """
 
     patches: np.ndarray
     tags: np.ndarray
@@ -62,29 +90,46 @@ class Samples:
         return len(self.patches)
 
     def where(self, chosen: np.ndarray) -> "Samples":
-        """Those of an index or a bool (N,), such as ``exact``."""
+        """Select samples by indices or by a bool (N,) such as `exact`."""
         return Samples(self.patches[chosen], self.tags[chosen], self.masks[chosen], self.exact[chosen])
 
 
-def guess(model: Siamese, patches: np.ndarray, tags: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """Pseudo masks by ``map_masks``, in batches: patches uint8 (N, P, P, 3), tags (N, K) -> ids uint8 (N, P, P)."""
+def pseudo_masks(model: Siamese, patches: np.ndarray, tags: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """Make pseudo masks by `map_masks` in batches: patches uint8 (N, P, P, 3), tags (N, K) -> ids uint8 (N, P, P)."""
     check_patches(patches)
     present = check_tags(tags, len(patches), model.n_classes).split(batch_size)
     parts = torch.from_numpy(patches).permute(0, 3, 1, 2).split(batch_size)
     return torch.cat([map_masks(model, x / 255, y) for x, y in zip(parts, present, strict=True)]).numpy()
 
 
-def gather(patches: np.ndarray, tags: np.ndarray, guesses: np.ndarray, recipe: Recipe, seed: int = 0) -> Samples:
-    """What a recipe trains on. guesses: uint8 (N, P, P), masks of patches with several tags, as of ``guess``.
+def gather(patches: np.ndarray, tags: np.ndarray, masks: np.ndarray, recipe: Recipe, seed: int = 0) -> Samples:
+    """Gather the samples that a recipe trains on.
 
-    Patches with one tag get exact masks by their foreground, and are the material of splices. White is 255 in all.
-    Raises ValueError for sizes that do not belong together, a patch without a tag, or splices where no patch has one.
+    Patches with a single tag get exact masks by their foreground; splices are made of them. White is 255 in all masks.
+
+    Parameters
+    ----------
+    patches
+        uint8 (N, P, P, 3).
+    tags
+        (N, K) of 0 and 1.
+    masks
+        Pseudo masks, uint8 (N, P, P), for patches with several tags: see `pseudo_masks`.
+    recipe
+        What the samples are for.
+    seed
+        Random seed of splices and repeats.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not match, a patch without a tag, or splices without any patch of a single tag.
     """
     present = check_tags(tags, len(patches), np.shape(tags)[-1]).numpy()
-    if guesses.shape != patches.shape[:3] or not present.any(1).all():
-        raise ValueError(f"expected a tag or more a patch, and masks {patches.shape[:3]}, not {guesses.shape}.")
+    if masks.shape != patches.shape[:3] or not present.any(1).all():
+        raise ValueError(f"expected at least one tag per patch, and masks {patches.shape[:3]}; got {masks.shape}.")
     exact = present.sum(1) == 1
-    masks = np.where(foreground(patches), guesses, np.uint8(IGNORE))
+    masks = np.where(foreground(patches), masks, np.uint8(IGNORE))
     masks[exact] = single_class_masks(patches[exact], present[exact])
     if recipe.splices:
         pure = exact & (masks != IGNORE).any((1, 2))
@@ -92,7 +137,7 @@ def gather(patches: np.ndarray, tags: np.ndarray, guesses: np.ndarray, recipe: R
         made = [make(patches[pure], masks[pure], half, seed) for make in (splice, mosaic)]
         ids = np.concatenate([labels for _, labels in made])
         shown = np.stack([(ids == k).any((1, 2)) for k in range(present.shape[1])], 1)
-        patches = np.concatenate([patches, *(pictures for pictures, _ in made)])
+        patches = np.concatenate([patches, *(spliced for spliced, _ in made)])
         masks, present = np.concatenate([masks, ids]), np.concatenate([present, shown])
         exact = np.concatenate([exact, np.ones(len(ids), bool)])
     samples = Samples(patches, present.astype(np.uint8), masks, exact)
@@ -107,10 +152,28 @@ def train_tags(
     stain_strength: float = 0.3,
     **options: Unpack[TrainOptions],
 ) -> list[float]:
-    """Train encoder and classifier in place with the multi-label soft margin loss; the mean loss of every epoch.
+    """Train encoder and classifier in place with the multi-label soft margin loss.
 
-    patches: uint8 (N, P, P, 3). tags: (N, K). options: see `TrainOptions`; by default 20 epochs in batches of 16 at a
-    learning rate of 1e-3. ValueError for what does not belong together.
+    Parameters
+    ----------
+    model
+        Network or networks.
+    patches
+        uint8 (N, P, P, 3); they are flipped, and their stain is varied.
+    tags
+        (N, K) of 0 and 1.
+    options
+        See `TrainOptions`; by default 20 epochs in batches of 16 at a learning rate of 1e-3.
+
+    Returns
+    -------
+    list of float
+        Mean loss of each epoch.
+
+    Raises
+    ------
+    ValueError
+        For shapes or dtypes that do not match, and a checkpoint of other settings or data.
     """
     options = with_defaults(options, epochs=20, batch_size=16, lr=1e-3, progress="tags")
     check_patches(patches)
@@ -142,17 +205,37 @@ def train(
     stain_strength: float = 0.3,
     **options: Unpack[TrainOptions],
 ) -> list[float]:
-    """Train one network, or two that teach each other, in place by ``recipe``; the mean loss of every epoch.
+    """Train one network, or two that teach each other, in place by a recipe.
 
-    samples: of ``gather``. Patches are flipped, and their stains varied. options: as of ``train_tags``. Raises
-    ValueError for samples and a network that do not belong together, and for batches of one, which the atrous pooling
-    cannot normalise.
+    Parameters
+    ----------
+    model
+        Network or networks.
+    samples
+        Made by `gather`. Patches are flipped, and their stain is varied.
+    recipe
+        Chooses the losses.
+    options
+        As of `train_tags`.
+
+    Returns
+    -------
+    list of float
+        Mean loss of each epoch.
+
+    Raises
+    ------
+    ValueError
+        For samples that do not match the network, batches of one patch, which the atrous pooling cannot normalise, and
+        a checkpoint of other settings or data.
     """
     options = with_defaults(options, epochs=20, batch_size=16, lr=1e-3, progress="masks")
     check_patches(samples.patches)
     tags = check_tags(samples.tags, len(samples), model.n_classes)
     if min(options["batch_size"], len(samples)) < 2:
-        raise ValueError(f"DeepLabV3+ learns from two patches at a time or more; got {len(samples)}.")
+        raise ValueError(
+            f"DeepLabV3+ needs batches of at least two patches; got {min(options['batch_size'], len(samples))}."
+        )
     device = pick_device(options.get("device"))
     jitter = StainJitter(stain_strength).to(device)
     masks, exact = torch.from_numpy(samples.masks), torch.from_numpy(samples.exact)
@@ -189,9 +272,9 @@ def _segmentation(
     other: torch.Tensor | None,
     recipe: Recipe,
 ) -> torch.Tensor:
-    """Exact masks by one loss, guesses by another, each with the share of the batch's counted pixels that it has.
+    """Sum the losses of exact and of pseudo masks, each weighted by its share of the batch's pixels that count.
 
-    other: maps of the other network, whose masks take the place of the guesses.
+    The maps of the other network, if there is one, replace the pseudo masks.
     """
     if other is not None:
         taught = strongest(other.detach().float().relu(), present, target.shape[1:]).to(target.dtype)

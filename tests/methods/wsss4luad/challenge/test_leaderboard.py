@@ -17,34 +17,28 @@ def lines(scores: Scores, name: str = "ours", width: int = 100) -> list[list[str
 
 def test_the_rows_are_the_papers():
     assert len(LEADERBOARD) == 14
-    for row in LEADERBOARD:  # a slip of a digit would break the mean
+    for row in LEADERBOARD:  # a wrong digit would break the mean
         assert row.mean_iou == pytest.approx((row.tumour + row.normal + row.stroma) / 3, abs=1.01e-4), row.team
     means = [row.mean_iou for row in LEADERBOARD]
     assert means == sorted(means, reverse=True)
-    assert min(means) > 0.7
-    # Sect. IV-C and the abstract
-    assert LEADERBOARD[0][1:] == (0.8413, 0.8389, 0.8919, 0.7931)
-    assert sum(mean > 0.8 for mean in means) == 5
+    assert sum(mean > 0.8 for mean in means) == 5  # Sect. IV-C and the abstract
+    assert LEADERBOARD[0] == ("ChunhuiLin", 0.8413, 0.8389, 0.8919, 0.7931)
     best = {column: max(LEADERBOARD, key=lambda row: getattr(row, column)).team for column in ("tumour", "normal")}
     assert best == {"tumour": "baseline0412", "normal": "ChunhuiLin"}
-    assert {row.team for row in LEADERBOARD} >= {"Vison307", "shichuaneyexi"}
 
 
 @pytest.mark.parametrize(
-    ("mean", "place"),
-    [(0.9, 1), (0.8413, 2), (0.84, 2), (0.80575, 4), (0.7064, 15), (0.70639, 15), (0.1, 15), (math.nan, 15)],
+    ("mean", "place"), [(0.9, 1), (0.8413, 2), (0.80575, 4), (0.7064, 15), (0.1, 15), (math.nan, 15)]
 )
 def test_an_entry_stands_behind_those_that_are_as_good(mean, place):
-    scores = Scores(mean, 0.1234, 0.5678, math.nan)
+    scores = Scores(mean, tumour=0.1234, stroma=0.5678, normal=math.nan)
     assert rank(scores) == place
     header, *rows = lines(scores)
     assert header == ["team", "mIoU", "tumour", "normal", "stroma"]
-    assert len(rows) == 15
-    assert [row[0] for row in rows] == [str(i) for i in range(1, 16)]
+    expected = [[row.team, *(f"{value:.4f}" for value in row[1:])] for row in LEADERBOARD]
     shown = "–" if math.isnan(mean) else f"{mean:.4f}"
-    assert rows[place - 1][1:] == ["ours", shown, "0.1234", "–", "0.5678"]  # normal before stroma, as in Table I
-    others = [row[1:] for i, row in enumerate(rows, start=1) if i != place]
-    assert others == [[row.team, *(f"{value:.4f}" for value in row[1:])] for row in LEADERBOARD]
+    expected.insert(place - 1, ["ours", shown, "0.1234", "–", "0.5678"])  # normal before stroma, as in Table I
+    assert rows == [[str(position), *row] for position, row in enumerate(expected, start=1)]
 
 
 def test_a_name_is_no_markup_and_a_narrow_terminal_loses_no_score():

@@ -1,4 +1,4 @@
-"""A task holds the folder's patches, tags and pictures, brought to one scale; tiles with masks make one, too."""
+"""A task holds the folder's patches, tags and images at one scale; tiles with masks make one, too."""
 
 from pathlib import Path
 
@@ -11,6 +11,9 @@ from histolab_lite.data.tiles import Tile, TileSet
 from histolab_lite.formats.masks import write_mask
 from histolab_lite.methods.wsss4luad.challenge.files import PALETTE
 from histolab_lite.methods.wsss4luad.challenge.task import challenge_task, resized_masks, tiles_task
+from tests.methods.refused import refused
+
+BLACK_WHITE = ((0, 0, 0), (255, 255, 255))
 
 
 def save(path: Path, colour: tuple[int, int, int], height: int, width: int) -> None:
@@ -26,51 +29,43 @@ def root(tmp_path):
     save(testing / "img" / "00.png", (0, 0, 200), 30, 50)
     mask, white = np.zeros((30, 50), np.uint8), np.zeros((30, 50), np.uint8)
     mask[:10], white[:, :5] = 3, 1
-    for kind, values, palette in (("mask", mask, PALETTE), ("background-mask", white, ((0, 0, 0), (255, 255, 255)))):
+    for kind, values, palette in (("mask", mask, PALETTE), ("background-mask", white, BLACK_WHITE)):
         (testing / kind).mkdir()
         write_mask(testing / kind / "00.png", values, palette)
     return tmp_path
 
 
-def test_patches_are_stretched_to_one_size_and_pictures_keep_theirs(root):
-    task = challenge_task(root, 20)
+def test_patches_are_stretched_to_one_size_and_images_keep_theirs(root):
+    truth = [np.zeros((40, 60), np.uint8), np.ones((80, 60), np.uint8)]
+    task = challenge_task(root, 20, truth=truth)
     assert task.patches.shape == (2, 20, 20, 3)
     assert task.tags.tolist() == [[1, 0, 0], [0, 1, 1]]
     np.testing.assert_array_equal(task.patches[:, 0, 0], [[200, 0, 0], [0, 200, 0]])
+    np.testing.assert_array_equal(task.truth[:, 0, 0], [0, 1])
     assert task.factor == pytest.approx(20 / np.mean([40, 60, 80, 60]))
     assert task.images[0].shape == (30, 50, 3)
     assert (task.masks[0] == IGNORE).sum() == 10 * 50 + 20 * 5
     assert (task.masks[0][10:, 5:] == 0).all()
-    assert task.truth is None
-
-
-def test_true_masks_of_the_patches_come_in_their_order_or_are_refused(root):
-    truth = [np.zeros((40, 60), np.uint8), np.ones((80, 60), np.uint8)]
-    np.testing.assert_array_equal(challenge_task(root, 20, truth=truth).truth[:, 0, 0], [0, 1])
-    with pytest.raises(ValueError, match="differ in number or size"):
-        challenge_task(root, 20, truth=truth[::-1])
+    assert challenge_task(root, 20).truth is None
+    refused("differ in number or size", lambda: challenge_task(root, 20, truth=truth[::-1]))
 
 
 def test_tiles_with_masks_are_split_by_patient_and_tagged(tmp_path):
     random = np.random.default_rng(0)
+    mask = np.indices((64, 64))[1] // 32
     tiles = []
-    for patient in "abc":
-        for number in range(2):
-            name = f"{patient}{number}"
-            save(tmp_path / f"{name}.png", tuple(random.integers(0, 255, 3).tolist()), 64, 64)
-            mask = np.zeros((64, 64), np.uint8)
-            mask[:, 32:] = 1
-            write_mask(tmp_path / f"{name}_mask.png", mask, ((0, 0, 0), (9, 9, 9)))
-            tiles.append(Tile(name, tmp_path / f"{name}.png", tmp_path / f"{name}_mask.png", patient, 2))
-    colours = np.array([[0, 0, 0], [9, 9, 9]], np.uint8)
-    task = tiles_task(TileSet("squares", tuple(tiles), ("left", "right"), colours, 1.0), 16, side=32, mpp=1.0, n=99)
+    for name in ("a0", "a1", "b0", "b1", "c0", "c1"):
+        save(tmp_path / f"{name}.png", tuple(random.integers(0, 255, 3).tolist()), 64, 64)
+        write_mask(tmp_path / f"{name}_mask.png", mask.astype(np.uint8), BLACK_WHITE)
+        tiles.append(Tile(name, tmp_path / f"{name}.png", tmp_path / f"{name}_mask.png", name[0], 2))
+    made = TileSet("squares", tuple(tiles), ("left", "right"), np.array(BLACK_WHITE, np.uint8), 1.0)
+    task = tiles_task(made, 16, side=32, mpp=1.0, n=99)
     assert len(task.images) == 2  # one patient of three
-    seen = {tuple(image[0, 0]) for image in task.images}
-    assert not seen & {tuple(patch[0, 0]) for patch in task.patches}
+    assert not {tuple(image[0, 0]) for image in task.images} & {tuple(patch[0, 0]) for patch in task.patches}
     assert task.factor == 0.5
     assert {tuple(tags) for tags in task.tags.tolist()} == {(1, 0), (0, 1), (1, 1)}
-    for tags, mask in zip(task.tags, task.truth, strict=True):
-        assert tags.tolist() == [int((mask == k).any()) for k in range(2)]
+    for tags, patch_mask in zip(task.tags, task.truth, strict=True):
+        assert tags.tolist() == [int((patch_mask == k).any()) for k in range(2)]
 
 
 def test_masks_are_stretched_without_new_ids():
