@@ -34,9 +34,9 @@ CROPS = 384  # an epoch
 
 
 def read_by_network(
-    learn: list[labels.Picture],
+    learn: list[labels.EncodedImage],
     masks: list[np.ndarray],
-    unseen: list[labels.Picture],
+    unseen: list[labels.EncodedImage],
     n_classes: int,
     name: str,
     seed: int,
@@ -52,7 +52,7 @@ def read_by_network(
     return [refinement.predict(model, p.image).argmax(0).numpy() for p in unseen]
 
 
-def one_seed(pictures: list[labels.Picture], tiles: Any, encoder: str, seed: int, network: bool) -> dict[str, Any]:
+def one_seed(pictures: list[labels.EncodedImage], tiles: Any, encoder: str, seed: int, network: bool) -> dict[str, Any]:
     n_classes = len(tiles.class_names)
     learn, unseen = ([pictures[i] for i in side] for side in tiles.split(1 / 3, seed))
     truth = [p.mask for p in unseen]
@@ -64,13 +64,13 @@ def one_seed(pictures: list[labels.Picture], tiles: Any, encoder: str, seed: int
             if bought.empty or (kind == "pixel masks" and bought.acts == len(learn) and seconds < full):
                 continue
             row: dict[str, Any] = {"kind": kind, "seconds": seconds, "acts": bought.acts}
-            reader = labels.learn(learn, bought.masks, seed)
-            answers = {"linear": [labels.read(reader, p) for p in unseen]} if reader else {}
-            if network and reader and seconds in (NETWORK_AT, full):
+            probe = labels.fit_linear_probe(learn, bought.masks, seed)
+            answers = {"linear": [labels.predict(probe, p) for p in unseen]} if probe else {}
+            if network and probe and seconds in (NETWORK_AT, full):
                 answers["network"] = read_by_network(learn, bought.masks, unseen, n_classes, encoder, seed)
             for name in ("linear", *(["network"] if network and seconds in (NETWORK_AT, full) else [])):
                 scores = segmentation_scores(answers[name], truth, n_classes) if name in answers else None
-                row[name] = {  # without a reader there is no mask, and nothing is right
+                row[name] = {  # without a probe there is no mask, and nothing is right
                     "dice": round(scores.macro_dice, 4) if scores else 0.0,
                     "miou": round(scores.mean_iou, 4) if scores else 0.0,
                 }
@@ -114,7 +114,7 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Where to write the JSON, after every seed.")] = None,
 ) -> None:
     tiles = load_tiles(data, **PHANTOM)
-    pictures = labels.read_pictures(tiles, load_encoder(encoder), MPP)
+    pictures = labels.read_images(tiles, load_encoder(encoder), MPP)
     settings = {"mpp": MPP, "encoder": encoder, "budgets": BUDGETS, "training": TRAINING | {"crops": CROPS}}
     settings |= {"prices": {kind: price.seconds for kind, price in labels.PRICES.items()}}
     runs: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""CVM: point annotations become outlines, by contrast maps and a convex variational model.
+"""CVM: outline a target from a few clicked points, by contrast maps and a convex variational model.
 
 Zhang, Burrows, Meng et al., "Weakly supervised segmentation with point annotations for histopathology images via
 contrast-based variational model", CVPR 2023.

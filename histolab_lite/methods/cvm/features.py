@@ -1,4 +1,4 @@
-"""What an image's locations look like, on a grid: the slow half, computed once an image.
+"""Features of an image on a grid: the slow half of CVM, computed once per image.
 
 The feature map A of eq. 4 in Zhang et al., "Weakly supervised segmentation with point annotations for histopathology
 images via contrast-based variational model", CVPR 2023, taken from an encoder that needs no training on the image.
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from histolab_lite.models.encoder import Encoder, PatchEncoder, default_encoder
 
-MARGIN = 160  # pixels mirrored around the image: what the first four stages and their windows see past its border
+MARGIN = 160  # pixels mirrored around the image: as far as the first four stages and their windows see past its border
 
 
 def encode(
@@ -22,14 +22,35 @@ def encode(
     windows: Sequence[int] = (48, 96),
     stride: int = 4,
 ) -> torch.Tensor:
-    """The slow half: what an image's locations look like, on a grid, to be clicked on as often as one likes.
+    """Compute an image's features on a grid. This is the slow half; any number of clicks can use its result.
 
-    rgb: uint8 (H, W, 3), best at the scale the encoder was trained at. stages: which of ``Encoder.stages``; of another
-    encoder its one feature map is taken. Each is averaged over every window (pixels a side; 0 for none), for tissue is
-    known by its surroundings, sampled at the centres of cells of about stride × stride pixels, and standardised: over
-    the image every channel has mean 0 and variance 1 / (channels of its stage), so that stages weigh the same. Cosines
-    between such vectors are correlations: raw ones of a network that ends in a ReLU are all near 1.
-    Returns (C, h, w) float32 on the CPU, h = max(1, round(H / stride)); a channel that is constant over the image is 0.
+    The chosen stages of the encoder are averaged over windows, because tissue is recognised by its surroundings. They
+    are sampled at the centres of the grid's cells and standardised: over the image every channel has mean 0 and
+    variance 1 / (channels of its stage), so that all stages have the same weight. Cosines between such vectors are
+    correlations. Cosines between raw vectors of a network that ends in a ReLU are all near 1.
+
+    Parameters
+    ----------
+    rgb
+        uint8 (H, W, 3), best at the scale at which the encoder was trained.
+    encoder
+        By default ``default_encoder()``.
+    stages
+        Which of ``Encoder.stages``. An encoder of another type has one feature map, and the stages are ignored.
+    windows
+        Sides of the windows in pixels; 0 for no average. Every stage is averaged over every window.
+    stride
+        Side of a cell in pixels, approximately.
+
+    Returns
+    -------
+    torch.Tensor
+        (C, h, w) float32 on the CPU, h = max(1, round(H / stride)). A channel that is constant over the image is 0.
+
+    Raises
+    ------
+    ValueError
+        For an array that is no RGB image, and for a stage, window or stride out of range.
     """
     encoder = encoder or default_encoder()
     if stride < 1 or not windows or min(windows) < 0:
@@ -45,7 +66,7 @@ def encode(
     groups = []
     for features in _stages(padded, encoder, stages):
         step = padded.shape[0] / features.shape[1]
-        first = 0 if isinstance(encoder, Encoder) else (step - 1) / 2  # the pixel that a map's first value is about
+        first = 0 if isinstance(encoder, Encoder) else (step - 1) / 2  # the pixel at the centre of a map's first value
         for window in windows:
             smooth = _box(features, round(window / step / 2))
             sampled = _sample(smooth, *((centre - first) / step for centre in centres))
@@ -58,7 +79,7 @@ def encode(
 
 @torch.inference_mode()
 def _stages(rgb: np.ndarray, encoder: PatchEncoder, stages: Sequence[int]) -> list[torch.Tensor]:
-    """The chosen feature maps of an image, each (C, h, w) float32 on the CPU."""
+    """Compute the chosen feature maps of an image, each (C, h, w) float32 on the CPU."""
     if not isinstance(encoder, Encoder):
         return [encoder.encode(rgb)]
     encoder.eval()
@@ -69,13 +90,13 @@ def _stages(rgb: np.ndarray, encoder: PatchEncoder, stages: Sequence[int]) -> li
 
 
 def _centres(side: int, stride: int) -> torch.Tensor:
-    """Where the cells that divide ``side`` pixels evenly have their centres; the first pixel's is at 0."""
+    """Centres of the cells that divide ``side`` pixels evenly; the centre of the first pixel is at 0."""
     n = max(1, round(side / stride))
     return (torch.arange(n) + 0.5) * side / n - 0.5
 
 
 def _box(features: torch.Tensor, radius: int) -> torch.Tensor:
-    """Mean over (2·radius + 1)² values around each; at the border over those that exist."""
+    """Mean over the (2·radius + 1)² values around each value; at the border over those that exist."""
     for kernel, padding in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
         if radius:
             features = F.avg_pool2d(features, kernel, 1, padding, count_include_pad=False)

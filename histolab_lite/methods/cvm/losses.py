@@ -1,8 +1,8 @@
-"""What a network learns from clicks, and from a segmentation that is sure of some places and not of others.
+"""The losses of CVM: the partial cross-entropy of clicks, and the divergence from a soft segmentation u.
 
 Zhang et al., "Weakly supervised segmentation with point annotations for histopathology images via contrast-based
-variational model", CVPR 2023, Sect. 4.2. Both take logits s of the target, ŷ = sigmoid(s), so that no ŷ is so near
-0 or 1 that its logarithm is lost.
+variational model", CVPR 2023, Sect. 4.2. Both losses take logits s of the target, ŷ = sigmoid(s), so that log ŷ and
+log(1 - ŷ) stay finite.
 """
 
 import torch
@@ -12,10 +12,24 @@ from histolab_lite.data import IGNORE
 
 
 def partial_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Eq. 3: mean over the labelled pixels S of -(y log ŷ + (1 - y) log(1 - ŷ)); 0 where nothing is labelled.
+    """Compute eq. 3: the mean over the labelled pixels of -(y log ŷ + (1 - y) log(1 - ŷ)).
 
-    logits: float, any shape. labels: uint8 of that shape, 1 target, 0 outside, 255 not labelled.
-    ValueError for unequal shapes or another label.
+    Parameters
+    ----------
+    logits
+        Float, any shape.
+    labels
+        uint8 of the same shape: 1 target, 0 outside, 255 not labelled.
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar; 0 where nothing is labelled.
+
+    Raises
+    ------
+    ValueError
+        For unequal shapes or another label.
     """
     if logits.shape != labels.shape:
         raise ValueError(f"logits {(*logits.shape,)} and labels {(*labels.shape,)} differ in shape.")
@@ -28,25 +42,39 @@ def partial_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.T
 
 
 def entropy(u: torch.Tensor) -> torch.Tensor:
-    """h = -u log u - (1 - u) log(1 - u), in nats; 0 log 0 = 0."""
+    """Compute h = -u log u - (1 - u) log(1 - u), in nats; 0 log 0 = 0."""
     return torch.special.entr(u) + torch.special.entr(1 - u)
 
 
 def certainty(u: torch.Tensor) -> torch.Tensor:
-    """w = e^(-2h): 1 where u is 0 or 1, 1/4 where it is 1/2."""
+    """Compute w = e^(-2h): 1 where u is 0 or 1, 1/4 where it is 1/2."""
     return torch.exp(-2 * entropy(u))
 
 
 def weighted_kl(logits: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
-    """L_wkl: mean over all pixels of w D(u ‖ ŷ), w = e^(-2h), D ≥ 0 the Kullback-Leibler divergence.
+    """Compute L_wkl: the mean over all pixels of w D(u ‖ ŷ), w = e^(-2h), D ≥ 0 the Kullback-Leibler divergence.
 
         D(u ‖ ŷ) = u log(u / ŷ) + (1 - u) log((1 - u) / (1 - ŷ)),    0 log 0 = 0
 
-    The paper prints the last form with a minus sign before the sum; minimising that would drive ŷ away from u, and its
-    first form, mean w D, has none. This is the first form. Gradients reach ŷ only: u is a target.
+    The paper prints the last form with a minus sign before the sum. To minimise it would drive ŷ away from u. The
+    paper's first form, the mean of w D, has no such sign; it is the one computed here.
 
-    logits: float, any shape. u: of that shape, in [0, 1].
-    ValueError for unequal shapes or u outside [0, 1].
+    Parameters
+    ----------
+    logits
+        Float, any shape.
+    u
+        The target, of the same shape, in [0, 1]. It gets no gradient.
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar.
+
+    Raises
+    ------
+    ValueError
+        For unequal shapes or u outside [0, 1].
     """
     if logits.shape != u.shape:
         raise ValueError(f"logits {(*logits.shape,)} and u {(*u.shape,)} differ in shape.")

@@ -1,8 +1,8 @@
-"""A few clicks in the target and out of it outline the target, without training: the fast half.
+"""Outline a target from a few clicks in it and outside it, without training: the fast half of CVM.
 
 Zhang et al., "Weakly supervised segmentation with point annotations for histopathology images via contrast-based
 variational model", CVPR 2023. Sect. 4.3: correlation maps (eq. 4), contrast maps (eq. 5), a convex Chan-Vese
-segmentation an in-target point (eq. 6), their normalised mean (eq. 7).
+segmentation per in-target point (eq. 6), their normalised mean (eq. 7).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,16 @@ from histolab_lite.methods.cvm.points import Points
 
 @dataclass(frozen=True)
 class ClassScores:
-    """The multi-class answer.
+    """The multi-class segmentation on the feature grid.
 
-    classes: K class ids. scores, contrast: (K, h, w) float32 in [0, 1], a map a class; contrast is z, its first half.
+    Attributes
+    ----------
+    classes
+        K class ids.
+    scores
+        (K, h, w) float32 in [0, 1], one map per class.
+    contrast
+        (K, h, w) float32 in [0, 1], the contrast maps z alone.
     """
 
     classes: tuple[int, ...]
@@ -31,9 +38,24 @@ class ClassScores:
     contrast: torch.Tensor
 
     def ids(self, size: tuple[int, int] | None = None, margin: float = 0.0) -> torch.Tensor:
-        """The class of the best score, uint8, on the grid or on an image of ``size``; of equal ones the first.
+        """Find the class of the best score at every location; of equal scores the first class.
 
-        255 ("ignore") is for unsure: the best score leads the second by less than ``margin``.
+        Parameters
+        ----------
+        size
+            (H, W) of the image, if the ids are wanted on its pixels; by default on the grid.
+        margin
+            In [0, 1]. Where the best score leads the second by less, the id is 255 ("ignore").
+
+        Returns
+        -------
+        torch.Tensor
+            Class ids, uint8 (h, w) or (H, W).
+
+        Raises
+        ------
+        ValueError
+            For a margin out of range.
         """
         if not 0 <= margin <= 1:
             raise ValueError(f"margin must lie in [0, 1], not {margin}.")
@@ -50,36 +72,72 @@ class ClassScores:
 def segment(
     features: torch.Tensor, inside: Points, outside: Points, eta: float = 0.6, lam: float = 3.0
 ) -> torch.Tensor:
-    """The fast half: u (h, w) float32 in [0, 1], near 1 in the target and near 0 out of it. Segment by u >= 0.5.
+    """Segment the target of some clicks: u is near 1 in the target and near 0 outside it.
+
+    ::
 
         z_p = mean_q C_pq (eq. 5),   u_p = argmin F(u_p, c1, c2) (eq. 6),   u = N(mean_p u_p) (eq. 7)
 
-    features: (C, h, w) from ``encode``. inside, outside: (P, 2), (Q, 2), (row, col) on that grid (see ``to_grid``).
-    eta: how much of the likeness to the points outside is subtracted. lam: λ, larger follows the contrast more closely.
-    N stretches to [0, 1]; a constant map stays what it is.
+    N stretches a map to [0, 1]; a constant map does not change.
 
-    ValueError for a side without a point, a point off the grid.
+    Parameters
+    ----------
+    features
+        (C, h, w) from ``encode``.
+    inside, outside
+        (P, 2) and (Q, 2), (row, col) on the grid of the features; see ``to_grid``.
+    eta
+        η, the share of the likeness to the points outside that is subtracted.
+    lam
+        λ; with a larger value u follows the contrast more closely.
+
+    Returns
+    -------
+    torch.Tensor
+        u (h, w) float32 in [0, 1]; the target is where u >= 0.5.
+
+    Raises
+    ------
+    ValueError
+        For a side without a point, and for a point off the grid.
     """
     z = contrast_maps(features, torch.as_tensor(inside), torch.as_tensor(outside), eta)
-    return stretch(_variational(z, lam).mean(0))
+    return stretch(variational(z, lam).mean(0))
 
 
 def segment_classes(
     features: torch.Tensor, points: Mapping[int, Points], eta: float = 0.6, lam: float = 3.0
 ) -> ClassScores:
-    """``segment`` for two classes or more, which the paper leaves open: {class id: its points}.
+    """Segment two classes or more, which the paper leaves open.
 
-    Each class k in turn is inside and all others are outside, and p_k is the logistic regression of the clicks'
-    features:
+    Each class k in turn is inside and all others are outside, and p_k is the probability of a logistic regression of
+    the clicks' features::
 
         z_k = N(max_p z_p),   s_k = (z_k / sum_j z_j + p_k) / 2,   score_k = (s_k + argmin F(s_k)) / 2
 
-    Prefer it, as {1: inside, 0: outside}: u asks how like the clicks inside a location is and is made for a uniform
-    target, this asks which clicks it is more like. On GlaS the contrast is the better half at three clicks a class, the
-    regression at ten, and together they beat either; on OCDC, ten tiles of one slide, the regression alone is better
-    still (``benchmarks/experiments/few_clicks.py``).
+    Prefer it to ``segment`` for two classes also, as {1: inside, 0: outside}. ``segment`` asks how much a location
+    resembles the clicks inside, and needs a uniform target; this function asks which clicks it resembles more. On GlaS
+    the contrast is the better part at three clicks per class, the regression at ten, and together they beat either. On
+    OCDC, ten tiles of one slide, the regression alone is better still (``benchmarks/experiments/few_clicks.py``).
 
-    ValueError for a class without a point, a point off the grid, class ids that are not 0 to 254.
+    Parameters
+    ----------
+    features
+        (C, h, w) from ``encode``.
+    points
+        Class id -> its points (N, 2), (row, col) on the grid of the features.
+    eta, lam
+        As in ``segment``.
+
+    Returns
+    -------
+    ClassScores
+        In the order of ``points``.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two classes, a class without a point, a point off the grid, and class ids that are not 0 to 254.
     """
     if len(points) < 2:
         raise ValueError(f"points of at least two classes are needed; got those of {len(points)}.")
@@ -100,14 +158,12 @@ def segment_classes(
     total = contrast.sum(0)
     share = torch.where(total > 0, contrast / total.clamp(min=FLAT), 1 / len(by_class))
     scores = (share + _logistic_regression(features, list(by_class.values()))) / 2
-    return ClassScores(tuple(by_class), (scores + _variational(scores, lam)) / 2, contrast)
+    return ClassScores(tuple(by_class), (scores + variational(scores, lam)) / 2, contrast)
 
 
 def _logistic_regression(features: torch.Tensor, points: Sequence[torch.Tensor]) -> torch.Tensor:
-    """(K, h, w): the probability of each class, by a linear model of the features (C, h, w) at the points of each.
-
-    The weight of the penalty is 10 / C, since standardised channels that number C have a square sum of that order.
-    """
+    """Probability of each class (K, h, w), by a linear model that learns from the features (C, h, w) at the points."""
+    # The penalty weighs 10 / C: the sum of squares of C standardised channels is of the order of C.
     x = torch.cat([features[:, at[:, 0], at[:, 1]] for at in points], 1).T.cpu().numpy()
     y = np.repeat(np.arange(len(points)), [len(at) for at in points])
     model = LogisticRegression(C=len(features) / 10, max_iter=1000).fit(x, y)
@@ -116,21 +172,21 @@ def _logistic_regression(features: torch.Tensor, points: Sequence[torch.Tensor])
     return torch.softmax(odds if len(points) > 2 else torch.cat([torch.zeros_like(odds), odds]), 0)
 
 
-def _variational(maps: torch.Tensor, lam: float) -> torch.Tensor:
-    """argmin F of each map (B, h, w), eq. 6."""
+def variational(maps: torch.Tensor, lam: float) -> torch.Tensor:
+    """Compute argmin F of each map (B, h, w), eq. 6."""
     u = chan_vese(maps, lam)
     assert isinstance(u, torch.Tensor)
     return u
 
 
 def stretch(values: torch.Tensor) -> torch.Tensor:
-    """The paper's N: to [0, 1]. A map that spans no more than rounding errors stays what it is."""
+    """Stretch a map to [0, 1], the paper's N. A map that spans no more than rounding errors does not change."""
     low, high = values.aminmax()
     return (values - low) / (high - low) if high - low > FLAT else values
 
 
 def upsample(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """u (h, w), or scores (K, h, w), on the image (H, W): bilinear between the centres of the cells."""
+    """Bring u (h, w), or scores (K, h, w), to the image (H, W): bilinear between the centres of the cells."""
     maps = scores if scores.ndim == 3 else scores[None]
     enlarged = F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
     return enlarged if scores.ndim == 3 else enlarged[0]

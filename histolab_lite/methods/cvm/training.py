@@ -1,8 +1,8 @@
-"""Training with weak labels: a segmentation network learns from clicks, and from what their contrast suggests.
+"""Train a segmentation network from clicks, and from the segmentations that their contrast suggests.
 
 Zhang et al., "Weakly supervised segmentation with point annotations for histopathology images via contrast-based
-variational model", CVPR 2023: L = L_pce + L_wkl (eq. 2); u is kept an image and renewed when the validation partial
-cross-entropy is the lowest so far (Sect. 4.3.2); the network of the lowest one is the result (Sect. 5.2).
+variational model", CVPR 2023: L = L_pce + L_wkl (eq. 2). One u per image is kept; it is renewed when the validation
+partial cross-entropy is the lowest so far (Sect. 4.3.2). The network of the lowest one is the result (Sect. 5.2).
 """
 
 import math
@@ -31,7 +31,7 @@ from histolab_lite.methods.cvm.supervision import (
 from histolab_lite.models.segmenters import Segmenter
 from histolab_lite.training import TrainOptions, fit, pick_device, with_defaults
 
-#: Table 1 and Fig. 3a, by name, and one of ours, "cvm two-sided". "full" is the partial cross-entropy of true masks.
+#: Table 1 and Fig. 3a by name, and our "cvm two-sided". "full" is the partial cross-entropy of true masks.
 SUPERVISIONS: dict[str, Callable[[], Supervision]] = {
     "points": Supervision,
     "cvm": ContrastVariational,
@@ -50,9 +50,18 @@ Clicks = Mapping[int, Points]
 
 @dataclass(frozen=True)
 class Trained:
-    """losses: the mean of every epoch. validation: the partial cross-entropy after it. best: the epoch of the result.
+    """The record of a training.
 
-    targets: what supervised each training image last, (H, W) float32 in [0, 1], such as u; None where nothing did.
+    Attributes
+    ----------
+    losses
+        The mean loss of every epoch.
+    validation
+        The partial cross-entropy of the validation after every epoch.
+    best
+        The epoch of the lowest validation, whose weights are the result.
+    targets
+        The last target of each training image, such as u: (H, W) float32 in [0, 1], or None where there was none.
     """
 
     losses: list[float]
@@ -77,29 +86,47 @@ def train(
 ) -> Trained:
     """Train ``model`` in place; it ends with the weights of the lowest validation partial cross-entropy.
 
-    inputs: whole images, uint8 (H, W, 3), for ``UNet``; or maps of a feature extractor such as ``encode``'s, float
-    (C, H, W), for ``MapUNet``. Sizes may differ. points: of each, {1: inside, 0: outside}, (N, 2), (row, col) on the
-    input itself; one of each at least. validation: inputs and points of other images, better of other patients.
-    supervision: a name in ``SUPERVISIONS``, or one with settings of its own, e.g. ``ContrastVariational(eta=0.3)``.
-    masks: for "full", and only then: true masks (H, W), bool or 0 and 1, 255 left out. The validation is by points.
-
     An epoch shows every input ``repeats`` times, each time in one of its eight orientations; images are stain-jittered
     as well. Until the first epoch has ended there is no u, and the clicks alone supervise.
-    radius: every point labels a square of 2·radius + 1 pixels, or cells of a map. cell: u is computed on Feature Map 2
-    averaged over squares of this many pixels; 4 or so for images, whose every pixel would be dear.
-    options: see `TrainOptions`; by default 12 epochs in batches of 4 at a learning rate of 1e-3.
-    ValueError for inputs, points or masks that do not belong together, an unknown supervision, several processes, a
-    checkpoint of another run.
+
+    Parameters
+    ----------
+    model
+        A network with one logit per pixel: ``UNet`` for images, ``MapUNet`` for maps.
+    inputs
+        Whole images, uint8 (H, W, 3), or feature maps such as those of ``encode``, float (C, H, W). Sizes may differ.
+    points
+        Per input {1: inside, 0: outside}, each (N, 2), (row, col) on the input itself; at least one point of each.
+    validation
+        Inputs and points of other images, better of other patients.
+    supervision
+        A name in ``SUPERVISIONS``, or an object with settings of its own, such as ``ContrastVariational(eta=0.3)``.
+    masks
+        For "full" only: true masks (H, W), bool or 0 and 1, 255 left out. The validation is by points.
+    radius
+        Every point labels a square of 2·radius + 1 pixels of an image or cells of a map.
+    cell
+        u is computed on Feature Map 2 averaged over squares of this many pixels. About 4 saves time on images.
+    stain_strength
+        Of the stain jitter.
+    options
+        See `TrainOptions`; by default 12 epochs in batches of 4 at a learning rate of 1e-3.
+
+    Raises
+    ------
+    ValueError
+        For inputs, points or masks that do not belong together, an unknown supervision, several processes, and a
+        checkpoint of another run.
     """
     options = with_defaults(options, epochs=12, batch_size=4, lr=1e-3, progress="weak labels")
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise ValueError("weak labels are learnt in one process; start without torchrun.")
+        raise ValueError("training from points runs in one process; start it without torchrun.")
     if min(repeats, cell) < 1:
-        raise ValueError(f"repeats and cell are at least 1, not {repeats} and {cell}.")
+        raise ValueError(f"repeats and cell must be at least 1, not {repeats} and {cell}.")
     if isinstance(supervision, str) and supervision not in SUPERVISIONS:
-        raise ValueError(f"supervision is one of {', '.join(SUPERVISIONS)}; not {supervision!r}.")
+        raise ValueError(f"supervision must be one of {', '.join(SUPERVISIONS)}, not {supervision!r}.")
     if (supervision == "full") != (masks is not None):
-        raise ValueError('masks belong to supervision "full", and it needs them.')
+        raise ValueError('give masks with supervision "full", and only with it.')
     device = pick_device(options.get("device"))
     model.to(device)
     teacher = SUPERVISIONS[supervision]() if isinstance(supervision, str) else supervision
@@ -127,10 +154,10 @@ def train(
             batch.append((_turned(x, turns, mirrored), _turned(y, turns, mirrored), target))
         logits = network(_stacked([x for x, _, _ in batch])).float()
         if logits.shape[1] != 1:
-            raise ValueError(f"the network must give one logit a pixel, of being in the target, not {logits.shape[1]}.")
+            raise ValueError(f"the network must give one logit per pixel, that of the target, not {logits.shape[1]}.")
         values = []
-        for answer, (x, y, target) in zip(logits[:, 0], batch, strict=True):
-            own = answer[: x.shape[1], : x.shape[2]]
+        for output, (x, y, target) in zip(logits[:, 0], batch, strict=True):
+            own = output[: x.shape[1], : x.shape[2]]
             values.append(partial_cross_entropy(own, y) + teacher.loss(network, x, own, target))
         return torch.stack(values).mean()
 
@@ -163,14 +190,14 @@ def train(
 
 @torch.inference_mode()
 def predict(model: Segmenter, x: Input) -> torch.Tensor:
-    """ŷ: the probability of the target, (H, W) float32 on the CPU, of an image or map as ``train`` takes them."""
+    """Predict ŷ, the probability of the target, (H, W) float32 on the CPU, for one input as ``train`` takes them."""
     model.eval()
     return _logits(model, _as_input(x)[0])[0].sigmoid().cpu()
 
 
 @dataclass
 class _Run:
-    """What a run must remember: a ``Stateful`` for ``fit``."""
+    """What a stopped run needs to continue: a ``Stateful`` for ``fit``."""
 
     teacher: Supervision
     targets: list[torch.Tensor | None]
@@ -197,13 +224,13 @@ class _Image:
 
     @property
     def x(self) -> torch.Tensor:
-        """(C, H, W) float, made when asked for: a byte a colour is what fits into memory."""
+        """(C, H, W) float, computed on demand, because an image as uint8 takes a quarter of the memory."""
         return _as_input(self.values)[0]
 
 
 def _images(inputs: Sequence[Input], points: Sequence[Clicks], radius: int) -> list[_Image]:
     if len(inputs) != len(points) or not len(inputs):
-        raise ValueError(f"expected the points of every input; got {len(inputs)} inputs and points of {len(points)}.")
+        raise ValueError(f"expected points for every input; got {len(inputs)} inputs and points for {len(points)}.")
     images = []
     for index, (values, clicks) in enumerate(zip(inputs, points, strict=True)):
         if set(clicks) != {0, 1} or not all(len(clicked) for clicked in clicks.values()):
@@ -215,7 +242,7 @@ def _images(inputs: Sequence[Input], points: Sequence[Clicks], radius: int) -> l
 
 
 def _as_input(values: Input) -> tuple[torch.Tensor, bool]:
-    """float (C, H, W), and whether it is an image."""
+    """Convert an input to float (C, H, W), and say whether it is an image."""
     x = torch.as_tensor(np.ascontiguousarray(values)) if isinstance(values, np.ndarray) else values
     if x.ndim == 3 and x.shape[2] == 3 and x.dtype == torch.uint8:
         return x.permute(2, 0, 1).float() / 255, True
@@ -227,12 +254,12 @@ def _as_input(values: Input) -> tuple[torch.Tensor, bool]:
 def _true_labels(masks: Sequence[np.ndarray], images: Sequence[_Image]) -> list[torch.Tensor]:
     labels = [torch.as_tensor(np.ascontiguousarray(mask)).to(torch.uint8) for mask in masks]
     if [mask.shape for mask in labels] != [image.labels.shape for image in images]:
-        raise ValueError("expected one mask an input, of its rows and columns.")
+        raise ValueError("expected one mask per input, with the same rows and columns.")
     return labels
 
 
 def _stacked(maps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """(B, C, H, W) of maps (C, h, w), filled up at the bottom and right by repeating the border."""
+    """(B, C, H, W) of maps (C, h, w), padded at the bottom and right with the values of the border."""
     height, width = (max(x.shape[axis] for x in maps) for axis in (1, 2))
     pads = [(0, width - x.shape[2], 0, height - x.shape[1]) for x in maps]
     filled = [F.pad(x[None], pad, mode="replicate")[0] if any(pad) else x for x, pad in zip(maps, pads, strict=True)]

@@ -1,22 +1,22 @@
-"""What a label buys: kinds of label side by side, on the same pictures, features and reader, by the time they take.
+"""What a label buys: kinds of label compared on the same images, features and linear probe, by the time they take.
 
-The methods are those of the five papers; annotators are simulated, and their time is priced as the papers measured it.
+The methods are those of the five papers. Annotators are simulated; the papers say how long a person takes.
 """
 
 from histolab_lite.methods.labels.budget import PRICES, Annotation, Price, annotate, cost_of_all
+from histolab_lite.methods.labels.images import EncodedImage, read_images
 from histolab_lite.methods.labels.kinds import KINDS
-from histolab_lite.methods.labels.pictures import Picture, read_pictures
-from histolab_lite.methods.labels.reading import learn, read
+from histolab_lite.methods.labels.linear_probe import fit_linear_probe, predict
 
 __all__ = [
     "KINDS",
     "PRICES",
     "Annotation",
-    "Picture",
+    "EncodedImage",
     "Price",
     "annotate",
     "cost_of_all",
-    "learn",
-    "read",
-    "read_pictures",
+    "fit_linear_probe",
+    "predict",
+    "read_images",
 ]

@@ -1,39 +1,58 @@
-"""What an annotator's time buys: seconds an act, as the papers measured them, and the labels of a given time."""
+"""What an annotator's time buys: the seconds per act, as the papers measured them, and the labels of a given time."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from histolab_lite.methods.labels.images import EncodedImage
 from histolab_lite.methods.labels.kinds import KINDS
-from histolab_lite.methods.labels.pictures import Picture
 
 
 @dataclass(frozen=True)
 class Price:
-    """seconds: of one act. act: what the person does. source: who measured it."""
+    """What one act of an annotator costs.
+
+    Attributes
+    ----------
+    seconds
+        The time of one act.
+    act
+        What the person does.
+    source
+        Who measured it.
+    """
 
     seconds: float
     act: str
     source: str
 
 
-#: No paper says what a click costs. Three seconds are our guess; the demos show your own pace.
-GUESS = "our guess; the demo shows your own pace"
+#: No paper says how long a click takes. We assume three seconds.
+ESTIMATE = "our estimate; the demo shows your own pace"
 PRICES: dict[str, Price] = {
     "cluster names": Price(26, "a cluster named", "Proto2Seg, Table 2"),
-    "patch ticks": Price(3.8, "a patch ticked", "MLPS, Table V: 100 patches in 6.8, 5.2 and 7 min"),
-    "single ticks": Price(3.8, "a patch ticked", "MLPS, Table V"),
-    "picture ticks": Price(60 + 59, "a picture ticked", "Proto2Seg, Table 2"),
-    "points": Price(3, "a point clicked", GUESS),
-    "seeds": Price(3, "a seed dropped", GUESS),
-    "pixel masks": Price(8 * 60 + 50, "a picture outlined", "Proto2Seg, Table 2"),
+    "patch tags": Price(3.8, "a patch tagged", "MLPS, Table V: 100 patches in 6.8, 5.2 and 7 min"),
+    "single tags": Price(3.8, "a patch tagged", "MLPS, Table V"),
+    "image tags": Price(60 + 59, "an image tagged", "Proto2Seg, Table 2"),
+    "points": Price(3, "a point clicked", ESTIMATE),
+    "seeds": Price(3, "a seed dropped", ESTIMATE),
+    "pixel masks": Price(8 * 60 + 50, "an image outlined", "Proto2Seg, Table 2"),
 }
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """masks: uint8 (H, W) a picture, 255 where nothing is known. acts: how many there was time for."""
+    """The labels of a person in a given time.
+
+    Attributes
+    ----------
+    masks
+        uint8 (H, W) per image, 255 where nothing is known.
+    acts
+        How many acts there was time for.
+    """
 
     masks: list[np.ndarray]
     acts: int
@@ -46,31 +65,34 @@ class Annotation:
 
 def annotate(
     kind: str,
-    pictures: Sequence[Picture],
+    images: Sequence[EncodedImage],
     seconds: float,
     n_classes: int,
     seed: int = 0,
     prices: Mapping[str, Price] = PRICES,
 ) -> Annotation:
-    """The labels of one kind that a person has time for in so many seconds, as masks of the pictures.
+    """Simulate the labels of one kind that a person gives in a number of seconds.
 
-    ValueError for a kind without a price, no pictures, a time below 0, or a price that is not above 0.
+    Raises
+    ------
+    ValueError
+        For a kind without a price, no images, a time below 0 or infinite, or a price that is not above 0.
     """
     if kind not in KINDS or kind not in prices:
         raise ValueError(
-            f"{kind!r} is no kind of label with a price; there are {', '.join(k for k in KINDS if k in prices)}."
+            f"{kind!r} is not a kind of label with a price; choose one of {', '.join(k for k in KINDS if k in prices)}."
         )
-    if not pictures or not seconds >= 0 or not prices[kind].seconds > 0:
+    if not images or not 0 <= seconds < math.inf or not prices[kind].seconds > 0:
         raise ValueError(
-            f"labels need pictures, a time of at least 0 and a price above 0; got {len(pictures)} pictures, "
+            f"labels need images, a finite time of at least 0 and a price above 0; got {len(images)} images, "
             f"{seconds} s at {prices[kind].seconds} s each."
         )
-    acts = int(seconds // prices[kind].seconds)
+    acts = int(seconds / prices[kind].seconds + 1e-9)  # 41.8 // 3.8 is 10
     if acts == 0:
-        return Annotation([p.blank for p in pictures], 0)
-    return Annotation(KINDS[kind](pictures, acts, n_classes, seed), acts)
+        return Annotation([image.blank for image in images], 0)
+    return Annotation(KINDS[kind](images, acts, n_classes, seed), acts)
 
 
-def cost_of_all(pictures: Sequence[Picture], prices: Mapping[str, Price] = PRICES) -> float:
-    """Seconds to outline every picture: full supervision."""
-    return len(pictures) * prices["pixel masks"].seconds
+def cost_of_all(images: Sequence[EncodedImage], prices: Mapping[str, Price] = PRICES) -> float:
+    """Return the seconds to outline every image: full supervision."""
+    return len(images) * prices["pixel masks"].seconds

@@ -1,4 +1,4 @@
-"""Where the tiles of a slide lie, which of them show tissue, and reading them ahead."""
+"""Where the tiles of a slide lie, which of them show tissue, and how they are read ahead."""
 
 from __future__ import annotations
 
@@ -15,14 +15,26 @@ from histolab_lite.data.slides import Slide, tissue_mask
 Corner = tuple[int, int]  # (x, y) on the canvas, which is the slide at the wanted scale
 
 _TISSUE_MPP = 8.0
-_TISSUE_SIDE = 2048  # pixels of the picture in which tissue is looked for, at most
-_AHEAD = 2  # batches read while one is predicted
+_TISSUE_SIDE = 2048  # the longer side of the thumbnail in which tissue is found, in pixels, at most
+_AHEAD = 2  # batches that are read while one is predicted
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles on the canvas. shape: its (H, W). size: the (h, w) of a tile that lies on it. ys, xs: rows and columns of
-    tiles. wanted: which of them show tissue, bool (rows, columns). strips: (left, right) pixels, from left to right.
+    """The tiles on the canvas.
+
+    Attributes
+    ----------
+    shape
+        (H, W) of the canvas.
+    size
+        (h, w) of a tile, or of its part that lies on the canvas.
+    ys, xs
+        The top rows and the left columns of the tiles, in pixels.
+    wanted
+        Which tiles show tissue, bool (rows of tiles, columns of tiles).
+    strips
+        (left, right) pixels, from left to right.
     """
 
     shape: tuple[int, int]
@@ -33,25 +45,26 @@ class Grid:
     strips: list[tuple[int, int]]
 
     def columns(self, strip: int) -> list[int]:
-        """Numbers of the columns of tiles that reach into a strip."""
+        """List the columns of tiles, by number, that reach into a strip."""
         left, right = self.strips[strip]
         return [column for column, x in enumerate(self.xs) if x < right and x + self.size[1] > left]
 
     def corners(self, strip: int, first: int) -> list[Corner]:
-        """Tiles with tissue that reach into a strip at or below row ``first``, row by row."""
+        """List the tiles with tissue that reach into a strip at or below row ``first``, row by row."""
         columns = self.columns(strip)
         below = [row for row, y in enumerate(self.ys) if y + self.size[0] > first]
         return [(self.xs[column], self.ys[row]) for row in below for column in columns if self.wanted[row, column]]
 
 
 def lay_grid(
-    slide: Slide, mpp: float, tile: int, overlap: float, min_tissue: float, bytes_a_pixel: int, memory: int
+    slide: Slide, mpp: float, tile: int, overlap: float, min_tissue: float, bytes_per_pixel: int, memory: int
 ) -> Grid:
+    """Lay tiles over a slide at a scale, and divide it into strips whose sums take at most ``memory`` bytes."""
     width, height = (max(1, round(side * slide.mpp / mpp)) for side in slide.dimensions)
     h, w = min(tile, height), min(tile, width)
     stride = max(1, round(tile * (1 - overlap)))
     ys, xs = ([*range(0, side - part, stride), side - part] for side, part in ((height, h), (width, w)))
-    held = memory // (bytes_a_pixel * h)  # columns of pixels
+    held = memory // (bytes_per_pixel * h)  # columns of pixels
     strip = width if held >= width else max(held - 2 * w, w)  # tiles reach out on both sides
     strips = [(left, min(left + strip, width)) for left in range(0, width, strip)]
     return Grid((height, width), (h, w), ys, xs, _find_tissue(slide, mpp, ys, xs, (h, w), min_tissue), strips)
@@ -60,10 +73,10 @@ def lay_grid(
 def _find_tissue(
     slide: Slide, mpp: float, ys: list[int], xs: list[int], size: tuple[int, int], min_tissue: float
 ) -> np.ndarray:
-    """Which tiles show at least that share of tissue: bool (rows, columns)."""
+    """Find the tiles with at least ``min_tissue`` of tissue: bool (rows, columns)."""
     if min_tissue == 0:
         return np.ones((len(ys), len(xs)), bool)
-    # 16 pixels a tile, so that the share is not a coarse guess; but the picture stays small on any slide.
+    # 16 pixels per side of a tile give an exact enough share; the thumbnail must stay small on any slide.
     coarse = max(slide.mpp, min(_TISSUE_MPP, min(size) * mpp / 16), max(slide.dimensions) * slide.mpp / _TISSUE_SIDE)
     mask = tissue_mask(slide.thumbnail(coarse))
     table = np.pad(mask.astype(np.int64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
@@ -81,7 +94,7 @@ def _find_tissue(
 def read_ahead(
     pool: Executor, slide: Slide, corners: list[Corner], tile: int, mpp: float, batch_size: int
 ) -> Iterator[tuple[list[Corner], np.ndarray]]:
-    """Tiles in batches, uint8 (B, tile, tile, 3); the next ones are read while the caller is busy."""
+    """Read tiles in batches, uint8 (B, tile, tile, 3); the next ones are read while the caller is busy."""
     scale = mpp / slide.mpp
 
     def read(group: list[Corner]) -> np.ndarray:
@@ -92,8 +105,8 @@ def read_ahead(
     for group in islice(groups, _AHEAD):
         waiting.append((group, pool.submit(read, group)))
     while waiting:
-        group, rgb = waiting.popleft()
-        read_group = rgb.result()
+        group, reading = waiting.popleft()
+        rgb = reading.result()
         for following in islice(groups, 1):
             waiting.append((following, pool.submit(read, following)))
-        yield group, read_group
+        yield group, rgb

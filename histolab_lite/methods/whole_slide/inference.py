@@ -1,7 +1,7 @@
-"""Overlapped sliding-window inference over a slide, streamed: neither the slide nor its mask is ever in memory.
+"""Overlapped sliding-window inference over a slide, streamed: neither the slide nor its mask is ever whole in memory.
 
-Finished bands of rows are kept in a folder beside the output, so that a run that was stopped goes on where it was; at
-the end they become one pyramidal OME-TIFF of class ids.
+Finished bands of rows are kept in a folder beside the output, so that a stopped run can continue. At the end they
+become one pyramidal OME-TIFF of class ids.
 
     predict = functools.partial(refinement.predict, model)
     segment_slide("slide.svs", predict, 6, "slide.ome.tif", mpp=0.5, geojson="slide.geojson")
@@ -34,7 +34,7 @@ from histolab_lite.methods.whole_slide.grid import Corner, Grid, lay_grid, read_
 Predict = Callable[[np.ndarray], torch.Tensor | np.ndarray]
 Batches = Callable[[list[Corner]], Iterator[tuple[torch.Tensor, list[Corner]]]]
 
-_OUTLINE_PIXELS = 1 << 23  # outlines are drawn on the finest level that has no more
+_OUTLINE_PIXELS = 1 << 23  # outlines are taken from the finest level that has no more pixels than this
 _TOLERANCE = 1e-2  # of probabilities, which may come in half precision
 
 
@@ -59,38 +59,38 @@ def segment_slide(
 ) -> Path:
     """Segment a slide and write its class ids, uint8, as ``formats.ome_tiff`` does.
 
-    A run that was stopped goes on with the same call. Its bands are kept in the folder ``out`` + ".work".
+    The same call continues a stopped run, whose bands are kept in the folder ``out`` + ".work".
 
     Parameters
     ----------
     slide
-        An open slide, or its path.
+        An open slide, or the path of one.
     predict
-        One tile, uint8 (tile, tile, 3), to class probabilities (n_classes, tile, tile), a float tensor or array. With a
-        batch_size it gets up to so many at a time: uint8 (B, tile, tile, 3) to (B, n_classes, tile, tile).
+        From one tile, uint8 (tile, tile, 3), to class probabilities (n_classes, tile, tile), a float tensor or array.
+        With a ``batch_size``, from uint8 (B, tile, tile, 3) to (B, n_classes, tile, tile), B at most ``batch_size``.
     out
-        Ends in .ome.tif or .ome.tiff. A finished one is replaced.
+        Ends in .ome.tif or .ome.tiff. A finished file is replaced.
     mpp
         Micrometres per pixel that ``predict`` expects, and of the mask.
     tile, overlap
-        Pixels per side; the share of it that a tile has in common with the next, 0 to below 1. The last tiles lie flush
-        with the borders. Where a tile is larger than the slide the rest is white, and what is said of that part is
+        Pixels per side of a tile, and the share of it that two neighbours have in common, from 0 to below 1. The last
+        tiles end at the borders. Where a tile is larger than the slide, the rest is white and its prediction is
         dropped.
     min_tissue
         Tiles with a smaller share of tissue are not computed; 0 computes all.
     background
-        Id of pixels in no computed tile, 255 ("ignore") or one of the classes.
+        Id of the pixels that no computed tile covers: 255 ("ignore") or one of the classes.
     class_names, palette
         Name and RGB of class 0, 1, …; by default "class 0", … in hues around the colour circle.
     geojson
-        A path for outlines for QuPath, in level-0 pixels, of all classes but the background. They are taken from the
-        finest level of the pyramid of at most 8 megapixels.
+        Path for outlines of all classes but the background, for QuPath, in level-0 pixels. They are taken from the
+        finest level of the pyramid that has at most 8 megapixels.
     model
-        What names the segmenter and its weights, such as a digest of them. A stopped run is not continued with another
-        one; ``predict`` itself cannot be compared.
+        A name of the segmenter and its weights, such as their digest. A stopped run does not continue with another
+        name; ``predict`` itself cannot be compared.
     memory
-        Bytes that the sums of probabilities may take. On a slide too wide for it they are made in strips; the tiles on
-        the seams are computed twice, the mask is the same. No less than about three tiles are held.
+        Bytes that the sums of probabilities may take. A slide too wide for it is computed in strips: the mask is the
+        same, but tiles at the seams are computed twice. The sums of about three tiles are held at least.
 
     Returns
     -------
@@ -100,17 +100,16 @@ def segment_slide(
     Raises
     ------
     SlideError
-        For slides, among them one without mpp.
+        For a slide that cannot be read or has no mpp.
     ValueError
-        For wrong arguments, for predictions that are no probabilities, and for a stopped run that was begun with other
-        settings.
+        For wrong arguments, predictions that are no probabilities, and a stopped run that began with other settings.
     """
     names = [f"class {index}" for index in range(n_classes)] if class_names is None else list(class_names)
     colours = _hues(n_classes) if palette is None else palette
     _check_arguments(n_classes, names, tile, overlap, batch_size, min_tissue, background, mpp)
     out = check_label_file(out, names, colours)
     source = nullcontext(slide) if isinstance(slide, Slide) else Slide(slide)
-    with source as opened, ThreadPoolExecutor(1) as reader:  # which ends before the slide is closed
+    with source as opened, ThreadPoolExecutor(1) as reader:  # ends before the slide is closed
         grid = lay_grid(opened, mpp, tile, overlap, min_tissue, 4 * (n_classes + 1), memory)
         settings = {
             "slide": opened.path.name,
@@ -177,7 +176,7 @@ def _segment_strip(grid: Grid, strip: int, first: int, batches: Batches) -> Iter
         for tiles, group in batches(grid.corners(strip, first))
     )
     for row, band in overlap_add_bands(placed, (height - top, rightmost - leftmost)):
-        begun = max(first - top - row, 0)  # rows above are finished already
+        begun = max(first - top - row, 0)  # the rows above are finished
         if begun < len(band):
             ids = band[begun:, left - leftmost : right - leftmost]
             yield top + row + begun, ids.cpu().numpy()
@@ -194,17 +193,19 @@ def _check_arguments(
     mpp: float,
 ) -> None:
     if not 2 <= n_classes <= IGNORE or len(names) != n_classes:
-        raise ValueError(f"2 to {IGNORE} classes, each with a name; got {n_classes} classes and {len(names)} names.")
+        raise ValueError(
+            f"expected 2 to {IGNORE} classes, each with a name; got {n_classes} classes and {len(names)} names."
+        )
     if tile < 1 or (batch_size is not None and batch_size < 1):
-        raise ValueError(f"tiles are 1 pixel or more, 1 or more a batch; got tile {tile} and batch_size {batch_size}.")
+        raise ValueError(f"tile and batch_size must be at least 1; got tile {tile} and batch_size {batch_size}.")
     if not 0 <= overlap < 1:
-        raise ValueError(f"overlap is a share of the tile's side, from 0 to below 1, not {overlap}.")
+        raise ValueError(f"overlap must be a share of the tile's side, from 0 to below 1, not {overlap}.")
     if not 0 <= min_tissue <= 1:
-        raise ValueError(f"min_tissue is a share between 0 and 1, not {min_tissue}.")
+        raise ValueError(f"min_tissue must be a share between 0 and 1, not {min_tissue}.")
     if background != IGNORE and background not in range(n_classes):
-        raise ValueError(f"background is {IGNORE} or one of the classes 0 to {n_classes - 1}, not {background}.")
+        raise ValueError(f"background must be {IGNORE} or one of the classes 0 to {n_classes - 1}, not {background}.")
     if not (math.isfinite(mpp) and mpp > 0):
-        raise ValueError(f"mpp is in micrometres per pixel and must be positive, not {mpp}.")
+        raise ValueError(f"mpp, in micrometres per pixel, must be positive, not {mpp}.")
 
 
 def _check_probabilities(
@@ -212,12 +213,14 @@ def _check_probabilities(
 ) -> torch.Tensor:
     place = f"the prediction for the tile at level-0 (x, y) = ({where[0]:.0f}, {where[1]:.0f})"
     if not isinstance(predicted, torch.Tensor | np.ndarray):
-        raise ValueError(f"{place} is a {type(predicted).__name__}; predict returns a float tensor or array {shape}.")
+        raise ValueError(
+            f"{place} is a {type(predicted).__name__}; predict must return a float tensor or array {shape}."
+        )
     probabilities = torch.as_tensor(np.array(predicted) if isinstance(predicted, np.ndarray) else predicted)
     if tuple(probabilities.shape) != shape or not probabilities.is_floating_point():
         raise ValueError(
-            f"{place} is {probabilities.dtype} of shape {tuple(probabilities.shape)}; class probabilities are floats "
-            f"{shape}."
+            f"{place} is {probabilities.dtype} of shape {tuple(probabilities.shape)}; class probabilities must be "
+            f"floats of shape {shape}."
         )
     probabilities = probabilities.float()
     if not torch.isfinite(probabilities).all():
@@ -226,12 +229,12 @@ def _check_probabilities(
     if probabilities.min() < -_TOLERANCE or (sums - 1).abs().max() > _TOLERANCE:
         raise ValueError(
             f"{place} holds values from {probabilities.min():.3g} to {probabilities.max():.3g} that sum to "
-            f"{sums.min():.3g} to {sums.max():.3g} over the classes. Probabilities are not negative and sum to 1; "
-            "apply a softmax to logits."
+            f"{sums.min():.3g} to {sums.max():.3g} over the classes. Probabilities must not be negative and must "
+            "sum to 1: apply a softmax to logits."
         )
     return probabilities
 
 
 def _hues(n: int) -> np.ndarray:
-    """Colours around the circle, uint8 (n, 3)."""
+    """Colours around the colour circle, uint8 (n, 3)."""
     return (255 * np.array([colorsys.hsv_to_rgb(index / n, 0.7, 0.9) for index in range(n)])).astype(np.uint8)

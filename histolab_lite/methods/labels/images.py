@@ -1,4 +1,4 @@
-"""What every kind of label starts from: pictures, their true masks, and one encoder's features, computed once."""
+"""What every kind of label starts from: images, their true masks, and one encoder's features, computed once."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,25 @@ from histolab_lite.methods import cvm, proto2seg
 from histolab_lite.models.encoder import PatchEncoder
 
 Box = tuple[slice, slice]  # rows and columns
-WINDOW, STRIDE = 64, 16  # pixels: what is embedded around every cell, and from one cell to the next
+WINDOW, STRIDE = 64, 16  # pixels: the side of the window embedded for each cell, and the step between cells
 
 
 @dataclass(frozen=True)
-class Picture:
-    """image: uint8 (H, W, 3). mask: uint8 (H, W) of class ids, 255 to ignore. group: its patient or slide.
+class EncodedImage:
+    """An image with its true mask and the features of one encoder.
 
-    grid: (C, h, w) float32, embeddings of length 1 of the windows around the cells (``proto2seg.encode``).
-    maps: (D, h', w') float32, the encoder's stages for clicks (``cvm.encode``).
+    Attributes
+    ----------
+    image
+        uint8 (H, W, 3).
+    mask
+        uint8 (H, W) of class ids, 255 to ignore.
+    group
+        Its patient or slide.
+    grid
+        (C, h, w) float32: one embedding of length 1 per cell, of the window around it (``proto2seg.encode``).
+    maps
+        (D, h', w') float32: the encoder's stages for clicks (``cvm.encode``).
     """
 
     image: np.ndarray
@@ -40,33 +50,33 @@ class Picture:
         rows, columns = (proto2seg.cell_centres(side, STRIDE) for side in self.mask.shape)
         return rows, columns
 
-    def shares(self, n_classes: int) -> np.ndarray:
-        """The share of each class in the window that a cell's embedding describes, float32 (K, h, w)."""
-        at = np.ix_(*self.centres)
-        return np.stack([uniform_filter((self.mask == k).astype(np.float32), WINDOW)[at] for k in range(n_classes)])
-
     @property
     def blank(self) -> np.ndarray:
         """A mask in which nothing is known, uint8 (H, W) of 255."""
         return np.full(self.mask.shape, IGNORE, np.uint8)
 
+    def shares(self, n_classes: int) -> np.ndarray:
+        """Compute the share of each class in the window of each cell, float32 (K, h, w)."""
+        at = np.ix_(*self.centres)
+        return np.stack([uniform_filter((self.mask == k).astype(np.float32), WINDOW)[at] for k in range(n_classes)])
+
     def on_pixels(self, ids: torch.Tensor) -> np.ndarray:
-        """Class ids of the cells (h, w) -> uint8 (H, W)."""
+        """Bring class ids of the cells (h, w) to the pixels, uint8 (H, W)."""
         height, width = self.mask.shape
         return proto2seg.upsample(ids, (height, width)).numpy().astype(np.uint8)
 
     def pixels(self, box: Box) -> Box:
-        """The pixels that a box of cells covers in ``on_pixels``."""
+        """Find the pixels that a box of cells covers in ``on_pixels``."""
         spans = zip(box, self.mask.shape, self.cells, strict=True)
         rows, cols = (slice(*(-((n - 2 * at * side) // (2 * n)) for at in (s.start, s.stop))) for s, side, n in spans)
         return rows, cols
 
 
-def read_pictures(tiles: TileSet, encoder: PatchEncoder, mpp: float) -> list[Picture]:
-    """The pictures of a data set at a scale, in µm per pixel, with the features of one encoder: the slow half."""
+def read_images(tiles: TileSet, encoder: PatchEncoder, mpp: float) -> list[EncodedImage]:
+    """Read the images of a data set at a scale in µm per pixel, and compute their features: the slow half."""
     images, masks = tiles.read(mpp)
     return [
-        Picture(
+        EncodedImage(
             image,
             mask,
             group,
