@@ -20,8 +20,9 @@ from histolab_lite.data.slides import Slide, SlideError
 from histolab_lite.embed.reading import PatchStream
 from histolab_lite.embed.settings import Settings, encoder_revision
 from histolab_lite.environment import cpu_cores
-from histolab_lite.formats.embeddings import SlideEmbeddings, read_attributes, slide_file
+from histolab_lite.formats.embeddings import SlideEmbeddings
 from histolab_lite.formats.hdf5 import DamagedError
+from histolab_lite.formats.trident import read_attributes, slide_file
 from histolab_lite.models.encoder import PatchEncoder
 
 #: What OpenSlide reads; in a folder only files that end like this are taken for slides.
