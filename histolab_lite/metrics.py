@@ -104,10 +104,10 @@ def segmentation_scores(
     if not pairs:
         raise ValueError("there is no mask to score.")
     counts = np.sum([confusion(prediction, target, n_classes) for prediction, target in pairs], axis=0, dtype=float)
-    hits, true, claimed = counts.diagonal(), counts.sum(1), counts.sum(0)
+    hits, true, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
     with np.errstate(invalid="ignore"):
-        dice = 2 * hits / (true + claimed)
-        iou = hits / (true + claimed - hits)
+        dice = 2 * hits / (true + predicted)
+        iou = hits / (true + predicted - hits)
         accuracy, frequency = hits.sum() / counts.sum(), true / counts.sum()
     return SegmentationScores(dice, iou, float(accuracy), frequency)
 
@@ -151,12 +151,12 @@ def binary_scores(
     p, y = p[y != IGNORE], y[y != IGNORE]
     if not ((p >= 0) & (p <= 1)).all() or not ((y == 0) | (y == 1)).all():
         raise ValueError(f"probabilities lie in [0, 1], and a mask holds 0, 1 and {IGNORE} only.")
-    claimed = (p >= 0.5).long()  # torchmetrics would use p > 0.5
+    predicted = (p >= 0.5).long()  # torchmetrics would use p > 0.5
     both = 0 < int(y.sum()) < len(y)
     return BinaryScores(
-        float(binary_f1_score(claimed, y)) if (claimed | y).any() else float("nan"),
-        float(binary_accuracy(claimed, y)) if len(y) else float("nan"),
-        float(binary_cohen_kappa(claimed, y)) if len(y) else float("nan"),
+        float(binary_f1_score(predicted, y)) if (predicted | y).any() else float("nan"),
+        float(binary_accuracy(predicted, y)) if len(y) else float("nan"),
+        float(binary_cohen_kappa(predicted, y)) if len(y) else float("nan"),
         float(binary_auroc(p, y)) if both else float("nan"),
     )
 

@@ -33,10 +33,9 @@ def test_the_installed_script_names_every_command():
     assert [name for name in ("embed", "wsss4luad", "doctor") if name not in shown] == []
 
 
-@pytest.mark.parametrize("status", [0, 1])
-def test_the_doctors_exit_status_is_passed_on(monkeypatch, status):
-    finding = doctor.Finding("area", "thing", "problem" if status else "ok", "detail")
-    monkeypatch.setattr(doctor, "examine", lambda: [finding])
+@pytest.mark.parametrize(("state", "status"), [("ok", 0), ("absent", 0), ("problem", 1)])
+def test_only_a_problem_fails_the_doctor(monkeypatch, state, status):
+    monkeypatch.setattr(doctor, "examine", lambda: [doctor.Finding("area", "thing", state, "detail")])
     assert CliRunner().invoke(app, ["doctor"]).exit_code == status
 
 

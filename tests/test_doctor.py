@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import typer
 from rich.console import Console
 
 from histolab_lite import doctor
@@ -94,14 +93,6 @@ def test_absent_and_damaged_data_sets_are_told_apart(tmp_path):
 def test_real_data_sets_are_found(data_root):
     found = {finding.subject: finding.state for finding in doctor.data_sets(data_root)}
     assert found["glas"] == "ok"
-
-
-@pytest.mark.parametrize(("state", "status"), [("ok", 0), ("absent", 0), ("problem", 1)])
-def test_only_a_problem_fails(monkeypatch, state, status):
-    monkeypatch.setattr(doctor, "examine", lambda: [Finding("area", "thing", state, "detail", "advice")])
-    with pytest.raises(typer.Exit) as end:
-        doctor.main()
-    assert end.value.exit_code == status
 
 
 def test_a_report_prints_square_brackets_as_they_are():

@@ -126,13 +126,6 @@ def test_bars_show_means_and_every_seed():
     assert ax.get_ylabel() == "Dice"
 
 
-def test_matplotlib_knows_the_style():
-    with plt.rc_context():
-        plots.style()
-        assert plt.rcParams["axes.spines.top"] is False
-        plt.figure().canvas.draw()
-
-
 @pytest.mark.parametrize("method", ["t-SNE", pytest.param("UMAP", marks=pytest.mark.slow)])
 def test_a_map_keeps_groups_apart_whatever_the_lengths(method):
     rng = np.random.default_rng(0)

@@ -114,7 +114,7 @@ def is_finished(job: Job, settings: Settings, encoder: str, revision: str) -> bo
     if not job.target.exists():
         return False
     try:
-        said = read_attributes(job.target)
+        stated = read_attributes(job.target)
     except DamagedError:
         return False
     except ValueError as error:
@@ -132,14 +132,14 @@ def is_finished(job: Job, settings: Settings, encoder: str, revision: str) -> bo
             "level0_height": slide.dimensions[1],
         }
     for key, value in wanted.items():
-        there: Any = said.get(key)
+        there: Any = stated.get(key)
         numbers = isinstance(there, int | float) and not isinstance(value, str)
         if not (math.isclose(there, value) if numbers else there == value):
             raise SettingsError(
                 f"{job.target.name} exists, made with {key} {there} instead of {value}. Give --overwrite to "
                 "replace it, or another --out to keep both."
             )
-    known = slide_file(said)
+    known = slide_file(stated)
     if known is None or not is_same(job.slide, known):
         made = "made by an earlier version, which did not note" if known is None else "made from another file than"
         raise SettingsError(

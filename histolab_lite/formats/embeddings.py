@@ -174,18 +174,18 @@ class SlideEmbeddings:
         path = Path(path)
         with open_hdf5(path) as file:
             features, coords = (dataset(file, key, path.name) for key in ("features", "coords"))
-            said = attributes(file)
+            stated = attributes(file)
             try:
                 rows, corners = (part[0] if part.ndim == 3 else part[()] for part in (features, coords))
             except OSError as error:
                 raise ValueError(f"{path.name} is damaged. Copy it again from its source, or embed again.") from error
         given = {"patch_size": patch_size, "patch_size_level0": patch_size_level0, "mpp": mpp}
-        numbers = {key: number(said.get(key), key, path.name) for key in NUMBERS}
+        numbers = {key: number(stated.get(key), key, path.name) for key in NUMBERS}
         numbers |= {key: value for key, value in given.items() if value is not None}
         width, height = numbers["level0_width"], numbers["level0_height"]
         patch, side, scale, slide_scale = geometry(numbers, path.name)
         return cls(
-            name=str(said.get("name") or path.stem),
+            name=str(stated.get("name") or path.stem),
             features=rows,
             coords=corners,
             patch_size=patch,
@@ -194,10 +194,10 @@ class SlideEmbeddings:
             overlap=round(numbers["overlap"] or 0),
             slide_mpp=slide_scale,
             slide_size=None if width is None or height is None else (round(width), round(height)),
-            encoder=str(said.get("encoder") or ""),
-            encoder_revision=str(said.get("encoder_revision") or ""),
+            encoder=str(stated.get("encoder") or ""),
+            encoder_revision=str(stated.get("encoder_revision") or ""),
             min_tissue=numbers["min_tissue"],
-            slide_file=slide_file(said),
+            slide_file=slide_file(stated),
         )
 
 

@@ -1,6 +1,6 @@
 """Masks as palette PNG: every pixel holds a class id, every viewer shows the colour of the class.
 
-The id 255 means "ignore": nobody said what is there, or it is uncertain. It is mid-grey in the palette.
+The id 255 means "ignore": the class of the pixel is unknown or uncertain. It is mid-grey in the palette.
 """
 
 from __future__ import annotations

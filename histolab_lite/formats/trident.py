@@ -54,9 +54,9 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
         return attributes(file) | {"n_patches": features.shape[-2]}
 
 
-def slide_file(said: Mapping[str, Any]) -> SlideFile | None:
+def slide_file(stated: Mapping[str, Any]) -> SlideFile | None:
     """Return the slide's file as stated by the attributes that `read_attributes` returns, or None."""
-    size, modified, digest = (said.get(key) for key in SLIDE_FILE)
+    size, modified, digest = (stated.get(key) for key in SLIDE_FILE)
     if isinstance(size, int) and isinstance(modified, int) and isinstance(digest, str):
         return SlideFile(size, modified, digest)
     return None
@@ -82,14 +82,14 @@ def dataset(file: h5py.File, key: str, name: str) -> h5py.Dataset:
 
 def attributes(file: h5py.File) -> dict[str, Any]:
     """Return the attributes of `features` and `coords` as Python values."""
-    said: dict[str, Any] = {}
+    stated: dict[str, Any] = {}
     for key in ("features", "coords"):
         for attribute, value in file[key].attrs.items():
             if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.size == 1):
                 value = value.item()
             value = value.decode(errors="replace") if isinstance(value, bytes) else value
-            said[attribute] = None if isinstance(value, str) and value == "None" else value
-    return said
+            stated[attribute] = None if isinstance(value, str) and value == "None" else value
+    return stated
 
 
 def number(value: Any, key: str, name: str) -> float | None:
@@ -104,15 +104,15 @@ def number(value: Any, key: str, name: str) -> float | None:
     return found
 
 
-def geometry(said: dict[str, float | None], name: str) -> tuple[int, int, float, float | None]:
+def geometry(stated: dict[str, float | None], name: str) -> tuple[int, int, float, float | None]:
     """Return patch_size, patch_size_level0, mpp and slide_mpp from our, TRIDENT's or CLAM's attributes."""
     level0, target, patch, downsample = (
-        said[key] for key in ("level0_magnification", "target_magnification", "patch_size", "downsample")
+        stated[key] for key in ("level0_magnification", "target_magnification", "patch_size", "downsample")
     )
     if level0 and target:
         downsample = level0 / target
-    side = said["patch_size_level0"] or (patch * downsample if patch and downsample else None)
-    mpp = said["mpp"] or (10 / target if target else None)
+    side = stated["patch_size_level0"] or (patch * downsample if patch and downsample else None)
+    mpp = stated["mpp"] or (10 / target if target else None)
     found = {"patch_size": patch, "patch_size_level0": side, "mpp": mpp}
     missing = [key for key, value in found.items() if not value]
     if not (patch and side and mpp):
@@ -120,5 +120,5 @@ def geometry(said: dict[str, float | None], name: str) -> tuple[int, int, float,
             f"{name} does not state {' and '.join(missing)}. Give what is missing: "
             f"SlideEmbeddings.load(path, {', '.join(f'{key}=...' for key in missing)})."
         )
-    slide_mpp = said["level0_mpp"] or (10 / level0 if level0 else None)
+    slide_mpp = stated["level0_mpp"] or (10 / level0 if level0 else None)
     return round(patch), round(side), mpp, slide_mpp

@@ -36,7 +36,7 @@ def test_a_table_and_an_exit_status_say_what_came_of_each_slide(slides, tmp_path
     folder.mkdir()
     for name in "ab":
         shutil.copy(slides[name], folder)
-    (folder / "broken.svs").write_text("no slide")
+    (folder / "[red]broken.svs").write_text("no slide")
     done = embed(folder, slides["c"], "--out", out, *QUICK, "--h5ad")
     assert done.exit_code == 1, done.output
     assert set(finished(out)) == {"a", "b", "c"}
@@ -45,11 +45,11 @@ def test_a_table_and_an_exit_status_say_what_came_of_each_slide(slides, tmp_path
         patches = len(SlideEmbeddings.load(out / f"{name}.h5"))
         assert [f"{name}.tif", "embedded", str(patches)] in [line[:3] for line in lines]
         assert anndata.read_h5ad(out / f"{name}.h5ad").shape == (patches, 256)
-    assert ["broken.svs", "failed"] in lines
+    assert ["[red]broken.svs", "failed"] in lines
     assert "is not a slide OpenSlide can read" in " ".join(done.output.split())
     assert f"3 of 4 slides are in {out}" in " ".join(done.output.split())
 
-    (folder / "broken.svs").unlink()
+    (folder / "[red]broken.svs").unlink()
     before = finished(out)
     again = embed(folder / "*.tif", slides["c"], "--out", out, *QUICK)
     assert again.exit_code == 0, again.output

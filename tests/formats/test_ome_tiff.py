@@ -40,7 +40,9 @@ def test_every_level_is_every_other_pixel(tmp_path, height, width, cuts):
         np.testing.assert_array_equal(labels.ids, ids[:: 2**level, :: 2**level])
         assert (labels.ids.shape, labels.mpp, labels.class_names) == (shape, 0.5 * 2**level, NAMES)
         np.testing.assert_array_equal(labels.palette, PALETTE)
-    np.testing.assert_array_equal(read_labels(path, -1).ids, labels.ids)
+    coarsest = read_labels(path, -1)
+    assert coarsest.mpp == labels.mpp
+    np.testing.assert_array_equal(coarsest.ids, labels.ids)
 
 
 def test_the_file_is_a_pyramid_of_the_ome(written):
