@@ -1,15 +1,24 @@
-"""Files that are written whole or not at all; YAML and JSON from strangers, read within bounds."""
+"""Files that are written whole or not at all; archives, YAML and JSON from strangers, read within bounds.
+
+Zip slip: https://security.snyk.io/research/zip-slip-vulnerability
+"""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import json
+import lzma
 import os
 import shutil
+import stat
+import tarfile
 import tempfile
-from collections.abc import Callable
-from pathlib import Path
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -83,6 +92,81 @@ def unsealed(content: bytes) -> bytes:
     if content != sealed(inner):
         raise ValueError("its sha256 is missing or wrong")
     return inner
+
+
+# NotImplementedError: an unknown method of compression
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+
+
+class ArchiveError(ValueError):
+    """An archive that is damaged, or that would write outside its folder."""
+
+
+def leads_outside(name: str) -> bool:
+    """Tell whether the name of a member leads out of the folder that its archive is unpacked into, on any system."""
+    parts = name.replace("\\", "/").split("/")
+    return ".." in parts or parts[0] == "" or ":" in parts[0]
+
+
+def extract(archive: str | Path, folder: str | Path) -> list[Path]:
+    """Unpack a zip or tar into `folder` and return its files. Nothing is written unless every member is safe.
+
+    Raises
+    ------
+    ArchiveError
+        The archive is neither a zip nor a tar, is damaged, is larger than the free disk space, or has a member that is
+        a link, a device, or outside the folder.
+    """
+    archive, folder = Path(archive), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with _members(archive) as members, tempfile.TemporaryDirectory(dir=folder, prefix=".") as staging:
+            plan = [(_safe(name, archive), size, opener) for name, size, opener in members]
+            need, free = sum(size for _, size, _ in plan), shutil.disk_usage(folder).free
+            if need > free:
+                raise ArchiveError(
+                    f"{archive.name} unpacks to {need / 2**30:.1f} GiB, but only {free / 2**30:.1f} are free."
+                )
+            for name, _, opener in plan:
+                (Path(staging) / name).parent.mkdir(parents=True, exist_ok=True)
+                with opener() as source, open(Path(staging) / name, "wb") as file:
+                    shutil.copyfileobj(source, file)
+            for name, _, _ in plan:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(Path(staging) / name, folder / name)
+            return [folder / name for name, _, _ in plan]
+    except _BROKEN as error:
+        raise ArchiveError(f"{archive} is damaged: {error}. Remove it and download it again.") from error
+
+
+@contextmanager
+def _members(archive: Path) -> Iterator[list[tuple[str, int, Any]]]:
+    """List the files of an archive as (name, bytes, function that opens it); refuse links and devices."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as packed:
+            entries = [info for info in packed.infolist() if not info.is_dir()]
+            for info in entries:
+                if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+                    raise ArchiveError(f"{archive.name} is refused: {info.filename!r} is not a plain file.")
+                if info.flag_bits & 1:
+                    raise ArchiveError(f"{archive.name} is refused: {info.filename!r} is encrypted.")
+            yield [(info.filename, info.file_size, lambda info=info: packed.open(info)) for info in entries]
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as bundle:
+            items = [item for item in bundle.getmembers() if not item.isdir()]
+            for item in items:
+                if not item.isreg():
+                    raise ArchiveError(f"{archive.name} is refused: {item.name!r} is not a plain file.")
+            yield [(item.name, item.size, lambda item=item: bundle.extractfile(item)) for item in items]
+    else:
+        raise ArchiveError(f"{archive} is neither a zip nor a tar. Remove it and download it again.")
+
+
+def _safe(name: str, archive: Path) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if leads_outside(name) or "\\" in name or ":" in name or not path.parts:
+        raise ArchiveError(f"{archive.name} is refused: {name!r} would lie outside its folder.")
+    return path
 
 
 def read_json(path: str | Path) -> Any:

@@ -4,7 +4,9 @@ import errno
 import json
 import os
 import shutil
+import zipfile
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,7 +15,16 @@ from hypothesis import strategies as st
 
 from histolab_lite import files
 from histolab_lite.data.manifests import ManifestError, load_manifest
-from histolab_lite.files import parse_json, read_json, read_yaml, sealed, unsealed, write_atomically
+from histolab_lite.files import (
+    ArchiveError,
+    extract,
+    parse_json,
+    read_json,
+    read_yaml,
+    sealed,
+    unsealed,
+    write_atomically,
+)
 from histolab_lite.formats.qupath import read_geojson
 from tests.flips import flipped
 from tools.lessons import LessonsError
@@ -90,6 +101,30 @@ def test_any_flipped_bit_breaks_a_seal(content):
     for damaged in [*broken, whole[:-1], whole[1:], content, b""]:
         with pytest.raises(ValueError, match="sha256 is missing or wrong"):
             unsealed(damaged)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar", "bztar", "xztar"])
+def test_a_damaged_archive_ends_in_a_sentence(tmp_path, kind):
+    """The unsafe ones are tested with the downloads, which unpack them."""
+    (tmp_path / "content").mkdir()
+    (tmp_path / "content" / "text").write_text(" ".join(map(str, range(2000))))
+    archive = Path(shutil.make_archive(tmp_path / "some", kind, tmp_path / "content"))
+    refused = 0
+    for _, damaged in flipped(archive.read_bytes(), 40):
+        archive.write_bytes(damaged)
+        try:
+            extract(archive, tmp_path / "into")
+        except ArchiveError:
+            refused += 1
+    assert refused
+
+
+def test_an_encrypted_archive_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
+        archive.writestr("text", "content")
+        archive.filelist[0].flag_bits |= 1
+    with pytest.raises(ArchiveError, match="'text' is encrypted"):
+        extract(tmp_path / "some.zip", tmp_path / "into")
 
 
 plain = st.recursive(

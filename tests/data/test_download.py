@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from histolab_lite.data import download as download_module
-from histolab_lite.data.download import ArchiveError, DownloadError, HashCache, download, extract, sha256
+from histolab_lite.data.download import DownloadError, HashCache, download, sha256
 from histolab_lite.data.manifests import Archive, DataFile, Manifest
+from histolab_lite.files import ArchiveError, extract
 
 PAYLOAD = np.random.default_rng(0).bytes(300_000)
 DIGEST = hashlib.sha256(PAYLOAD).hexdigest()
