@@ -6,6 +6,7 @@ Zip slip: https://security.snyk.io/research/zip-slip-vulnerability
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import json
 import lzma
@@ -94,8 +95,10 @@ def unsealed(content: bytes) -> bytes:
     return inner
 
 
-# NotImplementedError: an unknown method of compression
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+_BROKEN = (
+    *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError),
+    NotImplementedError,  # an unknown method of compression
+)
 
 
 class ArchiveError(ValueError):

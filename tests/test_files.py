@@ -127,9 +127,10 @@ def test_an_encrypted_archive_is_refused(tmp_path):
         extract(tmp_path / "some.zip", tmp_path / "into")
 
 
+text = st.text("a0eé😀\x85\u2028 \n\t'\"\\:#-[]{},&*!|>%@`~=.", max_size=8)
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
     max_leaves=8,
 )
 
@@ -156,8 +157,8 @@ def test_any_content_is_read_or_refused(tmp_path_factory, content):
 @pytest.mark.parametrize(
     ("content", "keyword"),
     [
-        ("[" * 1000, "nested too deeply"),
-        ('{"a": ' * 1000, "nested too deeply"),
+        ("[" * 300, "nested too deeply"),
+        ('{"a": ' * 300, "nested too deeply"),
         ("- " * 1000, "nested too deeply"),
         ("[" * 51 + "]" * 51, "nested too deeply"),
         (LAUGHS, r"\*a0 is an alias"),
@@ -198,7 +199,7 @@ def test_a_byte_order_mark_is_no_error():
 
 
 def test_every_reader_ends_in_a_sentence(tmp_path):
-    (tmp_path / "toy.yaml").write_text("[" * 1000)
+    (tmp_path / "toy.yaml").write_text("[" * 100)
     for name in ("run.json", "metrics.json", "outlines.geojson"):
         (tmp_path / name).write_text("[" * 100_000)
     for error, read in (

@@ -124,12 +124,12 @@ def test_a_command_that_cannot_be_run_ends_in_a_sentence(predictions, arguments,
 
 def test_a_phantom_is_made_and_checked(tmp_path, monkeypatch):
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
-    sizes = ("--slide", 128, "--mpp", 2, "--patch", 24, 40, "--small", 50, 90)
-    counts = ("--n-training", 8, "--n-validation", 1, 0, "--n-testing", 1, 0, "--n-slides", 1, 1, 1)
+    sizes = ("--slide", 192, "--mpp", 2, "--patch", 24, 40, "--small", 50, 90)
+    counts = ("--n-training", 12, "--n-validation", 1, 0, "--n-testing", 1, 0, "--n-slides", 1, 1, 1)
     done = run("phantom", tmp_path / "out", *sizes, *counts, "--seed", 2)
     assert done.exit_code == 0, done.output
     assert f"the phantom is in {tmp_path / 'out'}" in done.output
     patches = list(read_training(tmp_path / "out"))
-    assert len(patches) == 8
+    assert len(patches) == 12
     assert {patch.slide for patch in patches} == {"002000"}
     assert run("check", tmp_path / "out").exit_code == 0
