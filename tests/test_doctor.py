@@ -4,6 +4,7 @@ import importlib.metadata
 import io
 import runpy
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -45,10 +46,8 @@ def test_missing_and_outdated_packages_are_named(monkeypatch):
 
 
 def test_a_checkout_that_is_not_installed_is_a_problem(monkeypatch):
-    def requires(name):
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "requires", requires)
+    missing = Mock(side_effect=importlib.metadata.PackageNotFoundError)
+    monkeypatch.setattr(importlib.metadata, "requires", missing)
     (finding,) = doctor.examine()
     assert (finding.state, finding.advice) == ("problem", "pip install -e . in the checkout")
 

@@ -136,8 +136,5 @@ def test_a_map_keeps_groups_apart_whatever_the_lengths(method):
     distances = np.linalg.norm(points[:, None] - points[None], axis=2)
     np.fill_diagonal(distances, np.inf)
     assert (groups[distances.argmin(1)] == groups).all()
-
-
-def test_an_unknown_map_is_refused():
     with pytest.raises(ValueError, match="UMAP"):
-        plots.to_plane(np.ones((5, 3)), "PCA")
+        plots.to_plane(vectors, "PCA")

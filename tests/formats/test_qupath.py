@@ -108,14 +108,14 @@ def test_an_id_changes_with_the_outline_or_the_name_only():
     assert ids(["other", "crypt", "tumour"])[0] != gland
 
 
-def test_files_of_a_collection_a_list_and_one_feature_are_read(tmp_path):
+def test_a_collection_a_list_and_one_feature_are_read(tmp_path):
     mask = np.kron(CORNERS, np.ones((3, 3))).astype(np.uint8) * 2
     path = write_geojson(tmp_path / "outlines.geojson", mask, NAMES, PALETTE, background=0)
-    np.testing.assert_array_equal(read_geojson(path, mask.shape, NAMES), mask)
     features = json.loads(path.read_text())["features"]
-    path.write_text(json.dumps(features))  # a bare list, as QuPath exports several objects
-    np.testing.assert_array_equal(read_geojson(path, mask.shape, NAMES), mask)
-    np.testing.assert_array_equal(read_geojson(features[0], mask.shape, NAMES), mask)
+    exported = tmp_path / "list.geojson"
+    exported.write_text(json.dumps(features))  # as QuPath exports several objects
+    for source in (path, exported, features[0]):
+        np.testing.assert_array_equal(read_geojson(source, mask.shape, NAMES), mask)
 
 
 def annotation(**changes):
@@ -139,9 +139,9 @@ def test_slanted_outlines_take_the_pixels_whose_centre_they_hold(scale):
 
 
 def test_of_several_annotations_the_last_one_counts():
-    below, above = annotation(), annotation(properties={"classification": {"name": "tumour"}})
-    assert read_geojson({"features": [below, above]}, (2, 2), NAMES).max() == 2
-    assert read_geojson({"features": [above, below]}, (2, 2), NAMES).max() == 1
+    gland, tumour = annotation(), annotation(properties={"classification": {"name": "tumour"}})
+    assert read_geojson({"features": [gland, tumour]}, (2, 2), NAMES).max() == 2
+    assert read_geojson({"features": [tumour, gland]}, (2, 2), NAMES).max() == 1
 
 
 @pytest.mark.parametrize(
@@ -170,10 +170,9 @@ def test_bad_annotations_are_refused(content, keyword, tmp_path):
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match="class 3 has no name"):
-        to_geojson(np.array([[3]]), NAMES, PALETTE)
-    with pytest.raises(ValueError, match="class 2 has no name"):
-        to_geojson(np.array([[2]]), NAMES, PALETTE[:2])
+    for class_id, palette in ((3, PALETTE), (2, PALETTE[:2])):
+        with pytest.raises(ValueError, match=f"class {class_id} has no name"):
+            to_geojson(np.array([[class_id]]), NAMES, palette)
     for downsample in (0, -1, (1, 0), (1, 1, 1)):
         with pytest.raises(ValueError, match="downsample"):
             to_geojson(np.array([[1]]), NAMES, PALETTE, downsample=downsample)
