@@ -77,8 +77,8 @@ def check_label_file(path: str | Path, class_names: Sequence[str], palette: Pale
         raise ValueError(f"{path.name}: viewers know an OME-TIFF by its name; let it end in .ome.tif or .ome.tiff.")
     if not 1 <= n_classes <= IGNORE or len(palette) != n_classes:
         raise ValueError(
-            f"1 to {IGNORE} classes need one name and one colour each; got {n_classes} names and {len(palette)} "
-            "colours."
+            f"1 to {IGNORE} classes need one name and one colour each; got {n_classes} names and a palette of "
+            f"{len(palette)} colours."
         )
     colour_table(palette)
     return path

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from histolab_lite.formats.ome_tiff import NAMESPACE, read_labels, regroup, write_labels
+from histolab_lite.formats.ome_tiff import NAMESPACE, read_labels, write_labels
 
 NAMES = ("background", "gland <µ> & co")
 PALETTE = ((221, 221, 221), (213, 94, 0))
@@ -66,15 +66,6 @@ def test_the_file_is_a_pyramid_of_the_ome(written):
         np.testing.assert_array_equal(np.asarray(image), mask())
         colours = np.array([*PALETTE, (128, 128, 128)])[np.where(mask() == 255, 2, mask())]
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), colours)
-
-
-@given(st.lists(st.integers(0, 20), min_size=1, max_size=8), st.integers(1, 9))
-def test_blocks_have_equal_heights(heights, rows):
-    whole = np.arange(sum(heights) * 3, dtype=np.uint8).reshape(-1, 3)
-    blocks = list(regroup(np.split(whole, np.cumsum(heights)[:-1]), rows))
-    assert [len(block) for block in blocks[:-1]] == [rows] * (len(blocks) - 1)
-    assert all(0 < len(block) <= rows for block in blocks)
-    np.testing.assert_array_equal(np.concatenate([whole[:0], *blocks]), whole)
 
 
 @pytest.mark.parametrize(
