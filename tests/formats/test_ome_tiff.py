@@ -53,7 +53,9 @@ def test_the_file_is_a_pyramid_of_the_ome(written):
         assert len(tiff.pages) == 1  # the coarser levels are not pages of their own
         pages = [series.keyframe for series in tiff.series[0].levels]
         assert [(page.shape, page.subfiletype) for page in pages] == [((101, 77), 0), ((51, 39), 1), ((26, 20), 1)]
+        full_scale = np.array([*PALETTE, (128, 128, 128)]).T * 257  # 255 is 65535
         for level, page in enumerate(pages):
+            np.testing.assert_array_equal(page.colormap[:, :3], full_scale)
             assert (page.tile, page.photometric.name, page.compression.name) == ((32, 32), "PALETTE", "ADOBE_DEFLATE")
             assert page.tags["ResolutionUnit"].value == tifffile.RESUNIT.CENTIMETER
             assert page.resolution == pytest.approx((1e4 / (0.5 * 2**level),) * 2)
