@@ -1,4 +1,4 @@
-"""What a run is made of, in twelve hexadecimal digits: they differ where the data, the model or the loss does."""
+"""Twelve hexadecimal digits that identify the data or the model of a run."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -10,13 +10,24 @@ from torch import nn
 
 
 def digest(data: object) -> str:
-    """Of arrays, tensors, numbers, text and None, and of lists, tuples and dicts of them. TypeError for others."""
+    """Return twelve hexadecimal digits that change with the values, types, shapes and order of the data.
+
+    Parameters
+    ----------
+    data
+        Arrays, tensors, numbers, text and None, and lists, tuples and dicts of them.
+
+    Raises
+    ------
+    TypeError
+        The data hold something else.
+    """
     sha = hashlib.sha256()
 
     def add(part: object) -> None:
         if isinstance(part, torch.Tensor):
             sha.update(f"{part.dtype} {tuple(part.shape)}".encode())
-            if part.numel():  # else there is nothing that could be seen as bytes
+            if part.numel():  # an empty tensor has no bytes to view
                 sha.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         elif isinstance(part, np.ndarray | np.generic) and not part.dtype.hasobject:
             sha.update(f"{part.dtype} {part.shape}".encode())
@@ -30,19 +41,19 @@ def digest(data: object) -> str:
         elif part is None or isinstance(part, str | int | float):
             sha.update(f"{type(part).__name__} {part!r}".encode())
         else:
-            raise TypeError(f"a digest is taken of arrays and tensors, and of lists of them, not of {part!r}.")
+            raise TypeError(f"a digest needs arrays, tensors, numbers or text, or lists of them, not {part!r}.")
 
     add(data)
     return sha.hexdigest()[:12]
 
 
 def describe_model(model: nn.Module) -> str:
-    """Its kind, its size, and a digest of its tensors' names, types and shapes; not of their values."""
+    """Describe a model by its class, its size, and a digest of its tensors' names, types and shapes."""
     tensors = {name: [str(value.dtype), *value.shape] for name, value in model.state_dict().items()}
     return f"{type(model).__name__} of {sum(p.numel() for p in model.parameters()):,} weights, {digest(tensors)}"
 
 
 def qualified_name(call: Callable[..., object]) -> str:
-    """Module and name of a function, or of a callable object's class."""
+    """Return the module and name of a function, or of the class of a callable object."""
     named: Any = call if hasattr(call, "__qualname__") else type(call)
     return f"{named.__module__}.{named.__qualname__}"

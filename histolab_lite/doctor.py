@@ -1,6 +1,6 @@
-"""python -m histolab_lite.doctor: what is installed, which device, kernels and data are there, what to do.
+"""python -m histolab_lite.doctor: which packages, device, kernels and data are there, and what to do about the rest.
 
-Exit status 0 if the tutorial can run, else 1. What is merely absent (a GPU, a data set) never fails.
+The exit status is 0 if the tutorial can run, else 1. A missing GPU or data set is no failure.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ State = Literal["ok", "absent", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. `problem` stops the tutorial, `absent` only narrows what can be done."""
+    """One line of the report. A "problem" stops the tutorial; "absent" only limits what can be done."""
 
     area: str
     subject: str
@@ -42,7 +42,7 @@ class Finding:
 
 
 def packages() -> Iterator[Finding]:
-    """Every requirement of the installed package against what is there; extras are grouped and optional."""
+    """Compare the package's requirements with what is installed, one finding per extra; extras are optional."""
     try:
         lines = importlib.metadata.requires(PACKAGE) or []
     except importlib.metadata.PackageNotFoundError:
@@ -54,7 +54,7 @@ def packages() -> Iterator[Finding]:
         marker = requirement.marker
         extra = next((e for e in ("", *EXTRAS) if marker is None or marker.evaluate({"extra": e})), None)
         if extra is None:
-            continue  # a requirement of another system
+            continue  # a requirement of another operating system
         count += 1
         fault = _fault(requirement)
         faults.setdefault(extra, []).extend([fault] if fault else [])
@@ -78,7 +78,7 @@ def _fault(requirement: Requirement) -> str | None:
 
 
 def devices() -> Iterator[Finding]:
-    """Python, the processor and the GPU."""
+    """Find Python, the processor and the GPU."""
     cores = cpu_cores()
     yield Finding("device", "Python", "ok", platform.python_version())
     yield Finding("device", "CPU", "ok", f"{cores} core{'s' * (cores != 1)}, {platform.machine()}")
@@ -94,7 +94,7 @@ def devices() -> Iterator[Finding]:
 
 
 def kernels(folder: Path = KERNELS) -> Iterator[Finding]:
-    """Each operation of `histolab_lite.kernels` with the implementations that can run here."""
+    """Find each operation of `histolab_lite.kernels` with the implementations that can run here."""
     import torch
 
     installed, gpu = importlib.util.find_spec("triton") is not None, torch.cuda.is_available()
@@ -104,7 +104,7 @@ def kernels(folder: Path = KERNELS) -> Iterator[Finding]:
         usable = [name for name in have if name != "triton" or (installed and gpu)]
         if usable == have:
             state, advice = "ok", ""
-        elif gpu:  # where tensors on the GPU are refused until Triton is there
+        elif gpu:  # the kernels refuse tensors on the GPU without Triton
             state, advice = "absent", "pip install triton, for tensors on the GPU"
         else:
             state, advice = "ok", "triton needs an NVIDIA GPU"
@@ -112,7 +112,7 @@ def kernels(folder: Path = KERNELS) -> Iterator[Finding]:
 
 
 def tissue() -> Iterator[Finding]:
-    """OpenSlide, the encoder that ships with the package, and the data sets of `data_manifests/`."""
+    """Find OpenSlide, the encoder that ships with the package, and the data sets of `data_manifests/`."""
     try:
         import openslide
 
@@ -125,12 +125,14 @@ def tissue() -> Iterator[Finding]:
         size = DEFAULT_WEIGHTS.stat().st_size / 2**20
         yield Finding("tissue", "default encoder", "ok", f"{DEFAULT_WEIGHTS.name}, {size:.1f} MiB")
     else:
-        yield Finding("tissue", "default encoder", "problem", f"no {DEFAULT_WEIGHTS.name}", "check out anew")
+        yield Finding(
+            "tissue", "default encoder", "problem", f"no {DEFAULT_WEIGHTS.name}", "clone the repository again"
+        )
     yield from data_sets()
 
 
 def data_sets(root: Path | None = None) -> Iterator[Finding]:
-    """Each data set of `data_manifests/`: found and verified, not there, or not what its manifest says."""
+    """Find each data set of `data_manifests/`: verified, absent, or different from its manifest."""
     from histolab_lite.data.manifests import ManifestError, data_root, list_manifests, load_manifest
 
     root = root or data_root()
@@ -139,11 +141,11 @@ def data_sets(root: Path | None = None) -> Iterator[Finding]:
     for name in list_manifests():
         manifest = load_manifest(name)
         if manifest.access == "generated":
-            yield Finding("data", name, "ok", "made as it is needed")
+            yield Finding("data", name, "ok", "generated when needed")
             continue
         try:
             manifest.fetch(root, download=False)
-            yield Finding("data", name, "ok", "found, as its manifest says")
+            yield Finding("data", name, "ok", "found and verified")
         except FileNotFoundError:
             manual = manifest.obtain.strip() or f"see {manifest.homepage}"
             advice = "downloaded when first used" if manifest.access == "download" else manual
@@ -153,7 +155,7 @@ def data_sets(root: Path | None = None) -> Iterator[Finding]:
 
 
 def examine() -> list[Finding]:
-    """All findings, in the order of the report; what follows missing packages is left out."""
+    """Return all findings in the order of the report; after missing packages, nothing else is examined."""
     found = [*packages()]
     if any(finding.state == "problem" for finding in found):
         return found
@@ -161,7 +163,7 @@ def examine() -> list[Finding]:
 
 
 def show(findings: list[Finding], console: Console) -> None:
-    """Print the findings as a table, an area at a time, and then what to do about what is missing."""
+    """Print the findings as a table, by area, and then what to do about what is missing."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     previous = ""
     for finding in findings:
@@ -182,13 +184,13 @@ def show(findings: list[Finding], console: Console) -> None:
 
 
 def main() -> None:
-    """Say what is installed, which device, kernels and data sets are found, and what to do about the rest."""
+    """Report which packages, device, kernels and data sets are there, and what to do about the rest."""
     findings = examine()
     console = Console()
     show(findings, console)
     problems = [finding for finding in findings if finding.state == "problem"]
     if problems:
-        console.print("\n[bold red]The tutorial cannot run yet:[/] put the above right, then ask again.")
+        console.print("\n[bold red]The tutorial cannot run yet:[/] do what is listed above, then run the doctor again.")
     else:
         console.print("\n[green]The tutorial can run:[/] make tutorial")
     raise typer.Exit(1 if problems else 0)

@@ -1,4 +1,4 @@
-"""The machine and what is installed on it, as metrics.json, the doctor and the commands name them."""
+"""The computer and the installed packages, as stated in metrics.json and by the doctor."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ REPORTED = ("histolab-lite", "torch", "torchvision", "timm", "numpy", "scikit-le
 
 
 def environment() -> dict[str, Any]:
-    """Date, system, device and versions, ready for JSON."""
+    """Return date, system, device and versions, ready for JSON."""
     versions = {}
     for name in REPORTED:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            continue  # what is missing is for the doctor to report
+            continue  # the doctor reports missing packages
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -30,12 +30,12 @@ def environment() -> dict[str, Any]:
 
 
 def cpu_cores() -> int:
-    """The cores that this process may use, which in a container are fewer than the machine's."""
+    """Return the number of cores that this process may use, which in a container can be fewer than all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def device_name() -> str:
-    """The device that the lessons will use: a CUDA GPU by its name, Apple's GPU, or the CPU."""
+    """Return the name of the device that the lessons will use: a CUDA GPU, Apple's GPU, or the CPU."""
     import torch
 
     if torch.cuda.is_available():

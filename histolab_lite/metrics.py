@@ -1,6 +1,6 @@
-"""Scores of segmentations and embeddings. Class ids are integers; 255 is left out.
+"""Scores of segmentations and embeddings. Class ids are integers; pixels of 255 do not count.
 
-Dice, IoU and accuracy are pooled: all pixels of all images are counted before dividing, as in Proto2Seg's Table 1.
+Dice, IoU and accuracy are pooled: the pixels of all images are counted before dividing, as in Proto2Seg's Table 1.
 """
 
 from collections.abc import Iterable
@@ -26,9 +26,16 @@ from histolab_lite.data import IGNORE
 
 @dataclass(frozen=True)
 class SegmentationScores:
-    """dice, iou: (K,), NaN for a class that neither mask holds. accuracy: share of right pixels, NaN if none count.
+    """Scores of predicted masks.
 
-    frequency: (K,), the true pixels of each class among all; NaN if none count.
+    Parameters
+    ----------
+    dice, iou : (K,)
+        One value per class, NaN for a class that neither mask holds.
+    accuracy
+        Share of correct pixels, NaN if no pixel counts.
+    frequency : (K,)
+        Share of the true pixels that each class has, NaN if no pixel counts.
     """
 
     dice: np.ndarray
@@ -53,9 +60,19 @@ class SegmentationScores:
 
 
 def confusion(prediction: np.ndarray | torch.Tensor, target: np.ndarray | torch.Tensor, n_classes: int) -> np.ndarray:
-    """(K, K) pixel counts, rows are true classes. Both (H, W) class ids; target pixels of 255 are left out.
+    """Count pixels by true class (row) and predicted class (column), (K, K); target pixels of 255 do not count.
 
-    ValueError for unequal sizes, or an id that is no class.
+    Parameters
+    ----------
+    prediction, target : (H, W)
+        Class ids.
+    n_classes
+        K.
+
+    Raises
+    ------
+    ValueError
+        The sizes differ, or an id is no class.
     """
     prediction, target = (_ids(mask) for mask in (prediction, target))
     if prediction.shape != target.shape:
@@ -69,29 +86,35 @@ def confusion(prediction: np.ndarray | torch.Tensor, target: np.ndarray | torch.
 
 
 def _ids(mask: np.ndarray | torch.Tensor) -> torch.Tensor:
-    """Class ids as int64 on the CPU, whatever the strides (a flipped array has negative ones)."""
+    """Return class ids as int64 on the CPU, also of arrays with negative strides (flipped ones)."""
     return mask.long().cpu() if isinstance(mask, torch.Tensor) else torch.from_numpy(np.array(mask, dtype=np.int64))
 
 
 def segmentation_scores(
     predictions: Iterable[np.ndarray | torch.Tensor], targets: Iterable[np.ndarray | torch.Tensor], n_classes: int
 ) -> SegmentationScores:
-    """Scores pooled over pairs of masks (H, W). ValueError for no pair, unequal numbers, or unequal sizes."""
+    """Score pairs of masks (H, W), pooled over all pixels.
+
+    Raises
+    ------
+    ValueError
+        There is no pair, the numbers or the sizes of masks differ, or an id is no class.
+    """
     pairs = list(zip(predictions, targets, strict=True))
     if not pairs:
         raise ValueError("there is no mask to score.")
     counts = np.sum([confusion(prediction, target, n_classes) for prediction, target in pairs], axis=0, dtype=float)
-    hits, true, claimed = counts.diagonal(), counts.sum(1), counts.sum(0)
+    hits, true, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
     with np.errstate(invalid="ignore"):
-        dice = 2 * hits / (true + claimed)
-        iou = hits / (true + claimed - hits)
+        dice = 2 * hits / (true + predicted)
+        iou = hits / (true + predicted - hits)
         accuracy, frequency = hits.sum() / counts.sum(), true / counts.sum()
     return SegmentationScores(dice, iou, float(accuracy), frequency)
 
 
 @dataclass(frozen=True)
 class BinaryScores:
-    """Of a target against the rest: those of Table 1 of Zhang et al., CVPR 2023. NaN where not defined."""
+    """Scores of one class against the rest, as in Table 1 of Zhang et al., CVPR 2023; NaN where undefined."""
 
     dice: float
     accuracy: float
@@ -102,11 +125,21 @@ class BinaryScores:
 def binary_scores(
     probabilities: Iterable[np.ndarray | torch.Tensor], masks: Iterable[np.ndarray | torch.Tensor]
 ) -> BinaryScores:
-    """Dice, accuracy and Cohen's κ at 0.5, and the area under the ROC curve, by torchmetrics, pooled over all pixels.
+    """Compute Dice, accuracy and Cohen's κ at 0.5, and the area under the ROC curve, pooled over all pixels.
 
-    probabilities: of the target, (H, W) float in [0, 1]. masks: (H, W), 1 or True in the target, 0 outside, 255 left
-    out. The area is exact: every probability that occurs is a threshold.
-    ValueError for no pair, unequal numbers or sizes, or other values.
+    The area is exact: every probability that occurs is a threshold.
+
+    Parameters
+    ----------
+    probabilities : (H, W) float
+        Probabilities of the class, in [0, 1].
+    masks : (H, W)
+        1 or True inside the class, 0 outside; pixels of 255 do not count.
+
+    Raises
+    ------
+    ValueError
+        There is no pair, the numbers or the sizes differ, or a value is out of range.
     """
     pairs = [(torch.as_tensor(np.asarray(p)), _ids(mask)) for p, mask in zip(probabilities, masks, strict=True)]
     if not pairs:
@@ -118,12 +151,12 @@ def binary_scores(
     p, y = p[y != IGNORE], y[y != IGNORE]
     if not ((p >= 0) & (p <= 1)).all() or not ((y == 0) | (y == 1)).all():
         raise ValueError(f"probabilities lie in [0, 1], and a mask holds 0, 1 and {IGNORE} only.")
-    claimed = (p >= 0.5).long()  # torchmetrics alone would claim above 0.5 only
+    predicted = (p >= 0.5).long()  # torchmetrics would use p > 0.5
     both = 0 < int(y.sum()) < len(y)
     return BinaryScores(
-        float(binary_f1_score(claimed, y)) if (claimed | y).any() else float("nan"),
-        float(binary_accuracy(claimed, y)) if len(y) else float("nan"),
-        float(binary_cohen_kappa(claimed, y)) if len(y) else float("nan"),
+        float(binary_f1_score(predicted, y)) if (predicted | y).any() else float("nan"),
+        float(binary_accuracy(predicted, y)) if len(y) else float("nan"),
+        float(binary_cohen_kappa(predicted, y)) if len(y) else float("nan"),
         float(binary_auroc(p, y)) if both else float("nan"),
     )
 
@@ -135,9 +168,16 @@ def knn_accuracy(
     test_labels: np.ndarray,
     k: int = 20,
 ) -> float:
-    """Balanced accuracy of a k-nearest-neighbour vote by cosine similarity: how well embeddings separate classes.
+    """Return the balanced accuracy of a k-nearest-neighbour vote by cosine similarity.
 
-    train: (N, D), test: (M, D); labels (N,), (M,).
+    Parameters
+    ----------
+    train, test : (N, D) and (M, D)
+        Embeddings.
+    train_labels, test_labels : (N,) and (M,)
+        Their classes.
+    k
+        Number of neighbours; all of them where there are fewer.
     """
     classifier = KNeighborsClassifier(min(k, len(train)), metric="cosine")
     classifier.fit(np.asarray(train), np.asarray(train_labels))
@@ -150,9 +190,16 @@ def linear_probe_accuracy(
     test: torch.Tensor | np.ndarray,
     test_labels: np.ndarray,
 ) -> float:
-    """Balanced accuracy of a logistic regression of standardised embeddings, classes weighed alike.
+    """Return the balanced accuracy of a linear probe: logistic regression on standardised embeddings.
 
-    train: (N, D), test: (M, D); labels (N,), (M,).
+    All classes have the same weight in the regression.
+
+    Parameters
+    ----------
+    train, test : (N, D) and (M, D)
+        Embeddings.
+    train_labels, test_labels : (N,) and (M,)
+        Their classes.
     """
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000, class_weight="balanced"))
     probe.fit(np.asarray(train), np.asarray(train_labels))

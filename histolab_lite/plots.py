@@ -1,6 +1,6 @@
-"""Pictures for the lessons: tissue with masks over it, keys, scale bars, galleries. Every function draws on axes given.
+"""Figures for the lessons: tissue with masks over it, keys, scale bars, galleries.
 
-Colours come with the data set's palette; a key names each of them, so that colour is never alone.
+Colours are those of the data set's palette. A key names each of them, so that no meaning rests on colour alone.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,11 @@ from matplotlib.patches import Patch, Rectangle
 from sklearn.manifold import TSNE
 
 from histolab_lite.data import IGNORE
-
-Palette = Sequence[tuple[int, int, int]]
+from histolab_lite.formats.masks import Palette, colour_table
 
 
 def style() -> None:
-    """Figure defaults for a notebook: quiet axes, sharp enough to zoom, small enough to commit."""
+    """Set figure defaults for notebooks: plain axes, sharp enough to zoom, small enough to commit."""
     plt.rcParams.update(
         {
             "figure.dpi": 90,
@@ -38,12 +37,24 @@ def style() -> None:
 
 
 def to_plane(embeddings: np.ndarray, method: str = "UMAP", seed: int = 0) -> np.ndarray:
-    """Embeddings (N, D) -> points (N, 2) whose neighbours are those of the embeddings, by cosine.
+    """Map embeddings (N, D) to points (N, 2) that keep their neighbours, by cosine distance.
 
-    method: "UMAP" (McInnes et al., 2018) or "t-SNE" (van der Maaten and Hinton, JMLR 2008).
+    Parameters
+    ----------
+    embeddings : (N, D)
+        One vector per point.
+    method
+        "UMAP" (McInnes et al., 2018) or "t-SNE" (van der Maaten and Hinton, JMLR 2008).
+    seed
+        Random seed of the method.
+
+    Raises
+    ------
+    ValueError
+        The method is neither.
     """
     if method == "UMAP":
-        from umap import UMAP  # here, since its import compiles for half a minute the first time
+        from umap import UMAP  # imported here, because the first import compiles for half a minute
 
         neighbours = min(20, len(embeddings) - 1)
         reducer = UMAP(n_neighbors=neighbours, min_dist=0.2, metric="cosine", random_state=seed, n_jobs=1)
@@ -55,25 +66,23 @@ def to_plane(embeddings: np.ndarray, method: str = "UMAP", seed: int = 0) -> np.
 
 
 def class_colours(palette: Palette) -> np.ndarray:
-    """The palette as matplotlib wants it, to be indexed by class ids: float (K, 3) in [0, 1]."""
+    """Return the palette as matplotlib wants it, float (K, 3) in [0, 1], to be indexed by class ids."""
     return np.asarray(palette, dtype=float) / 255
 
 
 def colour_mask(mask: np.ndarray, palette: Palette) -> np.ndarray:
-    """Class ids (H, W) -> RGB uint8 (H, W, 3); 255 and other unknown ids are mid-grey."""
-    table = np.full((256, 3), 128, np.uint8)
-    table[: len(palette)] = palette
-    return table[np.asarray(mask).astype(np.uint8)]
+    """Colour class ids (H, W), uint8 (H, W, 3); 255 and ids beyond the palette are mid-grey."""
+    return colour_table(palette)[np.asarray(mask).astype(np.uint8)]
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, opacity: float = 0.45) -> np.ndarray:
-    """Tissue with class colours over it, RGB uint8 (H, W, 3); ignored pixels keep the tissue's colour."""
+    """Lay class colours over an image, uint8 (H, W, 3); ignored pixels keep the colour of the image."""
     strength = np.where(np.asarray(mask) == IGNORE, 0, opacity)[..., None]
     return (image * (1 - strength) + colour_mask(mask, palette) * strength).round().astype(np.uint8)
 
 
 def show(ax: Axes, image: np.ndarray, title: str = "", mpp: float | None = None) -> None:
-    """An image without ticks, with a scale bar where its scale is known."""
+    """Draw an image without axes, with a scale bar where mpp, in micrometres per pixel, is given."""
     ax.imshow(image)
     ax.set_axis_off()
     ax.set_title(title)
@@ -82,7 +91,7 @@ def show(ax: Axes, image: np.ndarray, title: str = "", mpp: float | None = None)
 
 
 def scale_bar(ax: Axes, shape: tuple[int, int], mpp: float) -> None:
-    """A bar of a round length, about a fifth of the image's width, on a dark plate in its lower right corner."""
+    """Draw a scale bar of a round length, at most a fifth of the width, in the image's lower right corner."""
     height, width = shape
     wanted = width * mpp / 5
     magnitude = 10 ** np.floor(np.log10(wanted))
@@ -96,7 +105,7 @@ def scale_bar(ax: Axes, shape: tuple[int, int], mpp: float) -> None:
 
 
 def key(figure: Figure, class_names: Sequence[str], palette: Palette) -> None:
-    """One key of class colours below the whole figure."""
+    """Draw one key of class colours below the whole figure."""
     patches = [
         Patch(facecolor=np.array(colour) / 255, edgecolor="0.4", linewidth=0.5, label=name)
         for name, colour in zip(class_names, palette, strict=True)
@@ -105,7 +114,7 @@ def key(figure: Figure, class_names: Sequence[str], palette: Palette) -> None:
 
 
 def gallery(patches: Sequence[np.ndarray], gap: int = 2) -> np.ndarray:
-    """Patches (P, P, 3) of one size in a row, white gaps between: uint8 (P, W, 3)."""
+    """Join patches (P, P, 3) to one row with white gaps, uint8 (P, W, 3)."""
     if not len(patches):
         raise ValueError("there is no patch to show.")
     bar = np.full((patches[0].shape[0], gap, 3), 255, np.uint8)
@@ -118,10 +127,21 @@ def dictionary_sheet(
     colours: Sequence[tuple[int, int, int]],
     columns: int = 2,
 ) -> Figure:
-    """What a person sees when naming clusters: a row of representative patches each, framed in the colour of its name.
+    """Draw a row of representative patches per cluster, as a person sees them who names the clusters.
 
-    rows: per cluster the patches, uint8 (P, P, 3), none for an empty cluster. names, colours: one a cluster.
-    ValueError if no cluster has a patch.
+    Parameters
+    ----------
+    rows
+        Patches, uint8 (P, P, 3), per cluster; none for an empty cluster.
+    names, colours
+        One per cluster.
+    columns
+        Number of columns of the figure.
+
+    Raises
+    ------
+    ValueError
+        No cluster has a patch.
     """
     if not any(len(patches) for patches in rows):
         raise ValueError("no cluster has a patch to show.")
@@ -146,7 +166,7 @@ def dictionary_sheet(
 
 
 def bars_with_spread(ax: Axes, values: dict[str, Sequence[float]], ylabel: str) -> None:
-    """One bar a method: the mean, every seed as a dot, the mean written above."""
+    """Draw the mean of each method as a bar with its value above, and the value of every seed as a dot."""
     for position, seeds in enumerate(values.values()):
         mean = float(np.mean(seeds))
         ax.bar(position, mean, width=0.62, color="#0072B2", alpha=0.35)

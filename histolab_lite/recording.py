@@ -1,7 +1,7 @@
 """`record(...)`: how a lesson states its numbers.
 
-The numbers travel inside the executed notebook, as one display output of a MIME type of our own, so what runs the
-lesson needs no side file, and a reader sees the same table that metrics.json holds.
+The numbers are stored in the executed notebook, as one display output with our own MIME type. So running a lesson
+needs no other file, and a reader sees the same table that metrics.json holds.
 https://nbformat.readthedocs.io/en/latest/format_description.html#display-data
 """
 
@@ -22,7 +22,19 @@ METRICS_MIME = "application/vnd.histolab.metrics+json"
 
 @dataclass(frozen=True)
 class Summary:
-    """One metric: its values, one per seed, their mean and their sample standard deviation (None for one value)."""
+    """One metric.
+
+    Parameters
+    ----------
+    mean
+        Mean of the values.
+    sd
+        Sample standard deviation (n - 1), None for a single value.
+    n
+        Number of values.
+    values
+        One value per seed or fold.
+    """
 
     mean: float
     sd: float | None
@@ -30,7 +42,7 @@ class Summary:
     values: list[float]
 
     def __str__(self) -> str:
-        """Format as a reader writes it: "0.874 ± 0.012", or "0.874" for a single value."""
+        """Format as "0.874 ± 0.012", or as "0.874" for a single value."""
         parts = [self.mean] if self.sd is None else [self.mean, self.sd]
         size = max(map(abs, parts))
         if size and (size < 1e-3 or size >= 1e6):
@@ -44,16 +56,22 @@ class Summary:
 def record(**metrics: ArrayLike) -> None:
     """Show numbers as a table and keep them in the notebook, for metrics.json.
 
-    Each value is a number, or a sequence of numbers with one entry per seed (or fold): (n,) -> its mean, its
-    sample standard deviation (n - 1) and the values themselves. numpy arrays and torch tensors will do.
-    A name may be recorded once in a notebook.
+    A name may be recorded once per notebook.
 
-    Raises ValueError where nothing is recorded, or a value is empty, nested, NaN, infinite or no number.
+    Parameters
+    ----------
+    **metrics
+        Numbers, or sequences, arrays or tensors (n,) with one number per seed or fold.
+
+    Raises
+    ------
+    ValueError
+        There is no metric, or a value is empty, nested, NaN, infinite or no number.
     """
     if not metrics:
         raise ValueError("record() was given nothing. Name what it should keep: record(dice=0.8).")
     summaries = {name: summarise(name, value) for name, value in metrics.items()}
-    # a list, because notebooks are written with sorted keys and the order is the author's
+    # a list, because notebooks are written with sorted keys, and the order is the author's
     listed = [{"name": name, **asdict(summary)} for name, summary in summaries.items()]
     payload = {"metrics": listed, "peak_memory_mib": _peak_memory_mib()}
     from IPython import get_ipython
@@ -62,13 +80,11 @@ def record(**metrics: ArrayLike) -> None:
     if get_ipython() is None:
         print(_as_text(summaries))
         return
-    display(
-        {METRICS_MIME: payload, "text/html": _as_html(summaries), "text/plain": _as_text(summaries)}, raw=True
-    )
+    display({METRICS_MIME: payload, "text/html": _as_html(summaries), "text/plain": _as_text(summaries)}, raw=True)
 
 
 def summarise(name: str, value: ArrayLike) -> Summary:
-    """One metric; raises ValueError as `record`."""
+    """Summarise one metric; raises ValueError as `record`."""
     detached: Any = value.detach().cpu() if hasattr(value, "detach") else value
     try:
         array = np.asarray(detached)
@@ -91,9 +107,9 @@ def summarise(name: str, value: ArrayLike) -> Summary:
 
 
 def _peak_memory_mib() -> float | None:
-    """Largest resident size of this process so far, in MiB; None where the system does not say."""
+    """Return the largest resident size of this process so far, in MiB; None where the system does not state it."""
     status = Path("/proc/self/status")
-    if status.exists():  # Linux: unlike getrusage, this figure does not inherit the parent's peak
+    if status.exists():  # Linux: unlike getrusage, without the parent's peak
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return round(int(line.split()[1]) / 1024, 1)
@@ -115,7 +131,7 @@ def _as_text(summaries: Mapping[str, Summary]) -> str:
 
 
 def _as_html(summaries: Mapping[str, Summary]) -> str:
-    """Without styles of its own, so that it takes on the page's."""
+    """Return a table without own styles, so that those of the page apply."""
     body = "".join(
         f"<tr><td style='text-align:left'>{html.escape(a)}</td><td>{b}</td><td>{c}</td></tr>"
         for a, b, c in _rows(summaries)

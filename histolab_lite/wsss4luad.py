@@ -22,9 +22,9 @@ Triple: TypeAlias = tuple[int, int, int]
 
 @app.callback()
 def about() -> None:
-    """The WSSS4LUAD challenge: check its data, score and pack a submission, or make a phantom of it.
+    """Check the data of the WSSS4LUAD challenge, score and pack a submission, or make a phantom data set.
 
-    The exit status is 1 where problems were found, all of which are listed, and 2 for a command that cannot be run.
+    The exit status is 1 if problems were found, which are all listed, and 2 if the command cannot be run.
     """
 
 
@@ -32,13 +32,13 @@ def about() -> None:
 def evaluate(
     pred: Annotated[Path, typer.Argument(help="Folder or zip archive of masks, 00.png and so on.")],
     gt: Annotated[Path, typer.Argument(help="Folder with mask and background-mask in it, such as 3.testing.")],
-    name: Annotated[str, typer.Option(help="What your row is called.")] = "you",
+    name: Annotated[str, typer.Option(help="Name of your row.")] = "you",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file, too.")] = None,
 ) -> None:
     """Score predictions as the challenge does, and show them among the paper's 14 teams.
 
-    The mean IoU of three classes over the pixels of all pictures, white background left out. The teams were scored on
-    the challenge's own test set: on other data the rank is a game.
+    The score is the mean IoU of three classes over the pixels of all images, without the white background. The teams
+    were scored on the challenge's own test set: on other data the rank is only a game.
     """
     import json
     import math
@@ -64,28 +64,28 @@ def evaluate(
 
 @app.command()
 def check(root: Annotated[Path, typer.Argument(help="Folder with 1.training, 2.validation and 3.testing.")]) -> None:
-    """List every file of a data set that is not as it should be, and why. Warnings alone are no failure."""
+    """List every bad file of a data set, and why. Warnings alone are no failure."""
     from histolab_lite.methods.wsss4luad.challenge.checks import check_dataset
 
     console = Console()
     try:
         problems = check_dataset(root)
-    except OSError as error:  # a folder that is closed to us
+    except OSError as error:  # a folder that we may not read
         _stop(error)
     _show(console, problems)
     failed = any(problem.level == "error" for problem in problems)
     if not failed:
-        console.print(f"{escape(str(root))} is a whole data set.", highlight=False, soft_wrap=True)
+        console.print(f"{escape(str(root))} is a complete data set.", highlight=False, soft_wrap=True)
     raise typer.Exit(1 if failed else 0)
 
 
 @app.command()
 def pack(
     pred: Annotated[Path, typer.Argument(help="Folder of masks, 00.png and so on.")],
-    img: Annotated[Path, typer.Argument(help="The pictures they are of, such as 3.testing/img.")],
+    img: Annotated[Path, typer.Argument(help="Folder of their images, such as 3.testing/img.")],
     out: Annotated[Path, typer.Option(help="The zip archive to write.")],
 ) -> None:
-    """Check predictions and write the archive to submit; nothing is written if there is a problem."""
+    """Check predictions and write the archive to submit. If there is a problem, nothing is written."""
     from histolab_lite.methods.wsss4luad.challenge import submission
 
     console = Console()
@@ -103,19 +103,19 @@ def pack(
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     n_training: Annotated[int, typer.Option(help="Training patches.")] = 600,
-    n_validation: Annotated[Pair, typer.Option(help="Small and large pictures of validation.")] = (12, 0),
-    n_testing: Annotated[Pair, typer.Option(help="Small and large pictures of testing.")] = (16, 1),
-    n_slides: Annotated[Triple, typer.Option(help="Slides of training, validation and testing.")] = (12, 3, 4),
+    n_validation: Annotated[Pair, typer.Option(help="Small and large images for validation.")] = (12, 0),
+    n_testing: Annotated[Pair, typer.Option(help="Small and large images for testing.")] = (16, 1),
+    n_slides: Annotated[Triple, typer.Option(help="Slides for training, validation and testing.")] = (12, 3, 4),
     slide: Annotated[int, typer.Option(help="Side of a slide in pixels.")] = 768,
-    seed: Annotated[int, typer.Option(help="Two seeds share no slide.")] = 0,
+    seed: Annotated[int, typer.Option(help="Different seeds share no slide.")] = 0,
     mpp: Annotated[float, typer.Option(help="Micrometres per pixel; the challenge's 10x is 1.0068.")] = 1.0068,
-    patch: Annotated[Pair, typer.Option(help="Least and greatest side of a training patch.")] = (150, 300),
-    small: Annotated[Pair, typer.Option(help="The same of small pictures.")] = (200, 500),
-    large: Annotated[Pair, typer.Option(help="The same of large pictures.")] = (1500, 5000),
+    patch: Annotated[Pair, typer.Option(help="Least and greatest side of a training patch in pixels.")] = (150, 300),
+    small: Annotated[Pair, typer.Option(help="The same for small images.")] = (200, 500),
+    large: Annotated[Pair, typer.Option(help="The same for large images.")] = (1500, 5000),
 ) -> None:
-    """Make a data set of the challenge's kind from phantom slides, which needs no registration.
+    """Make a data set like the challenge's from phantom slides, without registration.
 
-    The same settings make the same files. A finished folder is left as it is.
+    The same settings make the same files. A finished folder is not changed.
     """
     from histolab_lite.methods.wsss4luad.challenge.phantom import make_phantom
 
@@ -149,7 +149,7 @@ def _show(console: Console, problems: Sequence[Problem]) -> None:
 
 
 def _printable(text: str) -> str:
-    """Names of files may hold line ends, and bytes that are no text."""
+    """Escape line ends and bytes that are no text, which file names may hold."""
     return text if text.isprintable() else ascii(text)
 
 

@@ -1,21 +1,18 @@
 """Processes that tests start, and what is left of them."""
 
-from __future__ import annotations
-
 import time
-from collections.abc import Callable, Sequence
 
 import psutil
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
+def wait_for(condition, seconds, what):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, what
         time.sleep(0.05)
 
 
-def living(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+def living(processes):
     """Those that still run: each is known by its number and its start, whoever its parent is by now."""
     found = []
     for process in processes:

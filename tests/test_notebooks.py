@@ -1,11 +1,8 @@
-"""The lessons: to the template, with outputs of their own cells, and running through at smoke size."""
-
-from __future__ import annotations
+"""The lessons follow the template, have outputs of their own cells, and run through at smoke size."""
 
 import ast
 import re
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pytest
@@ -26,66 +23,52 @@ MACHINE_PATH = re.compile(r"(?:/home/|/root/|/Users/|/tmp/|[A-Z]:\\)\S*")
 lesson = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
-def read(path: Path) -> Any:
+def read(path):
     return nbformat.read(path, as_version=4)
 
 
-def code(notebook: Any) -> list[str]:
-    """The sources of the code cells, as plain Python."""
-    plain = TransformerManager().transform_cell
-    return [plain(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+def sources(notebook, kind):
+    return [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == kind]
 
 
-def headings(notebook: Any) -> list[str]:
-    prose = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
-    return re.findall(r"^#+ +(.+?) *$", "\n".join(prose), re.MULTILINE)
-
-
-def test_there_are_lessons_in_reading_order() -> None:
+def test_there_are_lessons_in_reading_order():
     assert PATHS
     numbers = [path.stem[:2] for path in PATHS]
     assert numbers == sorted(set(numbers) & {f"{number:02}" for number in range(12)})  # the twelve of the plan
 
 
 @lesson
-def test_opens_with_title_paper_cost_and_setup(path: Path) -> None:
-    cells = read(path)["cells"]
+def test_a_lesson_follows_the_template(path):
+    notebook = read(path)
+    cells = notebook["cells"]
     assert cells[0]["cell_type"] == "markdown"
     assert cells[0]["source"].startswith("# ")
-    first_code = next(i for i, cell in enumerate(cells) if cell["cell_type"] == "code")
-    opening = "\n".join(cell["source"] for cell in cells[:first_code])
+    setup = next(i for i, cell in enumerate(cells) if cell["cell_type"] == "code")
+    opening = "\n".join(cell["source"] for cell in cells[:setup])
     assert re.search(r"\bpapers?\b", opening, re.IGNORECASE), "the opening names no paper"
     assert re.search(r"\bcosts?\b", opening, re.IGNORECASE), "the opening does not say what the lesson costs"
-    setup = cells[first_code]["source"]
-    assert "import " in setup, "the first code cell is the setup cell, with all the imports"
-    assert "version" in setup, "the setup cell prints the versions"
-    assert "device" in setup, "the setup cell prints the device"
-
-
-@lesson
-def test_has_one_parameters_cell_and_the_closing_sections(path: Path) -> None:
-    notebook = read(path)
+    for word in ("import ", "version", "device"):
+        assert word in cells[setup]["source"], "the first code cell imports, and prints the versions and the device"
     assert parameters.declared(notebook, path.stem)
-    assert {"What differs from the paper", "Exercises"} <= set(headings(notebook))
+    headings = re.findall(r"^#+ +(.+?) *$", "\n".join(sources(notebook, "markdown")), re.MULTILINE)
+    assert {"What differs from the paper", "Exercises"} <= set(headings)
 
 
 @lesson
-def test_imports_stand_in_the_setup_cell_and_nothing_is_installed(path: Path) -> None:
-    notebook = read(path)
-    _, *later = code(notebook)
+def test_imports_stand_in_the_setup_cell_and_nothing_is_installed(path):
+    _, *later = sources(read(path), "code")
     imports = [
         ast.unparse(node)
         for source in later
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(ast.parse(TransformerManager().transform_cell(source)))
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
     assert imports == []
-    sources = "\n".join(cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code")
-    assert INSTALLS.findall(sources) == []
+    assert INSTALLS.findall("\n".join(sources(read(path), "code"))) == []
 
 
 @lesson
-def test_committed_outputs_are_fresh_small_and_name_no_machine(path: Path) -> None:
+def test_committed_outputs_are_fresh_and_small_and_name_no_machine(path):
     notebook = read(path)
     stale = staleness(notebook, NOTEBOOKS.parent)
     assert stale is None, f"{path.stem} is stale: {stale}; run: make notebooks ONLY={path.stem}"
@@ -96,50 +79,42 @@ def test_committed_outputs_are_fresh_small_and_name_no_machine(path: Path) -> No
         for output in cell.get("outputs", [])
     ]
     assert MACHINE_PATH.findall("\n".join(texts)) == []
-
-
-@lesson
-def test_committed_outputs_record_numbers(path: Path) -> None:
-    metrics, _ = gather(read(path))
+    metrics, _ = gather(notebook)
     assert metrics, "the lesson never calls record(...)"
 
 
 @pytest.mark.parametrize("path", PARAMETER_FILES, ids=lambda path: path.stem)
-def test_parameter_files_set_what_the_lessons_declare(path: Path) -> None:
+def test_parameter_files_set_what_the_lessons_declare(path):
     chosen = parameters.find_lessons(NOTEBOOKS, [])
     parameters.choose_parameters(NOTEBOOKS, chosen, path, data=None)
     assert any(one.chosen for one in chosen)
 
 
+def run(name, folder, **settings):
+    """Run a lesson at smoke size, apart from these settings."""
+    (chosen,) = parameters.find_lessons(NOTEBOOKS, [name])
+    parameters.choose_parameters(NOTEBOOKS, [chosen], NOTEBOOKS / "smoke.yaml", data=None)
+    chosen.chosen |= settings
+    result = run_lesson(chosen, folder, timeout=120)
+    assert result.error is None, result.error
+    return result
+
+
 @pytest.mark.lesson
 @lesson
-def test_runs_at_smoke_size(path: Path, tmp_path: Path) -> None:
-    (chosen,) = parameters.find_lessons(NOTEBOOKS, [path.stem])
-    parameters.choose_parameters(NOTEBOOKS, [chosen], NOTEBOOKS / "smoke.yaml", data=None)
-    result = run_lesson(chosen, tmp_path, timeout=120)
-    assert result.error is None, result.error
-    assert result.metrics
+def test_a_lesson_runs_at_smoke_size(path, tmp_path):
+    assert run(path.stem, tmp_path).metrics
 
 
 @pytest.mark.lesson
-def test_an_encoder_kept_by_lesson_01_serves_the_others(tmp_path: Path) -> None:
-    for number, setting in (("01", {"weights": "mine.safetensors"}), ("02", {"encoder": "mine.safetensors"})):
-        (chosen,) = parameters.find_lessons(NOTEBOOKS, [number])
-        parameters.choose_parameters(NOTEBOOKS, [chosen], NOTEBOOKS / "smoke.yaml", data=None)
-        chosen.chosen |= setting
-        result = run_lesson(chosen, tmp_path, timeout=120)
-        assert result.error is None, result.error
+def test_an_encoder_kept_by_lesson_01_serves_the_others(tmp_path):
+    run("01", tmp_path, weights="mine.safetensors")
+    run("02", tmp_path, encoder="mine.safetensors")
 
 
 @pytest.mark.lesson
 @pytest.mark.real_data
-@pytest.mark.parametrize("number", ["00", "10"])
+@pytest.mark.parametrize(("number", "coarse"), [("00", {}), ("10", {"mpp": 4.0, "seeds": [0]})])
 @pytest.mark.parametrize("slide", ["cmu-1-small-region", "tcga-cr-7395"])
-def test_lessons_read_a_real_slide(number: str, slide: str, data_root: Path, tmp_path: Path) -> None:
-    (chosen,) = parameters.find_lessons(NOTEBOOKS, [number])
-    parameters.choose_parameters(NOTEBOOKS, [chosen], NOTEBOOKS / "smoke.yaml", data=None)
-    chosen.chosen |= {"slide": slide, "slide_mpp": 0.5}
-    if number == "10":
-        chosen.chosen |= {"mpp": 4.0, "seeds": [0]}
-    result = run_lesson(chosen, tmp_path, timeout=120)
-    assert result.error is None, result.error
+def test_lessons_read_a_real_slide(number, coarse, slide, data_root, tmp_path):
+    run(number, tmp_path, slide=slide, slide_mpp=0.5, **coarse)

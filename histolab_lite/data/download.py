@@ -1,4 +1,4 @@
-"""Downloads that resume, archives that cannot write outside their folder, and hashes that are remembered.
+"""Downloads that resume, and hashes that are remembered.
 
 pooch checks the hash and moves the file atomically. It would start a broken download again from the beginning, so its
 downloader is replaced by one that asks for the rest.
@@ -6,7 +6,6 @@ downloader is replaced by one that asks for the rest.
 References
 ----------
 - HTTP range requests: RFC 9110, section 14, https://www.rfc-editor.org/rfc/rfc9110#section-14
-- Zip slip: https://security.snyk.io/research/zip-slip-vulnerability
 """
 
 from __future__ import annotations
@@ -16,14 +15,7 @@ import json
 import logging
 import os
 import re
-import shutil
-import stat
-import tarfile
-import tempfile
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pooch
@@ -39,10 +31,6 @@ _TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
 
 class DownloadError(ValueError):
     """A download that failed, or that gave the wrong file."""
-
-
-class ArchiveError(ValueError):
-    """An archive that is damaged, or that would write outside its folder."""
 
 
 def sha256(path: str | Path) -> str:
@@ -138,66 +126,6 @@ class _Resuming:
                 for chunk in answer.iter_content(_CHUNK):
                     file.write(chunk)
                     progress.update(len(chunk))
-
-
-def extract(archive: str | Path, folder: str | Path) -> list[Path]:
-    """Unpack a zip or tar into `folder` and return its files. Nothing is written unless every member is safe.
-
-    Raises
-    ------
-    ArchiveError
-        If the archive is neither a zip nor a tar, is damaged, is larger than the free disk space, or has a member that
-        is a link, a device, or outside the folder.
-    """
-    archive, folder = Path(archive), Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with _members(archive) as members, tempfile.TemporaryDirectory(dir=folder, prefix=".") as staging:
-            plan = [(_safe(name, archive), size, opener) for name, size, opener in members]
-            need, free = sum(size for _, size, _ in plan), shutil.disk_usage(folder).free
-            if need > free:
-                raise ArchiveError(
-                    f"{archive.name} unpacks to {need / 2**30:.1f} GiB, but only {free / 2**30:.1f} are free."
-                )
-            for name, _, opener in plan:
-                (Path(staging) / name).parent.mkdir(parents=True, exist_ok=True)
-                with opener() as source, open(Path(staging) / name, "wb") as file:
-                    shutil.copyfileobj(source, file, _CHUNK)
-            for name, _, _ in plan:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(Path(staging) / name, folder / name)
-            return [folder / name for name, _, _ in plan]
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise ArchiveError(f"{archive} is damaged: {error}. Remove it and download it again.") from error
-
-
-@contextmanager
-def _members(archive: Path) -> Iterator[list[tuple[str, int, Any]]]:
-    """List the files of an archive as (name, bytes, function that opens it); refuse links and devices."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as packed:
-            entries = [info for info in packed.infolist() if not info.is_dir()]
-            for info in entries:
-                kind = stat.S_IFMT(info.external_attr >> 16)
-                if kind not in (0, stat.S_IFREG):
-                    raise ArchiveError(f"{archive.name} is refused: {info.filename!r} is not a plain file.")
-            yield [(info.filename, info.file_size, lambda info=info: packed.open(info)) for info in entries]
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as bundle:
-            items = [item for item in bundle.getmembers() if not item.isdir()]
-            for item in items:
-                if not item.isreg():
-                    raise ArchiveError(f"{archive.name} is refused: {item.name!r} is not a plain file.")
-            yield [(item.name, item.size, lambda item=item: bundle.extractfile(item)) for item in items]
-    else:
-        raise ArchiveError(f"{archive} is neither a zip nor a tar. Remove it and download it again.")
-
-
-def _safe(name: str, archive: Path) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
-        raise ArchiveError(f"{archive.name} is refused: {name!r} would lie outside its folder.")
-    return path
 
 
 class HashCache:

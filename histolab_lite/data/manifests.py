@@ -20,8 +20,8 @@ from typing import Any
 
 import pooch
 
-from histolab_lite.data.download import HashCache, download, extract
-from histolab_lite.files import read_yaml
+from histolab_lite.data.download import HashCache, download
+from histolab_lite.files import extract, read_yaml
 
 ACCESS = ("download", "manual", "generated")
 _PACKAGE = Path(__file__).resolve().parents[1]

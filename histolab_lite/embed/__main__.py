@@ -1,4 +1,4 @@
-"""python -m histolab_lite.embed: slides in, one file of patch embeddings a slide out."""
+"""python -m histolab_lite.embed: slides in, one file of patch embeddings per slide out."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ MARKS = {"embedded": "[green]embedded[/]", "already there": "already there", "fa
 
 def main(
     slides: Annotated[list[str], typer.Argument(help="Slides, folders of them, or patterns such as 'in/*.svs'.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results, NAME.h5 a slide.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results, one NAME.h5 per slide.")],
     encoder: Annotated[
         str, typer.Option(help="default, imagenet, hf-hub:OWNER/MODEL, or a file of ResNet18 weights.")
     ] = "default",
     mpp: Annotated[float, typer.Option(help="Micrometres per pixel of the patches; 0.5 is about 20x.")] = 0.5,
     patch: Annotated[int, typer.Option(help="Side of a patch in pixels, at --mpp.")] = 256,
-    overlap: Annotated[float, typer.Option(help="Share of a patch's side that the next one has in common.")] = 0.5,
+    overlap: Annotated[float, typer.Option(help="Share of a patch's side that the next patch shares.")] = 0.5,
     min_tissue: Annotated[float, typer.Option(help="Least share of tissue in a patch; 0 keeps every patch.")] = 0.5,
     slide_mpp: Annotated[
-        float | None, typer.Option(help="Micrometres per pixel at level 0, for slides whose files do not say.")
+        float | None, typer.Option(help="Micrometres per pixel at level 0, for slides whose files do not state it.")
     ] = None,
-    h5ad: Annotated[bool, typer.Option("--h5ad", help="Write NAME.h5ad besides, for scanpy and TissUUmaps.")] = False,
-    batch_size: Annotated[int, typer.Option(help="Patches encoded at a time.")] = 64,
+    h5ad: Annotated[bool, typer.Option("--h5ad", help="Also write NAME.h5ad, for scanpy and TissUUmaps.")] = False,
+    batch_size: Annotated[int, typer.Option(help="Patches per batch.")] = 64,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; by default the GPU where there is one.")] = "auto",
     engine: Annotated[
-        str, typer.Option(help="local; dask, for a task a core; or a Dask scheduler's address, tcp://HOST:PORT.")
+        str, typer.Option(help="local; dask, for one task per core; or a Dask scheduler's address, tcp://HOST:PORT.")
     ] = "local",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Embed anew what is there already.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Embed again what is finished already.")] = False,
 ) -> None:
     """Embed the tissue patches of slides.
 
-    What is finished is not computed again, so a run that was stopped goes on with the same command; a result that was
-    damaged since is. A bad slide is reported and the others are embedded all the same; the exit status is then 1. Where
-    a file is there already that was made with other settings, from another slide of that name, or by a version that did
-    not note the slide, nothing is computed and the exit status is 2.
+    Finished slides are skipped, so the same command resumes a run that was stopped; damaged results are replaced. A
+    slide that fails is reported, the others are embedded, and the exit status is 1. If a result exists that was made
+    with other settings, from another slide of the same name, or by a version that did not note the slide, nothing is
+    computed and the exit status is 2.
     """
-    # torch is slow to import, and --help should not wait for it
+    # torch is slow to import, and --help must not wait for it
     from histolab_lite.embed.cluster import check_engine, run_on_cluster
     from histolab_lite.embed.jobs import BAD_SLIDE, SettingsError, find_jobs, is_finished, run_jobs
     from histolab_lite.embed.settings import Settings, choose_device, encoder_revision
@@ -102,7 +102,7 @@ def main(
                 bars.advance(overall)
                 if not console.is_terminal:  # a log shows no bars
                     console.print(f"{outcome.job.slide.name}: {outcome.state}", highlight=False)
-        except OSError as error:  # a scheduler that does not answer
+        except OSError as error:  # the scheduler does not answer
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(2) from None
 
@@ -114,7 +114,7 @@ def main(
             console.print(f"{style}{escape(outcome.job.slide.name)}:[/] {escape(outcome.reason)}", highlight=False)
     patches = sum(outcome.patches for outcome in outcomes if outcome.state == "embedded")
     seconds = time.perf_counter() - start
-    rate = f", {patches / seconds:,.1f} a second" if patches else ""
+    rate = f", {patches / seconds:,.1f} per second" if patches else ""
     console.print(f"{patches:,} patches in {seconds:,.1f} s{rate}.", highlight=False)
     console.print(f"{len(jobs) - len(failed)} of {len(jobs)} slides are in {out}", highlight=False)
     raise typer.Exit(1 if failed else 0)

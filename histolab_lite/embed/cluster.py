@@ -1,8 +1,8 @@
-"""The same jobs, a slide a task, over a Dask cluster: one that is there already, or this machine's cores.
+"""The same jobs on a Dask cluster, one task per slide: on a running cluster, or on the cores of this computer.
 
-A worker that dies takes its slide with it; Dask gives it to another. Files are written whole or not at all, and a task
-looks first whether its file is there, so that no slide is embedded twice for that. Slides, weights and results must lie
-in folders that every worker sees under the same path. Hospitals start such clusters on SLURM with dask-jobqueue.
+If a worker dies, Dask gives its slide to another worker. Files are written whole or not at all, and a task first looks
+for its file, so that no slide is embedded twice. Slides, weights and results must lie in folders that every worker sees
+under the same path. Hospitals start such clusters on SLURM with dask-jobqueue.
 
 https://distributed.dask.org  ·  https://jobqueue.dask.org
 """
@@ -25,9 +25,17 @@ SCHEMES = ("tcp://", "tls://", "dask://")
 
 
 def check_engine(engine: str) -> None:
-    """Raises ValueError for what is no cluster's address, ModuleNotFoundError without the extra "cluster"."""
+    """Check the name of an engine, "dask" or a scheduler's address.
+
+    Raises
+    ------
+    ValueError
+        The name is neither.
+    ModuleNotFoundError
+        The extra "cluster" is not installed.
+    """
     if engine != LOCAL and not engine.startswith(SCHEMES):
-        raise ValueError(f"an engine is local, {LOCAL} or a scheduler's address, tcp://HOST:PORT; not {engine!r}.")
+        raise ValueError(f"an engine is local, {LOCAL} or a scheduler's address, tcp://HOST:PORT, not {engine!r}.")
     if importlib.util.find_spec("distributed") is None:
         raise ModuleNotFoundError("a cluster needs dask.distributed: pip install 'histolab-lite[cluster]'.")
 
@@ -41,13 +49,30 @@ def run_on_cluster(
     overwrite: bool = False,
     device: str = "auto",
 ) -> Iterator[Outcome]:
-    """Embed slides on a cluster, and say what came of each as it is done.
+    """Embed slides on a cluster, and yield the outcome of each when it is done.
 
-    engine : "dask" for a cluster of this machine's cores, or the scheduler's address, "tcp://HOST:PORT" (or tls://,
-    or dask:// for tcp://). encoder : a name that `load_encoder` knows on every worker, whose weights there must have
-    this revision. device : as `choose_device`, on each worker.
+    Parameters
+    ----------
+    jobs
+        One per slide.
+    engine
+        "dask" for a cluster of this computer's cores, or the scheduler's address: "tcp://HOST:PORT", tls://, or
+        dask:// for tcp://.
+    encoder
+        A name that `load_encoder` knows on every worker.
+    revision
+        The `encoder_revision` that the encoder must have on every worker.
+    settings, overwrite
+        As in `run_jobs`.
+    device
+        As in `choose_device`, on each worker.
 
-    Raises as `check_engine`, and OSError where nobody answers.
+    Raises
+    ------
+    OSError
+        The scheduler does not answer.
+    ValueError, ModuleNotFoundError
+        As in `check_engine`.
     """
     check_engine(engine)
     from distributed import Client, LocalCluster, as_completed
@@ -64,8 +89,8 @@ def run_on_cluster(
             for job in jobs
         }
         for task in as_completed(list(tasks)):
-            job = tasks.pop(task)  # with the last reference Dask forgets the task, and never runs it again
-            raised = task.exception()  # of the cluster: what a slide raises is an outcome already
+            job = tasks.pop(task)  # without a reference Dask forgets the task, and never runs it again
+            raised = task.exception()  # by the cluster: an error of a slide is an outcome
             if raised is None:
                 yield task.result()
             else:
@@ -83,6 +108,6 @@ def _run_task(job: Job, name: str, revision: str, settings: Settings, overwrite:
 
 @cache
 def _encoder(name: str, device: str) -> tuple[PatchEncoder, str]:
-    """Loaded once a worker."""
+    """Load the encoder once per worker."""
     encoder = load_encoder(name).to(choose_device(device))
     return encoder, encoder_revision(encoder)

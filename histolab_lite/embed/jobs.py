@@ -1,4 +1,4 @@
-"""One slide after another: skipped where it is finished, reported where it is bad, written whole or not at all."""
+"""One slide after another: finished ones are skipped, bad ones reported, results written whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from histolab_lite.data.slides import Slide, SlideError
 from histolab_lite.embed.reading import PatchStream
 from histolab_lite.embed.settings import Settings, encoder_revision
 from histolab_lite.environment import cpu_cores
-from histolab_lite.formats.embeddings import SlideEmbeddings, read_attributes, slide_file
+from histolab_lite.formats.embeddings import SlideEmbeddings
 from histolab_lite.formats.hdf5 import DamagedError
+from histolab_lite.formats.trident import read_attributes, slide_file
 from histolab_lite.models.encoder import PatchEncoder
 
-#: What OpenSlide reads; in a folder only files that end like this are taken for slides.
+#: What OpenSlide reads; only files with these suffixes are slides of a folder.
 SUFFIXES = tuple(".svs .tif .tiff .ndpi .mrxs .scn .bif .svslide .vms .vmu .czi .dcm".split())
-THUMBNAIL = 2000  # pixels on the longer side of the picture in an .h5ad, as Space Ranger's "hires"
+THUMBNAIL = 2000  # pixels on the longer side of the image in an .h5ad, as "hires" in Space Ranger
 BAD_SLIDE = (SlideError, OSError, ValueError)
 
 State = Literal["embedded", "already there", "failed"]
-Progress = Callable[[Path, int, int], None]  # slide, patches done, patches in all
+Progress = Callable[[Path, int, int], None]  # slide, patches done, all patches
 
 
 class SettingsError(ValueError):
-    """A file that is there already was made otherwise than asked for, or cannot be read."""
+    """The result exists, but it was made with other settings or from another slide, or it cannot be read."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A slide, the HDF5 file to write, and the .h5ad to write besides, or None."""
+    """A slide, the HDF5 file to write, and the .h5ad file to write as well, or None."""
 
     slide: Path
     target: Path
@@ -48,7 +49,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one slide: patches, seconds of reading, encoding and writing; why it failed or was embedded anew."""
+    """What came of one slide.
+
+    Parameters
+    ----------
+    patches
+        Number of patches in the result.
+    seconds
+        Time for reading, encoding and writing.
+    reason
+        Why the slide failed, or why it was embedded again.
+    """
 
     job: Job
     state: State
@@ -58,9 +69,14 @@ class Outcome:
 
 
 def find_jobs(slides: Sequence[str], out: Path, h5ad: bool = False) -> list[Job]:
-    """A job a slide, from files, folders (not their subfolders) and patterns such as "slides/*.svs".
+    """Make one job per slide, from files, folders (not their subfolders) and patterns such as "slides/*.svs".
 
-    Raises FileNotFoundError where one of them names nothing, ValueError for two slides that would share a file.
+    Raises
+    ------
+    FileNotFoundError
+        A name leads to no slide.
+    ValueError
+        Two slides would be written to the same file.
     """
     found: dict[Path, None] = {}
     for name in slides:
@@ -85,15 +101,20 @@ def find_jobs(slides: Sequence[str], out: Path, h5ad: bool = False) -> list[Job]
 
 
 def is_finished(job: Job, settings: Settings, encoder: str, revision: str) -> bool:
-    """Whether the job's HDF5 file is there, whole, and made as asked for from this very slide.
+    """Tell whether the job's HDF5 file exists, is undamaged, and was made with these settings from this slide.
 
-    Raises SettingsError for a file that was made otherwise or does not say from which slide, as those of earlier
-    versions, or is none of ours; SlideError for a slide that cannot be opened.
+    Raises
+    ------
+    SettingsError
+        It was made with other settings or from another slide, does not state the slide (as in earlier versions), or is
+        no file of embeddings.
+    SlideError
+        The slide cannot be opened.
     """
     if not job.target.exists():
         return False
     try:
-        said = read_attributes(job.target)
+        stated = read_attributes(job.target)
     except DamagedError:
         return False
     except ValueError as error:
@@ -111,31 +132,31 @@ def is_finished(job: Job, settings: Settings, encoder: str, revision: str) -> bo
             "level0_height": slide.dimensions[1],
         }
     for key, value in wanted.items():
-        there: Any = said.get(key)
+        there: Any = stated.get(key)
         numbers = isinstance(there, int | float) and not isinstance(value, str)
         if not (math.isclose(there, value) if numbers else there == value):
             raise SettingsError(
-                f"{job.target.name} is there, made with {key} {there} where {value} is asked for. Give --overwrite to "
+                f"{job.target.name} exists, made with {key} {there} instead of {value}. Give --overwrite to "
                 "replace it, or another --out to keep both."
             )
-    known = slide_file(said)
+    known = slide_file(stated)
     if known is None or not is_same(job.slide, known):
         made = "made by an earlier version, which did not note" if known is None else "made from another file than"
         raise SettingsError(
-            f"{job.target.name} is there, {made} {job.slide.name}. Give --overwrite to replace it, or another --out to "
+            f"{job.target.name} exists, {made} {job.slide.name}. Give --overwrite to replace it, or another --out to "
             "keep both."
         )
     return True
 
 
 def _is_damaged(path: Path) -> bool:
-    """Whether it is a file of ours that is not as it was written."""
+    """Tell whether a file of embeddings is damaged."""
     try:
         read_attributes(path)
     except DamagedError:
         return True
     except ValueError:
-        pass  # none of ours
+        pass  # another kind of file
     return False
 
 
@@ -147,10 +168,25 @@ def run_jobs(
     readers: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Outcome]:
-    """Embed slides in order, and say what came of each. A bad slide does not stop the others.
+    """Embed slides in order, and yield the outcome of each. A bad slide does not stop the others.
 
-    While one is encoded the next one's tissue is found and its first patches are read, so that the encoder need not
-    wait. `readers` is the number of threads that read; by default one a core, at most 8.
+    While one slide is encoded, the tissue of the next one is found and its first patches are read, so that the encoder
+    does not wait.
+
+    Parameters
+    ----------
+    jobs
+        One per slide.
+    encoder
+        Makes the features.
+    settings
+        How slides are cut and read.
+    overwrite
+        Whether to embed finished slides again.
+    readers
+        Number of threads that read; by default one per core, at most 8.
+    progress
+        Called after each batch with the slide, the number of patches done, and the number of all patches.
     """
     revision = encoder_revision(encoder)
     waiting: Iterator[Job] = iter(jobs)
@@ -183,7 +219,13 @@ def run_jobs(
 def embed_slide(
     stream: PatchStream, encoder: PatchEncoder, settings: Settings, revision: str, progress: Progress | None = None
 ) -> SlideEmbeddings:
-    """Encode every patch of an open slide, in batches. Raises SlideError where it is damaged, or changes meanwhile."""
+    """Encode every patch of an open slide, in batches.
+
+    Raises
+    ------
+    SlideError
+        The slide is damaged, or changed meanwhile.
+    """
     slide, coords = stream.slide, stream.coords
     features = [np.zeros((0, encoder.channels), dtype=np.float32)]
     done = 0
@@ -235,11 +277,11 @@ def _run(
             embeddings.save(job.target)
     except BAD_SLIDE as error:
         return Outcome(job, "failed", reason=str(error))
-    reason = f"{job.target.name} was damaged, and is embedded anew." if again else ""
+    reason = f"{job.target.name} was damaged and has been embedded again." if again else ""
     return Outcome(job, "embedded", len(embeddings), time.perf_counter() - start, reason)
 
 
 def _write_h5ad(path: Path, embeddings: SlideEmbeddings, slide: Slide) -> None:
-    from histolab_lite.formats.anndata import write_h5ad  # pandas and its kin take a second to import
+    from histolab_lite.formats.anndata import write_h5ad  # pandas takes a second to import
 
     write_h5ad(path, embeddings, thumbnail=slide.thumbnail(max_size=THUMBNAIL))

@@ -1,4 +1,4 @@
-"""Reading ahead: the next batches of patches are read from the slide while the encoder is busy with the present one."""
+"""Reading ahead: while the encoder works on one batch of patches, the next batches are read from the slide."""
 
 from __future__ import annotations
 
@@ -15,19 +15,29 @@ from histolab_lite.data.slide_files import identify
 from histolab_lite.data.slides import SlideError, patch_grid, read_patches
 from histolab_lite.embed.settings import Settings
 
-PIECE = 8  # patches a reader takes at a time: few, so that the first batch is there soon
-AHEAD = 2  # batches, which bounds the memory
+PIECE = 8  # patches per task of a reader: few, so that the first batch is ready soon
+AHEAD = 2  # batches; bounds the memory
 
 
 class PatchStream:
     """The tissue patches of one slide in batches, read by the threads of `pool`. Use it as a context manager.
 
-    slide : the open slide. file : which file it is. coords : int64 (N, 2), level-0 (x, y) corners of the patches.
+    All threads read through one handle and share its cache of tiles. Of OpenSlide's functions only closing must not
+    overlap with others (openslide.h); `close` waits for the readers first.
 
-    All threads read through the one handle and share its cache of tiles: of OpenSlide's functions only closing must
-    not overlap with others (openslide.h), and `close` waits for the readers first.
+    Attributes
+    ----------
+    slide
+        The open slide.
+    file
+        The identity of its file.
+    coords : (N, 2) int64
+        Level-0 (x, y) corners of the patches.
 
-    Raises as `Slide` and `patch_grid`; iteration raises SlideError where the slide is damaged.
+    Raises
+    ------
+    SlideError
+        As `Slide` and `patch_grid`, and during iteration if the slide is damaged.
     """
 
     def __init__(self, path: str | Path, settings: Settings, pool: Executor) -> None:
@@ -45,7 +55,7 @@ class PatchStream:
             raise
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Patches in the order of `coords`, uint8 (B, P, P, 3); once."""
+        """Yield batches of patches in the order of `coords`, uint8 (B, P, P, 3), once."""
         while self._pending:
             batch = np.concatenate([piece.result() for piece in self._pending[0]])
             self._pending.popleft()
@@ -78,5 +88,5 @@ class PatchStream:
     def _read(self, corners: np.ndarray) -> np.ndarray:
         try:
             return read_patches(self.slide, corners, self._settings.patch, self._settings.mpp)
-        except OpenSlideError as error:  # whatever is asked of a slide after it has failed, in another thread, fails
+        except OpenSlideError as error:  # once a slide failed, OpenSlide refuses all threads
             raise SlideError(f"{self.slide.path} is damaged ({error}). Copy it again from its source.") from error

@@ -1,4 +1,4 @@
-"""What an embedding depends on: patches, their scale, and an encoder known by its weights rather than its name."""
+"""What an embedding depends on: the patches, their scale, and the encoder, identified by its weights."""
 
 from __future__ import annotations
 
@@ -17,11 +17,25 @@ from histolab_lite.models.encoder import PatchEncoder
 class Settings:
     """How slides are cut and read.
 
-    mpp : micrometres per pixel of the patches. patch : their side in pixels at that scale.
-    overlap : share of its side that a patch has in common with the next, 0 to below 1.
-    min_tissue : least share of tissue in a patch; 0 keeps them all.
-    slide_mpp : micrometres per pixel at level 0, for slides whose files do not say.
-    batch_size : patches encoded at a time. It changes speed and memory, and features in their last bits only.
+    Parameters
+    ----------
+    mpp
+        Micrometres per pixel of the patches.
+    patch
+        Side of a patch in pixels at `mpp`.
+    overlap
+        Share of its side that a patch shares with the next one, from 0 to below 1.
+    min_tissue
+        Least share of tissue in a patch; 0 keeps all patches.
+    slide_mpp
+        Micrometres per pixel at level 0, for slides whose files do not state it.
+    batch_size
+        Patches per batch. It changes speed and memory, and of the features at most the last bits.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range.
     """
 
     mpp: float = 0.5
@@ -36,7 +50,7 @@ class Settings:
             if scale is not None and not (math.isfinite(scale) and scale > 0):
                 raise ValueError(f"{name} is in micrometres per pixel and must be positive, not {scale}.")
         if min(self.patch, self.batch_size) < 1:
-            raise ValueError(f"patches are 1 px or more, 1 or more a batch, not {self.patch} and {self.batch_size}.")
+            raise ValueError(f"patch and batch_size must be 1 or more, not {self.patch} and {self.batch_size}.")
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap is a share of the patch's side, from 0 to below 1, not {self.overlap}.")
         if not 0 <= self.min_tissue <= 1:
@@ -44,11 +58,11 @@ class Settings:
 
     @property
     def stride(self) -> int:
-        """Pixels at `mpp` from a patch to the next, 1 or more."""
+        """Pixels at `mpp` from one patch to the next, 1 or more."""
         return max(1, round(self.patch * (1 - self.overlap)))
 
     def open(self, path: str | Path) -> Slide:
-        """Open a slide at the scale its file says, or else at `slide_mpp`. Raises as `Slide`."""
+        """Open a slide at the scale that its file states, or else at `slide_mpp`. Raises as `Slide`."""
         try:
             return Slide(path)
         except SlideError as error:
@@ -59,7 +73,13 @@ class Settings:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" for a GPU where there is one. Raises RuntimeError for one that is not there."""
+    """Return the device of that name; "auto" is the GPU where there is one, else the CPU.
+
+    Raises
+    ------
+    RuntimeError
+        There is no such device.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
@@ -68,7 +88,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def encoder_revision(encoder: PatchEncoder) -> str:
-    """Twelve hexadecimal digits that change with the encoder's kind, its grid and any of its weights."""
+    """Return twelve hexadecimal digits that change with the encoder's class, its grid and any of its weights."""
     digest = hashlib.sha256(f"{type(encoder).__name__} {getattr(encoder, 'output_stride', '')}".encode())
     tensors = [*encoder.named_parameters(), *encoder.named_buffers()]
     for name, tensor in sorted(tensors, key=lambda named: named[0]):

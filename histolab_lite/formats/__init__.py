@@ -1,1 +1,1 @@
-"""Results out, in files that other people's tools open: palette PNG, OME-TIFF, QuPath's GeoJSON, embeddings."""
+"""Results in files that other tools open: palette PNG, OME-TIFF, QuPath's GeoJSON, embeddings."""

@@ -1,29 +1,12 @@
-"""Patch embeddings of one slide on disk: HDF5 in TRIDENT's layout, which other people's tools read and write::
+"""Patch embeddings of one slide: checked, joined with other slides, and stored as HDF5 in TRIDENT's layout.
 
-    features  (N, D) float    attributes: name, savetodir; ours besides: encoder, encoder_revision, and of the slide's
-                              file slide_bytes, slide_modified (ns since 1970), slide_sha256
-    coords    (N, 2) int64    level-0 (x, y) of each patch's top left corner; attributes: patch_size and overlap (pixels
-                              at the patches' scale), patch_size_level0, level0_magnification, target_magnification,
-                              name, savetodir, level0_width, level0_height; ours besides: mpp, level0_mpp, min_tissue
-
-A magnification is 10 divided by the micrometres per pixel, as TRIDENT has it, and exact here rather than nominal, so
-that `patch_size * level0_magnification / target_magnification` is `patch_size_level0`, but for rounding. CLAM's feature
-files hold the same two arrays without attributes; its patch files say `patch_size` and `downsample` on `coords`.
-
-Files written here are told from damaged ones by a digest (see `hdf5`), and by every reader of HDF5 by its own checksums
-of both arrays.
-
-References
-----------
-- TRIDENT: A. Zhang et al., "Accelerating Data Processing and Benchmarking of AI Models for Pathology", 2025;
-  https://github.com/mahmoodlab/TRIDENT
-- CLAM: M. Y. Lu et al., Nat Biomed Eng 5:555-570 (2021); https://github.com/mahmoodlab/CLAM
+`trident` describes the layout.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,30 +16,44 @@ import numpy as np
 
 from histolab_lite.data.slide_files import SlideFile
 from histolab_lite.formats.hdf5 import open_hdf5, write_hdf5
-
-NUMBERS = (
-    *("patch_size", "patch_size_level0", "level0_magnification", "target_magnification", "overlap"),
-    *("level0_width", "level0_height", "mpp", "level0_mpp", "min_tissue", "downsample"),
-)
-SLIDE_FILE = ("slide_bytes", "slide_modified", "slide_sha256")
+from histolab_lite.formats.trident import NUMBERS, SLIDE_FILE, attributes, dataset, geometry, number, slide_file
 
 
 @dataclass(frozen=True, eq=False)
 class SlideEmbeddings:
     """The patches of one slide as vectors, and where they lie.
 
-    name : of the slide, usually its file name without suffix.
-    features : float (N, D), finite.
-    coords : int64 (N, 2), level-0 (x, y) of each patch's top left corner.
-    patch_size : side of a patch in pixels at `mpp`; `patch_size_level0` : the same side in level-0 pixels.
-    mpp : micrometres per pixel of the patches; `slide_mpp` : of level 0, None for what the patch sizes say.
-    overlap : pixels at `mpp` that neighbouring patches share.
-    slide_size : (width, height) at level 0, or None where it is not known.
-    encoder, encoder_revision : what made the features; empty where it is not known.
-    min_tissue : the least share of tissue a patch was asked to show, or None.
-    slide_file : which file the slide was, or None.
+    Parameters
+    ----------
+    name
+        Name of the slide, usually its file name without suffix.
+    features : (N, D) float
+        Finite vectors, one per patch.
+    coords : (N, 2) int64
+        Level-0 (x, y) of each patch's top left corner.
+    patch_size
+        Side of a patch in pixels at `mpp`.
+    patch_size_level0
+        The same side in level-0 pixels.
+    mpp
+        Micrometres per pixel of the patches.
+    overlap
+        Pixels at `mpp` that neighbouring patches share.
+    slide_mpp
+        Micrometres per pixel of level 0; None computes it from the patch sizes.
+    slide_size
+        (width, height) at level 0, or None if unknown.
+    encoder, encoder_revision
+        What made the features; empty if unknown.
+    min_tissue
+        The least share of tissue in a patch, or None if unknown.
+    slide_file
+        The slide's file, or None if unknown.
 
-    Raises ValueError for shapes that do not fit, features that are not finite and patches outside the slide.
+    Raises
+    ------
+    ValueError
+        Shapes do not fit, a feature is not finite, or a patch lies outside the slide.
     """
 
     name: str
@@ -81,11 +78,13 @@ class SlideEmbeddings:
         if min(self.patch_size, self.patch_size_level0) < 1 or not 0 <= self.overlap < self.patch_size:
             raise ValueError(
                 f"{self.name}: patches of {self.patch_size} px ({self.patch_size_level0} px at level 0) that share "
-                f"{self.overlap} px with their neighbours are not possible."
+                f"{self.overlap} px with their neighbours are impossible."
             )
         slide_mpp = self.mpp * self.patch_size / self.patch_size_level0 if self.slide_mpp is None else self.slide_mpp
         if not all(math.isfinite(scale) and scale > 0 for scale in (self.mpp, slide_mpp)):
-            raise ValueError(f"{self.name}: mpp is in µm per pixel and positive, not {self.mpp} and {slide_mpp}.")
+            raise ValueError(
+                f"{self.name}: mpp is in micrometres per pixel and must be positive, not {self.mpp} and {slide_mpp}."
+            )
         if np.issubdtype(coords.dtype, np.floating) and not np.equal(coords, np.rint(coords)).all():
             raise ValueError(f"{self.name}: coords are level-0 pixels, whole numbers; these have fractions.")
         coords = coords.astype(np.int64)
@@ -99,7 +98,7 @@ class SlideEmbeddings:
             )
         bad = len(features) - int(np.isfinite(features).all(axis=1).sum())
         if bad:
-            raise ValueError(f"{self.name}: {bad} of {len(features)} patches have features that are no finite numbers.")
+            raise ValueError(f"{self.name}: {bad} of {len(features)} patches have NaN or infinite features.")
         for field, value in (("features", features), ("coords", coords), ("slide_mpp", slide_mpp)):
             object.__setattr__(self, field, value)
 
@@ -112,11 +111,14 @@ class SlideEmbeddings:
 
     @property
     def centres(self) -> np.ndarray:
-        """Level-0 (x, y) of each patch's centre: float64 (N, 2)."""
+        """Level-0 (x, y) of the centre of each patch: float64 (N, 2)."""
         return self.coords + self.patch_size_level0 / 2
 
     def save(self, path: str | Path) -> Path:
-        """Write HDF5 in TRIDENT's layout, atomically; returns the path. Of the folder only its name is kept."""
+        """Write HDF5 in TRIDENT's layout, atomically, and return its path.
+
+        Of the folder's path only the last name is stored.
+        """
         folder = Path(path).absolute().parent.name
         return write_hdf5(path, lambda file: self._write(file, folder), sealed=True)
 
@@ -151,29 +153,39 @@ class SlideEmbeddings:
         patch_size_level0: int | None = None,
         mpp: float | None = None,
     ) -> SlideEmbeddings:
-        """Read our own, TRIDENT's or CLAM's HDF5 of patch features; also features of shape (1, N, D).
+        """Read an HDF5 file of patch features, written by `save`, TRIDENT or CLAM.
 
-        patch_size, patch_size_level0, mpp : win over the file, and are needed where it says nothing, as CLAM's.
+        Parameters
+        ----------
+        path
+            The file; its features may have the shape (N, D) or (1, N, D).
+        patch_size, patch_size_level0, mpp
+            Replace what the file states. They are needed for files that state no scale, such as CLAM's.
 
-        Raises FileNotFoundError; DamagedError for a damaged file of ours; or ValueError for anything but patch features
-        with their coordinates: no HDF5, a part of a file, other contents, one vector for the whole slide, or no patch
-        size and scale from anywhere.
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        DamagedError
+            A file written by `save` is damaged.
+        ValueError
+            The file is no HDF5 file of patch features with coordinates, or states no patch size and scale.
         """
         path = Path(path)
         with open_hdf5(path) as file:
-            features, coords = (_dataset(file, key, path.name) for key in ("features", "coords"))
-            said = _attributes(file)
+            features, coords = (dataset(file, key, path.name) for key in ("features", "coords"))
+            stated = attributes(file)
             try:
                 rows, corners = (part[0] if part.ndim == 3 else part[()] for part in (features, coords))
             except OSError as error:
-                raise ValueError(f"{path.name} is damaged. Copy it again from its source, or embed anew.") from error
+                raise ValueError(f"{path.name} is damaged. Copy it again from its source, or embed again.") from error
         given = {"patch_size": patch_size, "patch_size_level0": patch_size_level0, "mpp": mpp}
-        numbers = {key: _number(said.get(key), key, path.name) for key in NUMBERS}
+        numbers = {key: number(stated.get(key), key, path.name) for key in NUMBERS}
         numbers |= {key: value for key, value in given.items() if value is not None}
         width, height = numbers["level0_width"], numbers["level0_height"]
-        patch, side, scale, slide_scale = _geometry(numbers, path.name)
+        patch, side, scale, slide_scale = geometry(numbers, path.name)
         return cls(
-            name=str(said.get("name") or path.stem),
+            name=str(stated.get("name") or path.stem),
             features=rows,
             coords=corners,
             patch_size=patch,
@@ -182,18 +194,30 @@ class SlideEmbeddings:
             overlap=round(numbers["overlap"] or 0),
             slide_mpp=slide_scale,
             slide_size=None if width is None or height is None else (round(width), round(height)),
-            encoder=str(said.get("encoder") or ""),
-            encoder_revision=str(said.get("encoder_revision") or ""),
+            encoder=str(stated.get("encoder") or ""),
+            encoder_revision=str(stated.get("encoder_revision") or ""),
             min_tissue=numbers["min_tissue"],
-            slide_file=slide_file(said),
+            slide_file=slide_file(stated),
         )
 
 
 def stack(slides: Sequence[SlideEmbeddings]) -> tuple[np.ndarray, np.ndarray]:
-    """The patches of several slides as one: features (N, D), index of the slide of each row int64 (N,).
+    """Join the patches of several slides.
 
-    Raises ValueError for slides embedded by different encoders or at different scales: their features mean different
-    things. Files that name no encoder, as TRIDENT's, can be told apart by the length of their features only.
+    Files that name no encoder, such as TRIDENT's, are compared by feature length, patch size and scale alone.
+
+    Returns
+    -------
+    features : (N, D)
+        The rows of all slides.
+    index : (N,) int64
+        The position of each row's slide in `slides`.
+
+    Raises
+    ------
+    ValueError
+        There is no slide, or two were embedded by different encoders or at different scales, so that their features
+        mean different things.
     """
     if not slides:
         raise ValueError("there are no embeddings to stack.")
@@ -202,31 +226,10 @@ def stack(slides: Sequence[SlideEmbeddings]) -> tuple[np.ndarray, np.ndarray]:
         if how != made[0]:
             raise ValueError(
                 f"{slides[0].name} and {other.name} cannot be compared: the one has {_describe(made[0])}, the other "
-                f"{_describe(how)}. Embed them alike."
+                f"{_describe(how)}. Embed both with the same settings."
             )
     index = np.repeat(np.arange(len(slides)), [len(slide) for slide in slides])
     return np.concatenate([slide.features for slide in slides]), index
-
-
-def read_attributes(path: str | Path) -> dict[str, Any]:
-    """What a file says of its patches, without reading them: the attributes of `features` and `coords` together.
-
-    The file is compared with its digest all the same. Raises as `SlideEmbeddings.load` for a file that holds no patch
-    features.
-    """
-    path = Path(path)
-    with open_hdf5(path) as file:
-        features, coords = (_dataset(file, key, path.name) for key in ("features", "coords"))
-        rows, columns = features.shape[-2:]
-        return _attributes(file) | {"n_patches": rows, "n_features": columns, "n_coords": coords.shape[-2]}
-
-
-def slide_file(said: Mapping[str, Any]) -> SlideFile | None:
-    """Which file a slide was, of what `read_attributes` returns; None where that is not said."""
-    size, modified, digest = (said.get(key) for key in SLIDE_FILE)
-    if isinstance(size, int) and isinstance(modified, int) and isinstance(digest, str):
-        return SlideFile(size, modified, digest)
-    return None
 
 
 def _describe(made: tuple[str, str, int, int, float]) -> str:
@@ -246,63 +249,3 @@ def _check_shapes(features: np.ndarray, coords: np.ndarray, name: str) -> None:
         raise ValueError(f"{name}: coords are level-0 (x, y) corners (N, 2), not {coords.dtype} {coords.shape}.")
     if len(features) != len(coords):
         raise ValueError(f"{name}: there are {len(features)} features but {len(coords)} coordinates.")
-
-
-def _dataset(file: h5py.File, key: str, name: str) -> h5py.Dataset:
-    """The dataset of that name, which lies in this very file and was written."""
-    # A link or an external storage would read another file of this machine into the result.
-    dataset = file[key] if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise ValueError(
-            f"{name} holds no dataset {key!r}; it has {sorted(file)[:8]}. Files of patch embeddings, such as TRIDENT's "
-            "and CLAM's, have 'features' (N, D) and 'coords' (N, 2)."
-        )
-    if dataset.ndim == 1 and key == "features":
-        raise ValueError(f"{name} holds one vector for the whole slide. Give the file that holds one a patch.")
-    if dataset.ndim not in (2, 3) or (dataset.ndim == 3 and dataset.shape[0] != 1):
-        raise ValueError(f"{name}: {key!r} is {dataset.shape}, where one row a patch is expected.")
-    if dataset.size and not dataset.id.get_storage_size():
-        raise ValueError(f"{name}: {key!r} was never written; its program was probably stopped. Embed the slide anew.")
-    return dataset
-
-
-def _attributes(file: h5py.File) -> dict[str, Any]:
-    said: dict[str, Any] = {}
-    for key in ("features", "coords"):
-        for attribute, value in file[key].attrs.items():
-            if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.size == 1):
-                value = value.item()
-            value = value.decode(errors="replace") if isinstance(value, bytes) else value
-            said[attribute] = None if isinstance(value, str) and value == "None" else value
-    return said
-
-
-def _number(value: Any, key: str, name: str) -> float | None:
-    try:
-        # CLAM's downsample is (x, y), which are nearly alike
-        number = None if value is None else float(np.mean(np.asarray(value, dtype=float)))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: the attribute {key} is a number of at least 0, not {value!r}.") from error
-    if number is not None and not 0 <= number < math.inf:
-        raise ValueError(f"{name}: the attribute {key} is a number of at least 0, not {value!r}.")
-    return number
-
-
-def _geometry(said: dict[str, float | None], name: str) -> tuple[int, int, float, float | None]:
-    """patch_size, patch_size_level0, mpp and slide_mpp from what we, TRIDENT or CLAM wrote."""
-    level0, target, patch, downsample = (
-        said[key] for key in ("level0_magnification", "target_magnification", "patch_size", "downsample")
-    )
-    if level0 and target:
-        downsample = level0 / target
-    side = said["patch_size_level0"] or (patch * downsample if patch and downsample else None)
-    mpp = said["mpp"] or (10 / target if target else None)
-    found = {"patch_size": patch, "patch_size_level0": side, "mpp": mpp}
-    missing = [key for key, value in found.items() if not value]
-    if not (patch and side and mpp):
-        raise ValueError(
-            f"{name} does not say {' and '.join(missing)}, as CLAM's files do not. Give what is missing: "
-            f"SlideEmbeddings.load(path, {', '.join(f'{key}=...' for key in missing)})."
-        )
-    slide_mpp = said["level0_mpp"] or (10 / level0 if level0 else None)
-    return round(patch), round(side), mpp, slide_mpp

@@ -1,6 +1,6 @@
-"""HDF5 files of ours: a digest of every byte stands before the content, in the user block that HDF5 leaves to programs.
+"""HDF5 files with a digest of their content in front of it, in the user block that HDF5 leaves to programs.
 
-h5py writes into memory, and the bytes go to the disk from there: HDF5 ends the whole process on a full disk.
+h5py writes into memory, and the bytes go to the disk from there: on a full disk HDF5 would end the whole process.
 
 https://docs.h5py.org/en/stable/high/file.html
 """
@@ -23,11 +23,21 @@ MARK = b"HDF5 by histolab-lite. "
 
 
 class DamagedError(ValueError):
-    """A file of ours that lost bytes, or whose bytes have changed."""
+    """A file that `write_hdf5` sealed has lost bytes, or some of its bytes have changed."""
 
 
 def write_hdf5(path: str | Path, write: Callable[[h5py.File], object], sealed: bool = False) -> Path:
-    """Write an HDF5 file atomically, with a digest of its content before it where it is ``sealed``."""
+    """Write an HDF5 file atomically and return its path.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    write
+        Fills the open HDF5 file.
+    sealed
+        Whether to put a digest in front of the content, by which `open_hdf5` notices damage.
+    """
     memory = io.BytesIO()
     with h5py.File(memory, "w", userblock_size=BLOCK if sealed else 0) as file:
         write(file)
@@ -38,14 +48,20 @@ def write_hdf5(path: str | Path, write: Callable[[h5py.File], object], sealed: b
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """A file to read, after its digest was compared where it has one.
+    """Open an HDF5 file for reading, after comparing it with its digest where it has one.
 
-    Raises FileNotFoundError; DamagedError for a damaged file of ours, an empty one among them; ValueError for what is
-    no HDF5, and for a file of ours that another program has added to.
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    DamagedError
+        The file was sealed and is damaged, or it is empty.
+    ValueError
+        The file is not HDF5, or was sealed and then extended by another program.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path.name}: there is no such file of embeddings.")
-    again = "Copy it again from its source, or embed anew."
+    again = "Copy it again from its source, or embed again."
     with open(path, "rb") as file:
         block = file.read(BLOCK)
         ours = block.startswith(MARK) or MARK.startswith(block)
@@ -55,13 +71,13 @@ def open_hdf5(path: Path) -> h5py.File:
     if ours and stated and size > int(stated[1]):
         raise ValueError(f"{path.name} was changed by another program since it was written. {again}")
     if ours and block != _block(size, digest):
-        raise DamagedError(f"{path.name} is damaged, or only a part of a file. {again}")
+        raise DamagedError(f"{path.name} is damaged or incomplete. {again}")
     if not ours and not block.startswith(SIGNATURE):
         raise ValueError(f"{path.name} is no HDF5 file. {again}")
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise ValueError(f"{path.name} is no HDF5 file, or only a part of one. {again}") from error
+        raise ValueError(f"{path.name} is no HDF5 file, or an incomplete one. {again}") from error
 
 
 def _block(size: int, digest: str) -> bytes:

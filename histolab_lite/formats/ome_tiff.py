@@ -1,9 +1,9 @@
-"""Label images of whole slides: class ids as a tiled, pyramidal OME-TIFF, written and read in bounded memory.
+"""Label images of whole slides: class ids as a tiled, pyramidal OME-TIFF, written in bounded memory.
 
-One channel of uint8 ids, 255 for ignore, as in ``formats.masks``: TIFF's palette gives the ids their colours, the
-OME-XML their names (a MapAnnotation) and the size of a pixel. Coarser levels are SubIFDs, as OME-TIFF has them since
-2019; each keeps every other pixel of the one before (nearest neighbour), so that no level holds an id that the mask
-does not. Such files are read by Bio-Formats (QuPath, Fiji), tifffile and Pillow; OpenSlide is not needed.
+The file has one channel of uint8 ids, with 255 for "ignore" as in `formats.masks`. TIFF's palette gives the ids their
+colours; the OME-XML gives their names (a MapAnnotation) and the size of a pixel. Coarser levels are SubIFDs, as in
+OME-TIFF since 2019. Each keeps every other pixel of the level before (nearest neighbour), so that no level holds an id
+that the mask does not hold. Bio-Formats (QuPath, Fiji), tifffile and Pillow read such files.
 
 OME-TIFF: https://docs.openmicroscopy.org/ome-model/latest/ome-tiff/specification.html
 """
@@ -23,18 +23,29 @@ import tifffile
 
 from histolab_lite.data import IGNORE
 from histolab_lite.files import write_atomically
-from histolab_lite.formats.masks import GREY, Palette
+from histolab_lite.formats.masks import Palette, colour_table
 
-TILE = 512  # pixels a side of the file's own tiles
+TILE = 512  # pixels per side of a tile
 NAMESPACE = "histolab-lite/class-names"
-_CLASSIC = 1 << 32  # bytes; a file that could grow beyond them is written as BigTIFF
+_CLASSIC = 1 << 32  # bytes; a file that could grow larger is written as BigTIFF
 
 
 @dataclass(frozen=True)
 class LabelImage:
-    """One level of a file. ids: uint8 (H, W). mpp: µm per pixel of this level. palette: uint8 (K, 3).
+    """One level of a label image.
 
-    levels: (H, W) of every level in the file, the finest first.
+    Parameters
+    ----------
+    ids : (H, W) uint8
+        Class ids, 255 for "ignore".
+    mpp
+        Micrometres per pixel of this level.
+    class_names
+        Names of class 0, 1, ….
+    palette : (K, 3) uint8
+        Red, green and blue of class 0, 1, ….
+    levels
+        (H, W) of every level in the file, the finest first.
     """
 
     ids: np.ndarray
@@ -45,7 +56,7 @@ class LabelImage:
 
 
 def level_shapes(shape: tuple[int, int], tile: int = TILE) -> tuple[tuple[int, int], ...]:
-    """(H, W) of the levels of a pyramid: sides are halved, and rounded up, until one tile holds them."""
+    """Return (H, W) of the levels of a pyramid: sides are halved, rounded up, until the level fits into one tile."""
     shapes = [shape]
     while max(shapes[-1]) > tile:
         height, width = shapes[-1]
@@ -54,17 +65,22 @@ def level_shapes(shape: tuple[int, int], tile: int = TILE) -> tuple[tuple[int, i
 
 
 def check_label_file(path: str | Path, class_names: Sequence[str], palette: Palette) -> Path:
-    """The path, or ValueError for a name, classes or colours that will not do: to be known before hours of work."""
-    path, colours, n_classes = Path(path), np.asarray(palette), len(class_names)
+    """Check what `write_labels` will be given, before the hours of work that make a mask, and return the path.
+
+    Raises
+    ------
+    ValueError
+        The file has another suffix, or the classes do not have one name and one colour each.
+    """
+    path, n_classes = Path(path), len(class_names)
     if not path.name.lower().endswith((".ome.tif", ".ome.tiff")):
         raise ValueError(f"{path.name}: viewers know an OME-TIFF by its name; let it end in .ome.tif or .ome.tiff.")
-    if not 1 <= n_classes <= IGNORE or colours.shape != (n_classes, 3):
+    if not 1 <= n_classes <= IGNORE or len(palette) != n_classes:
         raise ValueError(
-            f"1 to {IGNORE} classes need a name and a colour each; got {n_classes} names and a palette of "
-            f"{colours.shape}."
+            f"1 to {IGNORE} classes need one name and one colour each; got {n_classes} names and a palette of "
+            f"{len(palette)} colours."
         )
-    if colours.min() < 0 or colours.max() > 255:
-        raise ValueError("a palette holds red, green and blue from 0 to 255.")
+    colour_table(palette)
     return path
 
 
@@ -78,12 +94,29 @@ def write_labels(
     palette: Palette,
     tile: int = TILE,
 ) -> Path:
-    """Write class ids that come in bands of rows; the file is written whole or not at all.
+    """Write class ids that come in bands of rows, atomically, and return the path.
 
-    path: ends in .ome.tif or .ome.tiff. bands: uint8 (rows, W), from the top, of any heights that make up H.
-    shape: (H, W). mpp: µm per pixel. class_names, palette: name and RGB of class 0, 1, …; 255 is grey.
-    Memory: a few bands and rows of tiles; beside the file a third of H × W bytes are needed for the time of writing.
-    ValueError for ids without a name, bands that do not make up the shape, or impossible arguments.
+    It needs memory for a few bands and rows of tiles, and while it writes H × W / 3 bytes of disk beside the file.
+
+    Parameters
+    ----------
+    path
+        Ends in .ome.tif or .ome.tiff.
+    bands
+        uint8 (rows, W), from the top; their heights add up to H.
+    shape
+        (H, W).
+    mpp
+        Micrometres per pixel.
+    class_names, palette
+        Name and colour of class 0, 1, …; 255 is grey.
+    tile
+        Pixels per side of a tile, a multiple of 16.
+
+    Raises
+    ------
+    ValueError
+        An id has no name, the bands do not add up to the shape, or as `check_label_file`.
     """
     path, names = check_label_file(path, class_names, palette), list(class_names)
     if len(shape) != 2 or min(shape) < 1:
@@ -96,7 +129,7 @@ def write_labels(
         "dtype": np.uint8,
         "tile": (tile, tile),
         "photometric": "palette",
-        "colormap": _colormap(palette),
+        "colormap": np.ascontiguousarray(colour_table(palette).T * np.uint16(257)),  # (3, 256) of 16 bits
         "compression": "adobe_deflate",  # number 8, as in the standard; "deflate" is an older one
         "resolutionunit": "CENTIMETER",
     }
@@ -119,7 +152,7 @@ def write_labels(
         reduced: dict[str, Any] = {"metadata": None, "subfiletype": 1}
         with ExitStack() as stack, tifffile.TiffWriter(temporary, ome=True, bigtiff=big) as tiff:
             for level, size in enumerate(shapes):
-                # On the disk of the output: the folder for temporary files is often held in memory.
+                # On the disk of the output, because the system's folder for temporary files is often in memory.
                 half = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
                 per_cm = 1e4 / (mpp * 2**level)
                 own = reduced if level else full
@@ -130,7 +163,7 @@ def write_labels(
 
 
 def regroup(bands: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
-    """Bands (any height, W) as blocks (rows, W), the last one lower where they do not come out even."""
+    """Regroup bands (any height, W) into blocks (rows, W); the last block holds what is left."""
     waiting: list[np.ndarray] = []
     n = 0
     for band in bands:
@@ -146,13 +179,18 @@ def regroup(bands: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
 
 
 def read_labels(path: str | Path, level: int = 0) -> LabelImage:
-    """One level of a file that ``write_labels`` wrote; -1 for the coarsest.
+    """Read one level of a file that `write_labels` wrote; level 0 is the finest, -1 the coarsest.
 
-    FileNotFoundError where there is none; ValueError for any other file, or a level that it does not have.
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is another kind of file, is damaged, or does not have that level.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no label image at {path}.")
+        raise FileNotFoundError(f"there is no label image at {path}.")
     try:
         with tifffile.TiffFile(path) as tiff:
             xml = tiff.ome_metadata
@@ -166,15 +204,8 @@ def read_labels(path: str | Path, level: int = 0) -> LabelImage:
             palette = (colormap[:, : len(names)].T >> 8).astype(np.uint8)
             shapes = tuple((page.imagelength, page.imagewidth) for page in pages)
             return LabelImage(pages[level].asarray(), mpp * 2 ** (level % len(pages)), names, palette, shapes)
-    except (tifffile.TiffFileError, ET.ParseError, OSError, RuntimeError) as error:  # of imagecodecs the last
+    except (tifffile.TiffFileError, ET.ParseError, OSError, RuntimeError) as error:  # imagecodecs: RuntimeError
         raise ValueError(f"{path.name} is not a readable OME-TIFF ({error}).") from error
-
-
-def _colormap(palette: Palette) -> np.ndarray:
-    """TIFF's ColorMap, (3, 256) of 16 bits."""
-    table = np.full((256, 3), GREY, np.uint16)
-    table[: len(palette)] = palette
-    return np.ascontiguousarray(table.T * 257)
 
 
 def _checked(bands: Iterable[np.ndarray], shape: tuple[int, int], n_classes: int) -> Iterator[np.ndarray]:
@@ -188,11 +219,11 @@ def _checked(bands: Iterable[np.ndarray], shape: tuple[int, int], n_classes: int
         rows += len(band)
         yield band
     if rows != shape[0]:
-        raise ValueError(f"the bands make up {rows} rows, but the label image has {shape[0]}.")
+        raise ValueError(f"the bands add up to {rows} rows, but the label image has {shape[0]}.")
 
 
 def _tiles(blocks: Iterable[np.ndarray], tile: int, half: BinaryIO) -> Iterator[np.ndarray]:
-    """Blocks of ``tile`` rows cut into tiles, padded at the borders; every other pixel goes to the file ``half``."""
+    """Cut blocks of `tile` rows into tiles, padded at the borders; every other pixel goes to the file `half`."""
     for block in blocks:
         half.write(block[::2, ::2].tobytes())
         for left in range(0, block.shape[1], tile):

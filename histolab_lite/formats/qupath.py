@@ -1,9 +1,9 @@
 """Masks as outlines that QuPath opens (File > Import objects from file), and back.
 
-GeoJSON, RFC 7946, with what QuPath adds: ``objectType`` and ``classification {name, color}`` among the properties. In
-QuPath coordinates are (x, y) pixels of the full image with y downwards, and a pixel is the unit square [x, x + 1]. The
-outlines run along the sides of pixels, so that drawn again they give the mask back exactly. Pixels that touch at a
-corner only belong to two parts.
+The format is GeoJSON, RFC 7946, with the properties that QuPath adds: ``objectType`` and ``classification {name,
+color}``. Coordinates are (x, y) pixels of the full image, y points down, and a pixel is the unit square [x, x + 1].
+The outlines run along the sides of pixels, so that drawing them gives exactly the mask again. Pixels that touch only
+at a corner belong to two parts.
 
 QuPath: Bankhead et al., "QuPath: Open source software for digital pathology image analysis", Scientific Reports 2017.
 """
@@ -28,9 +28,9 @@ Pair = tuple[float, float]  # (x, y)
 
 
 def polygons(region: np.ndarray) -> np.ndarray:
-    """The outlines of a bool mask (H, W): valid shapely polygons, holes kept, one for each 4-connected part.
+    """Outline a bool mask (H, W) by valid shapely polygons with holes, one per 4-connected part.
 
-    Shapely forms the faces that the sides between pixels in and out of the region enclose; those in it are kept.
+    Shapely forms the faces enclosed by the sides between pixels inside and outside; the faces inside are kept.
     """
     inside = np.pad(np.asarray(region, dtype=bool), 1)
     level, upright = inside[1:] != inside[:-1], inside[:, 1:] != inside[:, :-1]  # (H + 1, W + 2), (H + 2, W + 1)
@@ -65,13 +65,27 @@ def to_geojson(
     ignore: Sequence[int] = (IGNORE,),
     background: int | None = None,
 ) -> dict[str, Any]:
-    """A FeatureCollection: one annotation for each class in the mask, a Polygon or a MultiPolygon.
+    """Return a FeatureCollection with one annotation, a Polygon or a MultiPolygon, per class in the mask.
 
-    mask: class ids (H, W). class_names, palette: name and RGB of class 0, 1, …. origin: full-image (x, y) of the mask's
-    upper left corner. downsample: full-image pixels a mask pixel, one number or (x, y). ignore, background: class ids
-    that get no outline.
-    The same mask and names give the same ids, so that QuPath knows an annotation again.
-    ValueError for class ids without a name or colour, or a downsample that is not positive.
+    The same mask and names give the same annotation ids, by which QuPath recognises an annotation.
+
+    Parameters
+    ----------
+    mask : (H, W)
+        Class ids.
+    class_names, palette
+        Name and colour of class 0, 1, ….
+    origin
+        Full-image (x, y) of the mask's upper left corner.
+    downsample
+        Full-image pixels per mask pixel, one number or (x, y).
+    ignore, background
+        Class ids that get no outline.
+
+    Raises
+    ------
+    ValueError
+        A class id has no name or no colour, or the downsample is not positive.
     """
     ids = check_ids(mask)
     _check_downsample(downsample)
@@ -115,7 +129,7 @@ def _rings(polygon: shapely.Polygon, origin: Pair, downsample: float | Pair) -> 
 def write_geojson(
     path: str | Path, mask: np.ndarray, class_names: Sequence[str], palette: Palette, **where: Any
 ) -> Path:
-    """``to_geojson`` (with its options) in a file, which is written whole or not at all."""
+    """Write `to_geojson(mask, class_names, palette, **where)` to a file, atomically, and return its path."""
     text = json.dumps(to_geojson(mask, class_names, palette, **where), ensure_ascii=False)
     return write_atomically(path, text.encode())
 
@@ -129,11 +143,27 @@ def read_geojson(
     downsample: float | Pair = 1.0,
     background: int = 0,
 ) -> np.ndarray:
-    """The annotations of a file, or of a dict, drawn as class ids, uint8 (H, W) of ``shape``.
+    """Draw annotations as class ids, uint8 (H, W).
 
-    A pixel takes the class whose outline holds its centre; of several the last one. Elsewhere it is ``background``.
-    origin, downsample: as in ``to_geojson``. ValueError for what is no GeoJSON of polygons, or for a class that is not
-    among class_names.
+    A pixel takes the class of the last annotation that holds its centre.
+
+    Parameters
+    ----------
+    source
+        A GeoJSON file, or its content.
+    shape
+        (H, W) of the result.
+    class_names
+        Names of class 0, 1, ….
+    origin, downsample
+        As in `to_geojson`.
+    background
+        Class id of the pixels outside all annotations.
+
+    Raises
+    ------
+    ValueError
+        The source is no GeoJSON of polygons, or an annotation has another class.
     """
     _check_downsample(downsample)
     mask = np.full(shape, background, np.uint8)
@@ -165,7 +195,7 @@ def _class_name(feature: Mapping[str, Any]) -> str | None:
 
 
 def _all_rings(feature: Mapping[str, Any]) -> Iterator[np.ndarray]:
-    """Closed rings (N, 2), holes among them: by the even-odd rule they need no telling apart."""
+    """Yield closed rings (N, 2). The even-odd rule needs no distinction between outlines and holes."""
     geometry: Any = feature.get("geometry")
     kind = geometry.get("type") if isinstance(geometry, Mapping) else None
     if kind not in ("Polygon", "MultiPolygon"):
@@ -182,9 +212,9 @@ def _all_rings(feature: Mapping[str, Any]) -> Iterator[np.ndarray]:
 
 
 def _fill(rings: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    """Where the centres of pixels lie in closed rings of (x, y), by the even-odd rule: bool (H, W).
+    """Find the pixels whose centres lie in closed rings of (x, y), by the even-odd rule: bool (H, W).
 
-    Along each row of centres every side that crosses it turns inside to outside or back, from there rightwards.
+    A side that crosses a row of centres turns inside into outside, or back, for all centres to its right.
     """
     height, width = shape
     turns = np.zeros((height, width + 1), np.int32)

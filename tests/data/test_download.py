@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from histolab_lite.data import download as download_module
-from histolab_lite.data.download import ArchiveError, DownloadError, HashCache, download, extract, sha256
+from histolab_lite.data.download import DownloadError, HashCache, download, sha256
 from histolab_lite.data.manifests import Archive, DataFile
+from histolab_lite.files import ArchiveError, extract
 from tests.data.support import DIGEST, PAYLOAD, toy_manifest
 
 # --- downloads from a server on localhost

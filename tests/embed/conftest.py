@@ -1,20 +1,16 @@
-"""Small phantom slides of odd sizes, and settings that make a second's work of them."""
-
-from __future__ import annotations
-
-from pathlib import Path
+"""Small phantom slides of odd sizes, and settings that embed them within a second."""
 
 import pytest
 
 from histolab_lite.data.phantom import phantom_slide, write_slide
 from histolab_lite.embed.settings import Settings
-from histolab_lite.models.encoder import PatchEncoder, load_encoder
+from histolab_lite.models.encoder import load_encoder
 
 SIZES = {"a": (391, 517), "b": (512, 333), "c": (450, 450)}  # (height, width)
 
 
 @pytest.fixture(scope="session")
-def slides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def slides(tmp_path_factory):
     """Three slides at 0.5 µm per pixel, by name."""
     folder = tmp_path_factory.mktemp("slides")
     return {
@@ -24,10 +20,10 @@ def slides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def encoder() -> PatchEncoder:
+def encoder():
     return load_encoder()
 
 
-@pytest.fixture
-def quick() -> Settings:
+@pytest.fixture(scope="session")
+def quick():
     return Settings(mpp=0.7, patch=48, overlap=0.25, min_tissue=0.3, batch_size=16)

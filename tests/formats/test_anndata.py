@@ -1,8 +1,4 @@
-"""AnnData files follow the conventions by which scanpy, squidpy and TissUUmaps find patches, labels and picture."""
-
-from __future__ import annotations
-
-from pathlib import Path
+"""AnnData files follow the conventions by which scanpy, squidpy and TissUUmaps find patches, labels and image."""
 
 import anndata
 import h5py
@@ -10,41 +6,29 @@ import numpy as np
 import pytest
 
 from histolab_lite.formats.anndata import Labels, to_anndata, write_h5ad
-from histolab_lite.formats.embeddings import SlideEmbeddings
+from tests.formats.slide_embeddings import embeddings
 
-SIZE = (4001, 2999)
-LABELS = Labels(
-    np.array([2, 0, -1, 255, 1]), ("glass", "stroma", "tumour"), ((221, 221, 221), (0, 158, 115), (1, 2, 3))
-)
+NAMES = ("glass", "stroma", "tumour")
+COLOURS = ["#dddddd", "#009e73", "#0102ff"]
 
 
-def embeddings(**changes: object) -> SlideEmbeddings:
-    generator = np.random.default_rng(0)
-    values: dict = {
-        "name": "slide-1",
-        "features": generator.standard_normal((5, 3)).astype(np.float32),
-        "coords": generator.integers(0, 2400, (5, 2)),
-        "patch_size": 256,
-        "patch_size_level0": 513,
-        "mpp": 0.5,
-        "slide_mpp": 0.2495,
-        "slide_size": SIZE,
-        "encoder": "default",
-    }
-    return SlideEmbeddings(**values | changes)
+def labels(ids=(2, 0, -1, 255, 1), names=NAMES, palette=((221, 221, 221), (0, 158, 115), (1, 2, 255))):
+    return Labels(np.array(ids), names, palette)
 
 
-def picture(width: int = 1000, height: int = 750) -> np.ndarray:
+def thumbnail(width=1000, height=750):
     return np.random.default_rng(1).integers(0, 255, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def path(tmp_path_factory):
     umap = np.arange(10.0).reshape(5, 2)
-    return write_h5ad(tmp_path_factory.mktemp("h5ad") / "s.h5ad", embeddings(), {"tissue": LABELS}, umap, picture())
+    path = tmp_path_factory.mktemp("h5ad") / "s.h5ad"
+    columns = {"tissue": labels(), "bytes": labels(np.array([0, 1, 2, 255, 255], np.uint8))}
+    return write_h5ad(path, embeddings(), columns, umap, thumbnail())
 
 
-def test_scanpys_and_squidpys_parts_come_back(path: Path) -> None:
+def test_scanpy_and_squidpy_find_their_parts(path):
     data, slide = anndata.read_h5ad(path), embeddings()
     np.testing.assert_array_equal(data.X, slide.features)
     assert data.obs_names.is_unique
@@ -52,38 +36,35 @@ def test_scanpys_and_squidpys_parts_come_back(path: Path) -> None:
     np.testing.assert_array_equal(data.obsm["spatial"], slide.coords + 256.5)
     np.testing.assert_array_equal(data.obsm["X_umap"], np.arange(10.0).reshape(5, 2))
     np.testing.assert_array_equal(data.obs[["x", "y"]], slide.coords)
-    assert data.obs["library_id"].tolist() == ["slide-1"] * 5
-    assert data.obs["tissue"].cat.categories.tolist() == ["glass", "stroma", "tumour"]
     assert data.obs["tissue"].cat.codes.tolist() == [2, 0, -1, -1, 1]
-    assert list(data.uns["tissue_colors"]) == ["#dddddd", "#009e73", "#010203"]
+    assert data.obs["bytes"].cat.codes.tolist() == [0, 1, 2, -1, -1]
     spatial = data.uns["spatial"]["slide-1"]
-    np.testing.assert_array_equal(spatial["images"]["hires"], picture())
+    np.testing.assert_array_equal(spatial["images"]["hires"], thumbnail())
     assert spatial["images"]["lowres"].shape == (450, 600, 3)
-    factors = spatial["scalefactors"]
-    assert factors["tissue_hires_scalef"] == pytest.approx(1000 / 4001)
-    assert factors["tissue_lowres_scalef"] == pytest.approx(600 / 4001)
-    assert factors["spot_diameter_fullres"] == 513
-    assert spatial["metadata"] == {"mpp": 0.5, "level0_mpp": 0.2495, "encoder": "default", "encoder_revision": ""}
+    assert spatial["scalefactors"]["spot_diameter_fullres"] == 513
+    made_by = {"encoder": "default", "encoder_revision": "0123456789ab"}
+    assert spatial["metadata"] == {"mpp": 0.5, "level0_mpp": 0.2495, **made_by}
 
 
-def test_tissuumaps_finds_what_it_reads_from_the_file(path: Path) -> None:
+def test_tissuumaps_finds_its_parts(path):
     """Its reader takes these paths from the HDF5 file itself: tissuumaps/read_h5ad.py, version 3."""
     with h5py.File(path) as file:
         assert file["X"].shape == (5, 3)
         assert "encoding-type" in file["X"].attrs
         assert file["obsm/spatial"].shape == (5, 2)
         assert file["obs/library_id/categories"].asstr()[...].tolist() == ["slide-1"]
-        assert file["obs/tissue/categories"].asstr()[...].tolist() == ["glass", "stroma", "tumour"]
-        assert file["uns/tissue_colors"].asstr()[...].tolist() == ["#dddddd", "#009e73", "#010203"]
-        assert float(file["uns/spatial/slide-1/scalefactors/tissue_hires_scalef"][()]) == pytest.approx(1000 / 4001)
+        assert file["obs/tissue/categories"].asstr()[...].tolist() == list(NAMES)
+        assert file["uns/tissue_colors"].asstr()[...].tolist() == COLOURS
+        factor = file["uns/spatial/slide-1/scalefactors/tissue_hires_scalef"][()]
+        assert float(factor) == pytest.approx(1000 / 4001)
         image = file["uns/spatial/slide-1/images/hires"]
         assert (image.dtype, image.shape) == (np.uint8, (750, 1000, 3))
         index = file["var"].attrs["_index"]
         assert file[f"var/{index}"][0].decode() == "feature-0"
 
 
-def test_patches_lie_on_the_picture_where_they_lie_on_the_slide() -> None:
-    """A bright patch of the slide is bright at its centre times the factor, in both pictures."""
+def test_a_patch_lies_on_the_thumbnail_where_it_lies_on_the_slide():
+    """A bright patch of the slide is bright at its centre times the factor, in both images."""
     slide = np.zeros((2999, 4001, 3), np.uint8)
     slide[2000:2513, 3000:3513] = 255
     small = slide[2::4, 2::4]  # 750 x 1000
@@ -91,59 +72,43 @@ def test_patches_lie_on_the_picture_where_they_lie_on_the_slide() -> None:
     spatial = data.uns["spatial"]["slide-1"]
     for key in ("hires", "lowres"):
         image, factor = spatial["images"][key], spatial["scalefactors"][f"tissue_{key}_scalef"]
-        radius = spatial["scalefactors"]["spot_diameter_fullres"] / 2 * factor
         x, y = data.obsm["spatial"][0] * factor
-        bright = image[..., 0] > 127
-        rows, columns = np.nonzero(bright)
+        rows, columns = np.nonzero(image[..., 0] > 127)
         assert (rows.mean() + 0.5, columns.mean() + 0.5) == pytest.approx((y, x), abs=0.6)
-        assert rows.max() + 1 - rows.min() == pytest.approx(2 * radius, abs=1.5)
+        diameter = spatial["scalefactors"]["spot_diameter_fullres"] * factor
+        assert rows.max() + 1 - rows.min() == pytest.approx(diameter, abs=1.5)
 
 
-def test_without_picture_labels_and_map() -> None:
+def test_slides_without_extras_or_patches(tmp_path):
     data = to_anndata(embeddings(slide_size=None, name="a/b"))
     assert "X_umap" not in data.obsm
     assert data.uns["spatial"]["a_b"]["images"] == {}
     assert data.uns["spatial"]["a_b"]["scalefactors"] == {"spot_diameter_fullres": 513.0}
-
-
-def test_no_patches(tmp_path: Path) -> None:
-    empty = embeddings(features=np.zeros((0, 3), np.float32), coords=np.zeros((0, 2), int))
-    label = Labels(np.zeros(0, int), LABELS.names, LABELS.palette)
-    assert anndata.read_h5ad(write_h5ad(tmp_path / "e.h5ad", empty, {"tissue": label}, None, picture())).shape == (0, 3)
+    empty = write_h5ad(tmp_path / "e.h5ad", embeddings(0), {"tissue": labels(np.zeros(0, int))}, None, thumbnail())
+    assert anndata.read_h5ad(empty).shape == (0, 3)
 
 
 @pytest.mark.parametrize(
-    ("changes", "match"),
+    ("parts", "keyword"),
     [
-        ({"ids": np.zeros(4, int)}, r"slide-1, tissue: labels are 5 class ids, not int64 \(4,\)"),
-        ({"ids": np.zeros(5)}, "5 class ids, not float64"),
-        ({"ids": np.array([0, 1, 2, 3, 0])}, "reach from 0 to 3, with 3 names"),
-        ({"ids": np.array([0, 1, -2, 2, 0])}, "reach from -2 to 2"),
-        ({"palette": LABELS.palette[:2]}, "one colour"),
-        ({"names": ("glass", "glass", "tumour")}, "name of its own"),
+        ({"labels": {"tissue": labels(np.zeros(4, int))}}, r"slide-1, tissue: .*5 class ids, not int64 \(4,\)"),
+        ({"labels": {"tissue": labels(np.zeros(5))}}, "not float64"),
+        ({"labels": {"tissue": labels((0, 1, 2, 3, 0))}}, "from 0 to 3, with 3 names"),
+        ({"labels": {"tissue": labels((0, 1, -2, 2, 0))}}, "from -2 to 2"),
+        ({"labels": {"tissue": labels(palette=((1, 2, 3),) * 2)}}, "one colour"),
+        ({"labels": {"tissue": labels(names=("glass", "glass", "tumour"))}}, "its own name"),
+        ({"labels": {"library_id": labels()}}, "cannot be called 'library_id'"),
+        ({"umap": np.zeros((4, 2))}, r"\(5, 2\), not \(4, 2\)"),
+        ({"thumbnail": thumbnail()[..., 0]}, "uint8 RGB"),
+        ({"thumbnail": thumbnail() / 255}, "uint8 RGB"),
+        ({"thumbnail": thumbnail(1000, 500)}, "1000 x 500 is not the whole of slide-1, which is 4001 x 2999"),
     ],
 )
-def test_labels_that_do_not_fit(changes: dict, match: str) -> None:
-    fields = {"ids": LABELS.ids, "names": LABELS.names, "palette": LABELS.palette}
-    with pytest.raises(ValueError, match=match):
-        to_anndata(embeddings(), {"tissue": Labels(**fields | changes)})
+def test_parts_that_do_not_fit_are_refused(parts, keyword):
+    with pytest.raises(ValueError, match=keyword):
+        to_anndata(embeddings(), **parts)
 
 
-def test_what_else_does_not_fit() -> None:
-    with pytest.raises(ValueError, match="cannot be called 'library_id'"):
-        to_anndata(embeddings(), {"library_id": LABELS})
-    with pytest.raises(ValueError, match=r"shape \(5, 2\), not \(4, 2\)"):
-        to_anndata(embeddings(), umap=np.zeros((4, 2)))
-    with pytest.raises(ValueError, match="uint8 RGB"):
-        to_anndata(embeddings(), thumbnail=picture()[..., 0])
-    with pytest.raises(ValueError, match="1000 x 500 is not the whole of slide-1, which is 4001 x 2999"):
-        to_anndata(embeddings(), thumbnail=picture(1000, 500))
+def test_a_thumbnail_needs_the_size_of_the_slide():
     with pytest.raises(ValueError, match="needs slide_size"):
-        to_anndata(embeddings(slide_size=None), thumbnail=picture())
-
-
-def test_colours_with_255_stay_colours() -> None:
-    ids = np.array([0, 1, 2, 255, 255], np.uint8)
-    data = to_anndata(embeddings(), {"tissue": Labels(ids, LABELS.names, ((255, 0, 16),) * 3)})
-    assert data.obs["tissue"].cat.codes.tolist() == [0, 1, 2, -1, -1]
-    assert data.uns["tissue_colors"] == ["#ff0010"] * 3
+        to_anndata(embeddings(slide_size=None), thumbnail=thumbnail())

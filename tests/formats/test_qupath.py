@@ -1,4 +1,4 @@
-"""Outlines are valid polygons that give the mask back, in what QuPath reads."""
+"""Outlines are valid polygons that give the mask back, in the form that QuPath reads."""
 
 import json
 import uuid
@@ -6,7 +6,7 @@ import uuid
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
@@ -42,7 +42,11 @@ def centres_within(polygon, shape):
     return shapely.contains_xy(polygon, columns + 0.5, rows + 0.5)
 
 
-def check(region):
+@given(arrays(bool, SHAPES))
+@example(CORNERS)
+@example(~CORNERS)
+@example(CORNERS.T[::-1])
+def test_every_part_of_a_region_has_one_polygon(region):
     found = polygons(region)
     parts, count = ndimage.label(region)
     assert len(found) == count
@@ -53,46 +57,27 @@ def check(region):
     assert shapely.union_all(found).area == region.sum()
 
 
-def test_corners_holes_and_islands():
-    check(CORNERS)
-    check(~CORNERS)
-    check(CORNERS.T[::-1])
-
-
-@given(arrays(bool, SHAPES))
-def test_a_polygon_for_each_part_of_any_region(region):
-    check(region)
-
-
-@given(MASKS)
-def test_drawn_again_the_outlines_are_the_mask(mask):
-    collection = json.loads(json.dumps(to_geojson(mask, NAMES, PALETTE, background=0)))
-    drawn = read_geojson(collection, mask.shape, NAMES)
-    np.testing.assert_array_equal(drawn, np.where(mask == 255, 0, mask))
-
-
 @given(MASKS, st.sampled_from([1.0, 4.0, 1.7, (2.0, 3.5)]), st.sampled_from([(0, 0), (1000, 20), (0.5, -3)]))
-def test_outlines_lie_in_the_full_image(mask, downsample, origin):
+def test_outlines_lie_in_the_full_image_and_give_the_mask_back(mask, downsample, origin):
     where = {"origin": origin, "downsample": downsample}
-    collection = to_geojson(mask, NAMES, PALETTE, **where)
+    collection = json.loads(json.dumps(to_geojson(mask, NAMES, PALETTE, **where)))
     np.testing.assert_array_equal(read_geojson(collection, mask.shape, NAMES, **where, background=255), mask)
     for feature in collection["features"]:
         geometry = shapely.geometry.shape(feature["geometry"])
         rows, columns = np.nonzero(mask == NAMES.index(feature["properties"]["name"]))
         low, high = np.array([columns.min(), rows.min()]), np.array([columns.max(), rows.max()]) + 1
-        bounds = np.concatenate([low * downsample + origin, high * downsample + origin])
         assert geometry.is_valid
-        np.testing.assert_allclose(geometry.bounds, bounds)
+        np.testing.assert_allclose(
+            geometry.bounds, np.concatenate([low * downsample + origin, high * downsample + origin])
+        )
 
 
-def test_what_qupath_asks_for():
+def test_an_annotation_has_what_qupath_reads():
     mask = np.array([[1, 1, 0], [1, 1, 2], [2, 0, 255]])
     collection = to_geojson(mask, NAMES, PALETTE, background=0)
     gland, tumour = collection["features"]
-    assert collection["type"] == "FeatureCollection"
-    assert gland["type"] == "Feature"
-    assert gland["geometry"]["type"] == "Polygon"
-    assert tumour["geometry"]["type"] == "MultiPolygon"
+    assert (collection["type"], gland["type"]) == ("FeatureCollection", "Feature")
+    assert (gland["geometry"]["type"], tumour["geometry"]["type"]) == ("Polygon", "MultiPolygon")
     assert gland["properties"] == {
         "objectType": "annotation",
         "name": "gland",
@@ -101,70 +86,66 @@ def test_what_qupath_asks_for():
     ring = gland["geometry"]["coordinates"][0]
     assert ring[0] == ring[-1]
     assert {tuple(point) for point in ring} == {(0, 0), (2, 0), (2, 2), (0, 2)}  # no point in between
-    assert "other" in [f["properties"]["name"] for f in to_geojson(mask, NAMES, PALETTE)["features"]]
+    assert len(to_geojson(mask, NAMES, PALETTE)["features"]) == 3
     assert len(to_geojson(mask, NAMES, PALETTE, ignore=(255, 1), background=0)["features"]) == 1
+    empty = to_geojson(np.zeros((3, 4), np.uint8), NAMES, PALETTE, background=0)
+    assert empty["features"] == []
+    assert read_geojson(empty, (3, 4), NAMES, background=2).tolist() == [[2] * 4] * 3
 
 
-def test_ids_stay_while_the_outline_stays():
+def test_an_id_changes_with_the_outline_or_the_name_only():
     mask = np.zeros((5, 5), np.uint8)
     mask[1:3, 1:3], mask[4] = 1, 2
-    ids = [feature["id"] for feature in to_geojson(mask, NAMES, PALETTE, background=0)["features"]]
-    assert all(str(uuid.UUID(one)) == one for one in ids)
+
+    def ids(names=NAMES):
+        return [feature["id"] for feature in to_geojson(mask, names, PALETTE, background=0)["features"]]
+
+    gland, tumour = ids()
+    assert str(uuid.UUID(gland)) == gland
     mask[4, 0] = 0
-    again = [feature["id"] for feature in to_geojson(mask, NAMES, PALETTE, background=0)["features"]]
-    assert again[0] == ids[0]
-    assert again[1] != ids[1]
-    assert to_geojson(mask, ["other", "crypt", "tumour"], PALETTE, background=0)["features"][0]["id"] != ids[0]
+    assert ids()[0] == gland
+    assert ids()[1] != tumour
+    assert ids(["other", "crypt", "tumour"])[0] != gland
 
 
-def test_an_empty_mask_has_no_features():
-    assert to_geojson(np.zeros((3, 4), np.uint8), NAMES, PALETTE, background=0)["features"] == []
-    assert read_geojson({"type": "FeatureCollection", "features": []}, (3, 4), NAMES).tolist() == [[0] * 4] * 3
-
-
-def test_a_file_of_qupaths_own_is_read(tmp_path):
+def test_a_collection_a_list_and_one_feature_are_read(tmp_path):
     mask = np.kron(CORNERS, np.ones((3, 3))).astype(np.uint8) * 2
-    path = write_geojson(tmp_path / "new" / "outlines.geojson", mask, NAMES, PALETTE, background=0)
-    np.testing.assert_array_equal(read_geojson(path, mask.shape, NAMES), mask)
-    assert [file.name for file in path.parent.iterdir()] == ["outlines.geojson"]
+    path = write_geojson(tmp_path / "outlines.geojson", mask, NAMES, PALETTE, background=0)
     features = json.loads(path.read_text())["features"]
-    path.write_text(json.dumps(features))  # a bare list, as QuPath exports several objects
-    np.testing.assert_array_equal(read_geojson(path, mask.shape, NAMES), mask)
-    np.testing.assert_array_equal(read_geojson(features[0], mask.shape, NAMES), mask)
+    exported = tmp_path / "list.geojson"
+    exported.write_text(json.dumps(features))  # as QuPath exports several objects
+    for source in (path, exported, features[0]):
+        np.testing.assert_array_equal(read_geojson(source, mask.shape, NAMES), mask)
 
 
-def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path, fill_disk):
-    path = write_geojson(tmp_path / "outlines.geojson", CORNERS, NAMES, PALETTE)
-    before = path.read_text()
+def annotation(**changes):
+    ring = [[0, 0], [2, 0], [2, 2], [0, 0]]
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    return feature | {"properties": {"classification": {"name": "gland"}}} | changes
 
-    fill_disk()
-    with pytest.raises(OSError, match=r"outlines\.geojson was not written: the disk is full"):
-        write_geojson(path, ~CORNERS, NAMES, PALETTE)
-    assert path.read_text() == before
-    assert list(tmp_path.iterdir()) == [path]
+
+def ring(*points):
+    return annotation(geometry={"type": "Polygon", "coordinates": [list(points)]})
 
 
 @pytest.mark.parametrize("scale", [1, 3])
 def test_slanted_outlines_take_the_pixels_whose_centre_they_hold(scale):
     star = [[9, 1], [11, 7], [18, 7.2], [12, 11], [15, 18], [9, 14], [3, 17.5], [6, 11], [-4, 6], [7, 7], [9, 1]]
     star = (np.array(star) + [0.013, 0.029]).tolist()  # no centre on a side: either answer would be right
-    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [star]}}
-    feature["properties"] = {"classification": {"name": "gland"}}
-    drawn = read_geojson(feature, (16 * scale, 17 * scale), NAMES, downsample=1 / scale)
+    drawn = read_geojson(ring(*star), (16 * scale, 17 * scale), NAMES, downsample=1 / scale)
     oracle = centres_within(shapely.Polygon(np.array(star) * scale), drawn.shape)
-    np.testing.assert_array_equal(drawn == 1, oracle)
     assert oracle.any()
+    np.testing.assert_array_equal(drawn == 1, oracle)
 
 
-def annotation(**changes):
-    ring = [[0, 0], [2, 0], [2, 2], [0, 0]]
-    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}}
-    feature["properties"] = {"classification": {"name": "gland"}}
-    return {"type": "FeatureCollection", "features": [feature | changes]}
+def test_of_several_annotations_the_last_one_counts():
+    gland, tumour = annotation(), annotation(properties={"classification": {"name": "tumour"}})
+    assert read_geojson({"features": [gland, tumour]}, (2, 2), NAMES).max() == 2
+    assert read_geojson({"features": [tumour, gland]}, (2, 2), NAMES).max() == 1
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "keyword"),
     [
         ({"type": "Topology"}, "no GeoJSON"),
         ([1, 2], "no GeoJSON"),
@@ -174,31 +155,26 @@ def annotation(**changes):
         (annotation(geometry=None), "None"),
         (annotation(geometry={"type": "Point", "coordinates": [0, 0]}), "Point"),
         (annotation(geometry={"type": "Polygon"}), "not rings"),
-        (annotation(geometry={"type": "Polygon", "coordinates": [[["a", "b"]]]}), "not rings"),
-        (annotation(geometry={"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1]]]}), "not closed"),
-        (annotation(geometry={"type": "Polygon", "coordinates": [[[0, 0], [0, 0]]]}), "four or more"),
-        (annotation(geometry={"type": "Polygon", "coordinates": [[[0], [1], [2], [0]]]}), "closed|rings"),
-        (annotation(geometry={"type": "Polygon", "coordinates": [[[0, 0], [1, None], [1, 1], [0, 0]]]}), "ring"),
+        (ring(["a", "b"]), "not rings"),
+        (ring([0, 0], [1, 0], [1, 1], [0, 1]), "not closed"),
+        (ring([0, 0], [0, 0]), "four or more"),
+        (ring([0], [1], [2], [0]), "closed|rings"),
+        (ring([0, 0], [1, None], [1, 1], [0, 0]), "ring"),
     ],
 )
-def test_what_is_no_outline_is_named(content, message, tmp_path):
+def test_bad_annotations_are_refused(content, keyword, tmp_path):
     path = tmp_path / "outlines.geojson"
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=keyword):
         read_geojson(path, (4, 4), NAMES)
 
 
-def test_wrong_arguments_are_named(tmp_path):
-    with pytest.raises(ValueError, match="class 3 has no name"):
-        to_geojson(np.array([[3]]), NAMES, PALETTE)
-    with pytest.raises(ValueError, match="class 2 has no name"):
-        to_geojson(np.array([[2]]), NAMES, PALETTE[:2])
+def test_bad_arguments_are_refused():
+    for class_id, palette in ((3, PALETTE), (2, PALETTE[:2])):
+        with pytest.raises(ValueError, match=f"class {class_id} has no name"):
+            to_geojson(np.array([[class_id]]), NAMES, palette)
     for downsample in (0, -1, (1, 0), (1, 1, 1)):
         with pytest.raises(ValueError, match="downsample"):
             to_geojson(np.array([[1]]), NAMES, PALETTE, downsample=downsample)
         with pytest.raises(ValueError, match="downsample"):
             read_geojson(annotation(), (2, 2), NAMES, downsample=downsample)
-    path = tmp_path / "broken.geojson"
-    path.write_text("{")
-    with pytest.raises(ValueError, match=r"broken.geojson is not JSON"):
-        read_geojson(path, (2, 2), NAMES)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from histolab_lite.files import write_atomically
+from histolab_lite.files import leads_outside, write_atomically
 from histolab_lite.methods.wsss4luad.challenge.checks import Problem, is_numbered
 from histolab_lite.methods.wsss4luad.challenge.files import BACKGROUNDS, IMAGES, MASKS, PALETTE, number
 from histolab_lite.methods.wsss4luad.challenge.images import (
@@ -277,7 +277,7 @@ class _Source:
     def _look_at_member(self, name: str) -> str | None:
         member = self._members[name]
         parts = name.replace("\\", "/").split("/")
-        if ".." in parts or parts[0] == "" or ":" in parts[0]:
+        if leads_outside(name):
             return "is a name that leads out of the archive."
         if len(parts) > 1:
             return "is in a folder; predictions lie at the top of the archive."
