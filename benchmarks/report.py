@@ -68,7 +68,7 @@ def document(machine: dict[str, Any], results: list[dict[str, Any]]) -> dict[str
 
 
 def table(results: list[dict[str, Any]]) -> Table:
-    page = Table(title="Median time of a call; the range holds the middle half of them", title_justify="left")
+    page = Table(title="Median time per call; the range holds the middle half of the calls", title_justify="left")
     page.add_column("contender", overflow="fold")
     for heading in ("time", "range", "ours is", "asked", "memory", "ours / it", "asked"):
         page.add_column(heading, justify="right", no_wrap=True)

@@ -1,7 +1,7 @@
 """``python -m benchmarks.experiments.mil``: coarse masks from tags by ABMIL and CLAM, beside Proto2Seg's direct query.
 
-The slides, splits and patches are lesson 03's, on a grid of half-overlapping patches. A bag is 8 × 8 of them, and shows
-the tissues that cover more than 5 % of it. A test tile is cut into bags likewise; their tags are not told.
+The slides, splits and patches are lesson 03's, on a grid of half-overlapping patches. A bag is 8 × 8 of them; its tags
+are the tissues that cover more than 5 % of it. A test tile is cut into bags likewise; their tags are not used.
 """
 
 import json

@@ -87,8 +87,10 @@ def tidy(task: challenge.Task, answer: np.ndarray, image: np.ndarray) -> np.ndar
 
 def one_seed(data: str, seed: int, s: dict[str, Any], asides: bool) -> dict[str, Any]:
     task = load(data, seed, s)
+    assert task.truth is not None
     k = len(task.classes)
-    statistics = challenge.channel_statistics(task.patches)
+    mean, sd = challenge.channel_statistics(task.patches)
+    statistics = mean.tolist(), sd.tolist()
     rows: dict[str, Any] = {}
 
     def score(name: str, found: list[np.ndarray], seconds: float) -> None:
@@ -157,7 +159,7 @@ def main(
         if out:
             text = json.dumps({"data": data, "settings": SETTINGS, "runs": runs}, indent=1) + "\n"
             write_atomically(out, partial(Path.write_text, data=text))
-    table = Table(title=f"{data}, {seeds} seeds: mean ± sd on unseen pictures")
+    table = Table(title=f"{data}, {seeds} seeds: mean ± sd on unseen images")
     for column in ("", *runs[0]["classes"], "mIoU", "seconds"):
         table.add_column(column)
     for name in runs[0]["rows"]:
