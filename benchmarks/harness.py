@@ -29,7 +29,7 @@ Bound = tuple[str, Callable[[], Any]]
 
 @dataclass(frozen=True)
 class Case:
-    """One operation on one input. A peer imports its package inside its own function: an absent one is then named."""
+    """One operation on one input. A peer imports its package inside its own function, so that it may be absent."""
 
     operation: str  # "k-means"
     work: str  # "20,000 × 512, k = 30"
@@ -105,10 +105,10 @@ def _synchronize(device: str) -> None:
 
 
 def measure(case: Case, module: str, index: int) -> dict[str, Any]:
-    """Run one case, ``cases()[index]`` of ``module``; what came out, ready for JSON and for ``report.table``.
+    """Run one case, ``cases()[index]`` of ``module``, and return the figures, ready for JSON and ``report.table``.
 
-    A peer whose package is absent, or that runs out of memory, is recorded as ``missing``, with the reason; whatever
-    was asked against it is then neither met nor missed.
+    A peer whose package is absent, or that runs out of memory, is recorded as ``missing``, with the reason; what was
+    asked against it is then neither met nor missed.
     """
     contenders = case.contenders()
     results: dict[str, Any] = {}
@@ -205,9 +205,9 @@ def _compare(row: dict[str, Any], ours: dict[str, Any], at_least: float | None, 
 
 
 def peak_extra_bytes(module: str, index: int, contender: str) -> int | None:
-    """Most memory that one call holds beyond what was held before it, its result included; None: not measured here.
+    """The most memory that one call holds beyond what was held before it, its result included; None if not measured.
 
-    On the CPU that is the kernel's high-water mark of the process, which only Linux can reset.
+    On the CPU that is the high-water mark of the process, which only Linux can reset.
     """
     code = "import sys; from benchmarks.harness import print_peak; print_peak(*sys.argv[1:])"
     done = subprocess.run(

@@ -210,13 +210,6 @@ def test_runs_that_say_nothing_of_the_spread_are_refused(chosen, complaint):
 # The file
 
 
-def test_expected_json_has_one_line_per_metric(tmp_path):
-    text = as_json(BASELINE)
-    assert sum('"value"' in line for line in text.splitlines()) == text.count('"value"') == 4
-    (tmp_path / "expected.json").write_text(text)
-    assert read_baseline(tmp_path / "expected.json") == BASELINE
-
-
 @pytest.mark.parametrize(
     ("edit", "complaint"),
     [

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -18,19 +19,6 @@ from tools.lessons.ledger import BEGIN, END, as_json, merge, of_run, read_eviden
 # The evidence
 
 
-def test_a_run_is_taken_in_lesson_by_lesson():
-    first = merge({}, of_run(RUN, MACHINE), CLAIMS)
-    assert list(first) == ["00_a"]  # no claim names 02_c
-    assert first["00_a"].parameters == {"data": "phantom", "epochs": 8, **FIVE}
-    assert first["00_a"].date == "2026-02-03"
-    assert first["00_a"].versions == {"python": "3.11.9", "torch": "2.6.0", "numpy": "2.1.0"}
-    assert first["00_a"].values["dice_a"] == BETTER
-    second = merge(first, of_run({"01_b": lesson(chosen=FIVE, f1=WORSE)}, MACHINE), CLAIMS)
-    assert (second["00_a"], second["01_b"].values) == (first["00_a"], {"f1": WORSE})
-    again = merge(second, of_run({"01_b": lesson(chosen=FIVE, f1=BETTER)}, MACHINE), CLAIMS)
-    assert again["01_b"].values == {"f1": BETTER}
-
-
 @pytest.mark.parametrize(
     ("run", "complaint"),
     [
@@ -42,15 +30,6 @@ def test_a_run_is_taken_in_lesson_by_lesson():
 def test_a_run_that_does_not_allow_to_judge_is_not_taken(run, complaint):
     with pytest.raises(LessonsError, match=complaint):
         merge({}, of_run(run, MACHINE), CLAIMS)
-
-
-def test_evidence_has_one_line_per_metric_and_is_read_as_it_was(tmp_path):
-    known = merge({}, of_run(RUN, MACHINE), CLAIMS)
-    text = as_json(known)
-    assert sum('"values"' in line for line in text.splitlines()) == text.count('"values"') == 3
-    (tmp_path / "evidence.json").write_text(text)
-    assert read_evidence(tmp_path / "evidence.json") == known
-    assert read_evidence(tmp_path / "none.json") == {}
 
 
 TEXT = as_json(NUMBERS)
@@ -111,29 +90,38 @@ def test_the_page_keeps_what_is_around_its_block():
 # The command
 
 
-def take(checkout, **results):
-    made_up.write_results(checkout / "run", results)
+def take(results):
+    made_up.write_results(Path("run"), results)
     return command("--lessons", "nb", "--claims", "--earlier", "run")
 
 
-def test_earlier_runs_are_taken_into_evidence_and_page(checkout):
+def test_earlier_runs_are_taken_into_evidence_and_page_lesson_by_lesson(checkout):
     evidence, page = checkout / "nb" / "evidence.json", checkout / "docs" / "claims.md"
-    outcome = take(checkout, **{"00_a": lesson(chosen=FIVE, dice_a=BETTER)})
+    outcome = take({"00_a": lesson(chosen=FIVE, dice_a=BETTER)})
     assert outcome.exit_code == 2
     assert "a_00_a: 00_a did not record dice_b" in outcome.output
     assert not evidence.exists()
-    outcome = take(checkout, **{"00_a": lesson(chosen=FIVE, dice_a=BETTER, dice_b=WORSE)})
+    outcome = take(RUN)
     assert outcome.exit_code == 0
     assert "a_01_b: 01_b has not been run to its end." in outcome.output
     assert "Of 1 claims 1 holds" in outcome.output
-    assert list(read_evidence(evidence)) == ["00_a"]
     assert page.read_text().startswith(f"# Title\n\n{BEGIN}\n\nOf 1 claims of the papers 1 holds")
     assert "](claims.svg)" in page.read_text()
     assert page.with_name("claims.svg").exists()
-    outcome = take(checkout, **{"01_b": lesson(chosen=FIVE, dice_a=WORSE, dice_b=BETTER)})
-    assert outcome.exit_code == 0  # a claim that does not hold is no failure
-    assert "Of 2 claims 1 holds, 1 does not hold here" in outcome.output
-    assert list(read_evidence(evidence)) == ["00_a", "01_b"]
+    assert [line.split(":")[0] for line in evidence.read_text().splitlines() if '"values"' in line] == [
+        f'        "{metric}"' for metric in ("dice_a", "dice_b", "dice_c")
+    ]
+    (taken,) = read_evidence(evidence).values()  # no claim names 02_c
+    assert (taken.parameters, taken.date) == ({"data": "phantom", "epochs": 8, **FIVE}, "2026-02-03")
+    assert taken.versions == {"python": "3.11.9", "torch": "2.6.0", "numpy": "2.1.0"}
+    assert taken.values == {"dice_a": BETTER, "dice_b": WORSE, "dice_c": [0.8] * 5}
+    for values, told in ((BETTER[::-1], "is inconclusive"), (WORSE, "does not hold here")):
+        outcome = take({"01_b": lesson(chosen=FIVE, dice_a=values, dice_b=BETTER)})
+        assert outcome.exit_code == 0  # a claim that does not hold is no failure
+        assert "Of 2 claims 1 holds" in outcome.output
+        assert f"1 {told}" in outcome.output
+        known = read_evidence(evidence)
+        assert (known["00_a"], known["01_b"].values["dice_a"]) == (taken, values)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What came of a run: gathered from the notebooks, and read again as it was written."""
+"""The results of a run: what is refused when they are gathered, and when they are read again."""
 
 import json
 
@@ -6,20 +6,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from histolab_lite.recording import METRICS_MIME
-from tests.tools.lessons.made_up import BEFORE, MACHINE, write_results
+from tests.tools.lessons.made_up import MACHINE
 from tools.lessons import LessonsError
 from tools.lessons.runs import gather, read_run
-
-
-def test_a_run_is_read_as_it_was_written(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no metrics.json"):
-        read_run(tmp_path)
-    run, machine = read_run(write_results(tmp_path, BEFORE))
-    assert machine == MACHINE
-    assert [(stem, x.stem, x.metrics, x.used) for stem, x in run.items()] == [
-        (stem, stem, x.metrics, x.used) for stem, x in BEFORE.items()
-    ]
-    assert list(read_run(tmp_path, {"01_b"})[0]) == ["01_b"]
 
 
 @pytest.mark.parametrize(
