@@ -6,7 +6,6 @@ Exits with 1 if a figure that is asked for was missed. A run narrowed by --only 
 
 import gc
 import importlib
-import json
 import pkgutil
 import re
 from pathlib import Path
@@ -52,9 +51,7 @@ def main(
     if out is None and not only:
         out = Path(__file__).parent / "results" / report.file_name(here)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(report.document(here, results), indent=1, ensure_ascii=False)
-        out.write_text(text + "\n", encoding="utf-8")
+        report.write_json(out, report.document(here, results))
         console.print(f"Written to {out}")
     raise typer.Exit(0 if all(result["met"] for result in results) else 1)
 

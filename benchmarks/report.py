@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -12,6 +13,7 @@ import torch
 from rich.table import Table
 
 from benchmarks.harness import OURS, copy_bandwidth, matmul_rate
+from histolab_lite.files import write_atomically
 
 PACKAGES = (
     "torch",
@@ -65,6 +67,10 @@ def document(machine: dict[str, Any], results: list[dict[str, Any]]) -> dict[str
             continue
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     return {"machine": machine, "date": date, "versions": versions, "results": results}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def table(results: list[dict[str, Any]]) -> Table:

@@ -28,7 +28,7 @@ import typer
 from PIL import Image
 
 from benchmarks.demos.visitors import Visitor
-from benchmarks.report import document, machine
+from benchmarks.report import document, machine, write_json
 from demos.serving import free_port
 from demos.shared.phantoms import SIZE, SLIDES, bundled
 
@@ -164,7 +164,7 @@ def main(
         process.wait(30)
     typer.echo(json.dumps(figures, indent=1))
     if out is not None:
-        out.write_text(json.dumps(document(machine(), [figures]), indent=1) + "\n", encoding="utf-8")
+        write_json(out, document(machine(), [figures]))
     if figures["errors"] or figures["all"]["p95"] > ALLOWED:
         raise typer.Exit(1)
 

@@ -11,7 +11,6 @@ Dice is the mean of target and rest on an image, then over the images that hold 
 is counted on every second row and column.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -27,8 +26,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
+from benchmarks.report import write_json
 from histolab_lite.data.tiles import load_tiles
-from histolab_lite.files import write_atomically
 from histolab_lite.kernels.contrast_maps import contrast_maps
 from histolab_lite.methods import cvm
 from histolab_lite.metrics import segmentation_scores
@@ -138,7 +137,7 @@ def main(
     if out:
         names = [tiles[index].name for index in scored]
         result = {"data": data, "images": names, "draws": draws, "macro_dice": summary}
-        write_atomically(out, lambda temporary: temporary.write_text(json.dumps(result, indent=1) + "\n"))
+        write_json(out, result)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,7 @@ own of what is named, tagged, clicked, seeded or outlined. Besides lesson 11's l
 labels of ten minutes and from the masks of all images: lesson 04's LinkNet, whose encoder is kept as it is.
 """
 
-import json
 import time
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +15,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.report import write_json
 from histolab_lite.data import IGNORE
 from histolab_lite.data.tiles import load_tiles
-from histolab_lite.files import write_atomically
 from histolab_lite.methods import labels, refinement
 from histolab_lite.metrics import segmentation_scores
 from histolab_lite.models import Encoder, load_encoder
@@ -123,8 +121,7 @@ def main(
         runs.append(one_seed(pictures, tiles, encoder, seed, network))
         runs[-1]["took_s"] = round(time.perf_counter() - began)
         if out:
-            text = json.dumps({"data": data, "settings": settings, "runs": runs}, indent=1) + "\n"
-            write_atomically(out, partial(Path.write_text, data=text))
+            write_json(out, {"data": data, "settings": settings, "runs": runs})
     show(data, runs)
 
 

@@ -14,7 +14,6 @@ without attention.
 import copy
 import json
 import time
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,9 +26,9 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.experiments.baselines.histosegnet import histosegnet_masks
 from benchmarks.experiments.baselines.sub_categories import train_sub_categories
+from benchmarks.report import write_json
 from histolab_lite.data import IGNORE
 from histolab_lite.data.tiles import load_tiles
-from histolab_lite.files import write_atomically
 from histolab_lite.methods import mlps
 from histolab_lite.metrics import SegmentationScores, segmentation_scores
 from histolab_lite.models.encoder import Encoder, load_encoder
@@ -240,8 +239,7 @@ def main(
         runs.append(one_seed(data, seed, settings))
         runs[-1]["seconds"] = round(time.perf_counter() - began)
         if out:
-            text = json.dumps({"data": data, "settings": settings, "runs": runs}, indent=1) + "\n"
-            write_atomically(out, partial(Path.write_text, data=text))
+            write_json(out, {"data": data, "settings": settings, "runs": runs})
     table = Table(title=f"{data}, {seeds} seeds: mean ± sd on unseen patches")
     for column in ("", *runs[0]["classes"], "FwIoU", "mIoU", "accuracy"):
         table.add_column(column)

@@ -7,7 +7,6 @@ windows of the same slides, those in which the fewest patches are positive and s
 A phantom slide is positive where it shows tumour. GlaS images are laid side by side, into one mosaic per patient.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -22,9 +21,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from tqdm import tqdm
 
+from benchmarks.report import write_json
 from histolab_lite.data.patches import grid_patches
 from histolab_lite.data.tiles import load_tiles
-from histolab_lite.files import write_atomically
 from histolab_lite.kernels.kmeans import kmeans
 from histolab_lite.methods import sic
 from histolab_lite.models import load_encoder
@@ -202,7 +201,7 @@ def main(
                 table.add_row(method, *(f"{f1}; {mean}" for f1, mean in zip(cells, means, strict=True)))
             Console(width=140).print(table)
     if out:
-        write_atomically(out, lambda temporary: temporary.write_text(json.dumps(result, indent=1) + "\n"))
+        write_json(out, result)
 
 
 if __name__ == "__main__":
