@@ -81,8 +81,11 @@ def load_slides(
 
 
 def joined(parts: list[Patches]) -> Patches:
-    x, places, fractions = zip(*parts, strict=True)
-    return Patches(torch.cat(x), np.concatenate(places), np.concatenate(fractions))
+    return Patches(
+        torch.cat([part.x for part in parts]),
+        np.concatenate([part.places for part in parts]),
+        np.concatenate([part.fractions for part in parts]),
+    )
 
 
 def small_lesion(slide: Patches, aim: int) -> Patches | None:
@@ -95,7 +98,7 @@ def small_lesion(slide: Patches, aim: int) -> Patches | None:
     counts = [sliding_window_view(a, (WINDOW, WINDOW)).sum((2, 3)) for a in (pure, positive)]
     fewest = np.where(counts[0] >= max(SEEDS), counts[1], np.inf)
     corner = np.array(np.unravel_index(fewest.argmin(), fewest.shape))
-    inside = np.all((slide.places >= corner) & (slide.places < corner + WINDOW), 1)
+    inside = np.asarray(((slide.places >= corner) & (slide.places < corner + WINDOW)).all(1))
     return slide.part(inside) if np.isfinite(fewest.min()) else None
 
 
