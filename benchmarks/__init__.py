@@ -1,2 +1,4 @@
-"""What each operation costs beside what people use today (``kernels``), how well methods do (``experiments``), and how
-long visitors of the demos wait (``demos``). ``python -m benchmarks`` runs ``kernels``."""
+"""``kernels``: what each operation costs, beside what people use today; ``python -m benchmarks`` runs them.
+
+``experiments``: how well the methods segment. ``demos``: how long visitors of the demos wait.
+"""

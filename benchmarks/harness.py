@@ -1,7 +1,7 @@
 """Measure an operation beside its peers: time, memory, and the bound that the machine sets.
 
 A script ``benchmarks/kernels/<operation>.py`` defines ``cases()``; no contender pays for the inputs that it makes.
-All contenders of a case run interleaved in one process, in an order that turns by one a round: whatever else the
+All contenders of a case run interleaved in one process, in an order that turns by one per round: whatever else the
 machine does hits them alike. Memory is measured apart, each contender in a fresh process.
 """
 
@@ -14,7 +14,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ Bound = tuple[str, Callable[[], Any]]
 
 @dataclass(frozen=True)
 class Case:
-    """One operation on one input. A peer imports its package inside its own function: an absent one is then named."""
+    """One operation on one input. A peer imports its package inside its own function, so that it may be absent."""
 
     operation: str  # "k-means"
     work: str  # "20,000 × 512, k = 30"
@@ -71,13 +72,13 @@ def moved_bytes(total: int, device: str = "cpu") -> Bound:
 
 
 def copy_bandwidth(device: str = "cpu") -> float:
-    """Bytes a second that a large copy reads and writes, together."""
+    """Bytes per second that a large copy reads and writes, together."""
     total = 2**29
     return total / statistics.median(timed(moved_bytes(total, device)[1], device, rounds=5))
 
 
 def matmul_rate(dtype: torch.dtype = torch.float32, device: str = "cpu") -> float:
-    """Floating-point operations a second of a large square product."""
+    """Floating-point operations per second of a large square product."""
     n = 2048 if device == "cpu" else 8192
     return 2 * n**3 / statistics.median(timed(bare_matmul(n, n, n, dtype, device)[1], device, rounds=5))
 
@@ -103,11 +104,11 @@ def _synchronize(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def measure(case: Case, module: str, index: int, with_memory: bool = True) -> dict[str, Any]:
-    """Run one case, ``cases()[index]`` of ``module``; what came out, ready for JSON and for ``report.table``.
+def measure(case: Case, module: str, index: int) -> dict[str, Any]:
+    """Run one case, ``cases()[index]`` of ``module``, and return the figures, ready for JSON and ``report.table``.
 
-    A peer whose package is absent, or that runs out of memory, is recorded as ``missing``, with the reason; whatever
-    was asked against it is then neither met nor missed.
+    A peer whose package is absent, or that runs out of memory, is recorded as ``missing``, with the reason; what was
+    asked against it is then neither met nor missed.
     """
     contenders = case.contenders()
     results: dict[str, Any] = {}
@@ -133,14 +134,14 @@ def measure(case: Case, module: str, index: int, with_memory: bool = True) -> di
         case.bound[1]()
     times: dict[str, list[float]] = {name: [] for name in racing}
     names = list(racing)
-    for turn in range(case.rounds):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
-            times[name].append(seconds(racing[name], case.device))
+    with _quick_collection():
+        for turn in range(case.rounds):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                times[name].append(seconds(racing[name], case.device))
     for name in present:
         rows[name].update(_spread(times[name]))
-        if with_memory:
-            rows[name]["peak_extra_bytes"] = peak_extra_bytes(module, index, name)
+        rows[name]["peak_extra_bytes"] = peak_extra_bytes(module, index, name)
 
     ours = rows[OURS]
     for name in case.peers:
@@ -162,6 +163,16 @@ def measure(case: Case, module: str, index: int, with_memory: bool = True) -> di
         "check": check,
         "met": False not in verdicts,
     }
+
+
+@contextmanager
+def _quick_collection() -> Iterator[None]:
+    """Collect only the garbage that is made from here on: to look through all objects takes longer than many calls."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _check(case: Case, results: dict[str, Any]) -> dict[str, Any] | None:
@@ -194,9 +205,9 @@ def _compare(row: dict[str, Any], ours: dict[str, Any], at_least: float | None, 
 
 
 def peak_extra_bytes(module: str, index: int, contender: str) -> int | None:
-    """Most memory that one call holds beyond what was held before it, its result included; None: not measured here.
+    """The most memory that one call holds beyond what was held before it, its result included; None if not measured.
 
-    On the CPU that is the kernel's high-water mark of the process, which only Linux can reset.
+    On the CPU that is the high-water mark of the process, which only Linux can reset.
     """
     code = "import sys; from benchmarks.harness import print_peak; print_peak(*sys.argv[1:])"
     done = subprocess.run(

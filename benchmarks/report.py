@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -12,6 +13,7 @@ import torch
 from rich.table import Table
 
 from benchmarks.harness import OURS, copy_bandwidth, matmul_rate
+from histolab_lite.files import write_atomically
 
 PACKAGES = (
     "torch",
@@ -67,8 +69,12 @@ def document(machine: dict[str, Any], results: list[dict[str, Any]]) -> dict[str
     return {"machine": machine, "date": date, "versions": versions, "results": results}
 
 
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
 def table(results: list[dict[str, Any]]) -> Table:
-    page = Table(title="Median time of a call; the range holds the middle half of them", title_justify="left")
+    page = Table(title="Median time per call; the range holds the middle half of the calls", title_justify="left")
     page.add_column("contender", overflow="fold")
     for heading in ("time", "range", "ours is", "asked", "memory", "ours / it", "asked"):
         page.add_column(heading, justify="right", no_wrap=True)

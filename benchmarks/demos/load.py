@@ -1,4 +1,4 @@
-"""A lecture hall: visitors who click on every page at once, over loopback, and how long each waits for the picture.
+"""A lecture hall: visitors who click on every page at once, over loopback, and how long each waits for an answer.
 
     python -m benchmarks.demos.load [--visitors 20] [--seconds 120] [--own] [--out benchmarks/results/demo_load.json]
 
@@ -28,7 +28,7 @@ import typer
 from PIL import Image
 
 from benchmarks.demos.visitors import Visitor
-from benchmarks.report import document, machine
+from benchmarks.report import document, machine, write_json
 from demos.serving import free_port
 from demos.shared.phantoms import SIZE, SLIDES, bundled
 
@@ -85,7 +85,7 @@ def found(pattern: str, html: str) -> tuple[str, ...]:
 
 
 async def bring(visitor: Visitor) -> float:
-    """A picture of the largest size that is not made smaller, and nobody else's; the seconds it takes to be shown."""
+    """Upload an image of the largest size that is not made smaller, like nobody else's; seconds until it is shown."""
     tile = bundled()[visitor.random.randrange(SLIDES)]
     file = io.BytesIO()
     Image.fromarray(np.roll(tile.read_image(), visitor.random.randrange(1, SIZE), axis=0)).save(file, "PNG")
@@ -104,8 +104,8 @@ async def visit(visitor: Visitor, until: float) -> None:
 
 
 async def lecture(url: str, visitors: int, seconds: float, server: psutil.Process, own: bool = False) -> dict[str, Any]:
-    """What they waited for by page, in seconds, and the server's memory at its highest. own: visitors of pages where a
-    picture is clicked or queried bring their own first."""
+    """What they waited for by page, in seconds, and the server's memory at its highest. own: visitors of pages where an
+    image is clicked or queried bring their own first."""
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits, trust_env=False) as client:
         hall = [Visitor(client, list(STORIES)[i % len(STORIES)], i) for i in range(visitors)]
@@ -127,7 +127,7 @@ async def lecture(url: str, visitors: int, seconds: float, server: psutil.Proces
     return {
         "visitors": visitors,
         "seconds": seconds,
-        "own_pictures": summary(brought),
+        "own_images": summary(brought),
         "all": summary([s for page in waits.values() for s in page]),
         **{page: summary(seconds) for page, seconds in waits.items()},
         "errors": [error for visitor in hall for error in visitor.errors],
@@ -145,7 +145,7 @@ def summary(waits: list[float]) -> dict[str, float]:
 def main(
     visitors: Annotated[int, typer.Option(min=1, max=200)] = 20,
     seconds: Annotated[float, typer.Option(min=1, max=600)] = 120,
-    own: Annotated[bool, typer.Option("--own", help="Visitors bring pictures of their own.")] = False,
+    own: Annotated[bool, typer.Option("--own", help="Visitors bring images of their own.")] = False,
     out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
 ) -> None:
     """Start the demos, send visitors, and say how long they waited."""
@@ -157,14 +157,14 @@ def main(
         url = f"http://127.0.0.1:{port}"
         while process.poll() is None and not answers(url):
             time.sleep(0.1)
-        figures = {"start_up_s": round(time.monotonic() - began, 1)}
+        figures: dict[str, Any] = {"start_up_s": round(time.monotonic() - began, 1)}
         figures |= asyncio.run(lecture(url, visitors, seconds, psutil.Process(process.pid), own))
     finally:
         process.terminate()
         process.wait(30)
     typer.echo(json.dumps(figures, indent=1))
     if out is not None:
-        out.write_text(json.dumps(document(machine(), [figures]), indent=1) + "\n", encoding="utf-8")
+        write_json(out, document(machine(), [figures]))
     if figures["errors"] or figures["all"]["p95"] > ALLOWED:
         raise typer.Exit(1)
 

@@ -76,8 +76,8 @@ class Visitor:
         """RuntimeError where the server failed to give one."""
         api = f"/{self.page}/gradio_api/queue"
         joined = (await self.client.post(f"{api}/join", json=body, headers=self.cookie)).raise_for_status().json()
-        listening = {"params": {"session_hash": self.session}, "headers": self.cookie}
-        async with self.client.stream("GET", f"{api}/data", **listening) as stream:
+        session = {"session_hash": self.session}
+        async with self.client.stream("GET", f"{api}/data", params=session, headers=self.cookie) as stream:
             async for line in stream.aiter_lines():
                 if not line.startswith("data:"):
                     continue

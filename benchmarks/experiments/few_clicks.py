@@ -1,6 +1,6 @@
 """``python -m benchmarks.experiments.few_clicks --data glas``: what a few clicks buy beside what pathologists use.
 
-Every image gets 3, 5 and 10 random points a class, the same for every method; nothing is trained on its mask:
+Every image gets 3, 5 and 10 random points per class, the same for every method; nothing is trained on its mask:
 
 - pixel classifier: in the manner of ilastik (Berg et al., Nature Methods 2019) and QuPath, a random forest on
   multi-scale intensity, edges and texture of the 5 × 5 pixels around every click;
@@ -11,7 +11,6 @@ Dice is the mean of target and rest on an image, then over the images that hold 
 is counted on every second row and column.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -27,8 +26,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
+from benchmarks.report import write_json
 from histolab_lite.data.tiles import load_tiles
-from histolab_lite.files import write_atomically
 from histolab_lite.kernels.contrast_maps import contrast_maps
 from histolab_lite.methods import cvm
 from histolab_lite.metrics import segmentation_scores
@@ -94,7 +93,7 @@ def pixel_classifier(pixels: np.ndarray, points: Cells) -> np.ndarray:
 
 def main(
     data: Annotated[str, typer.Option(help="A data set with masks of two classes.")] = "glas",
-    draws: Annotated[int, typer.Option(help="Draws of points an image.")] = 3,
+    draws: Annotated[int, typer.Option(help="Draws of points per image.")] = 3,
     out: Annotated[Path | None, typer.Option(help="Where to write the JSON.")] = None,
 ) -> None:
     tiles = load_tiles(data)
@@ -105,14 +104,16 @@ def main(
     for index in tqdm(scored):
         image, small, mask = images[index], scaled[index], masks[index]
         features, pixels = cvm.encode(small), pixel_features(image)
+        grid = (features.shape[1], features.shape[2])
         truth = mask[::EVERY, ::EVERY]
         for draw in range(draws):
             for n, methods in scores.items():
                 points = cvm.simulate_points(mask, n, classes=(0, 1), seed=1000 * draw + index)
-                cells = {name: cvm.to_grid(at, mask.shape, features.shape[1:]) for name, at in points.items()}
+                cells = {name: cvm.to_grid(at, mask.shape, grid) for name, at in points.items()}
                 found = {"pixel classifier": pixel_classifier(pixels, points)}
                 for name, method in ON_FEATURES.items():
-                    found[name] = cvm.upsample(method(features, cells), mask.shape)[:, ::EVERY, ::EVERY].argmax(0)
+                    scores_of_classes = cvm.upsample(method(features, cells), mask.shape)[:, ::EVERY, ::EVERY]
+                    found[name] = scores_of_classes.argmax(0).numpy()
                 for name, ids in found.items():
                     dice = segmentation_scores([ids], [truth], 2).macro_dice
                     methods.setdefault(name, {}).setdefault(draw, []).append(dice)
@@ -120,7 +121,7 @@ def main(
     table.add_column("")
     summary: dict[str, dict[str, object]] = {}
     for n in scores:
-        table.add_column(f"{n} a class", justify="right")
+        table.add_column(f"{n} per class", justify="right")
     for name in scores[3]:
         cell = {}
         for n, methods in scores.items():
@@ -136,7 +137,7 @@ def main(
     if out:
         names = [tiles[index].name for index in scored]
         result = {"data": data, "images": names, "draws": draws, "macro_dice": summary}
-        write_atomically(out, lambda temporary: temporary.write_text(json.dumps(result, indent=1) + "\n"))
+        write_json(out, result)
 
 
 if __name__ == "__main__":

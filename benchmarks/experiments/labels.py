@@ -1,13 +1,11 @@
 """``python -m benchmarks.experiments.labels --data glas --out …``: what each kind of label buys, by the time it takes.
 
 Lesson 11 at several seeds, on phantom slides or real tissue. A seed is a split by slide or patient, and draws of its
-own of what is named, ticked, clicked, dropped or outlined. Besides lesson 11's linear reader, a network reads the
-labels of ten minutes and the masks of all pictures: lesson 04's LinkNet, whose encoder is kept as it is.
+own of what is named, tagged, clicked, seeded or outlined. Besides lesson 11's linear probe, a network learns from the
+labels of ten minutes and from the masks of all images: lesson 04's LinkNet, whose encoder is kept as it is.
 """
 
-import json
 import time
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,23 +15,23 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.report import write_json
 from histolab_lite.data import IGNORE
 from histolab_lite.data.tiles import load_tiles
-from histolab_lite.files import write_atomically
 from histolab_lite.methods import labels, refinement
 from histolab_lite.metrics import segmentation_scores
 from histolab_lite.models import Encoder, load_encoder
 from histolab_lite.models.segmenters import LinkNet
 
 MPP = 1.0
-PHANTOM = {"n_slides": 24, "size": 512, "mpp": MPP}  # lesson 11's
+PHANTOM: dict[str, Any] = {"n_slides": 24, "size": 512, "mpp": MPP}  # lesson 11's
 BUDGETS = (120, 300, 600, 1800)  # seconds
 NETWORK_AT = 600
 TRAINING: dict[str, Any] = {"epochs": 8, "crop": 96, "batch_size": 8, "lr": 0.02}  # lesson 04's
-CROPS = 384  # an epoch
+CROPS = 384  # per epoch
 
 
-def read_by_network(
+def by_network(
     learn: list[labels.EncodedImage],
     masks: list[np.ndarray],
     unseen: list[labels.EncodedImage],
@@ -67,7 +65,7 @@ def one_seed(pictures: list[labels.EncodedImage], tiles: Any, encoder: str, seed
             probe = labels.fit_linear_probe(learn, bought.masks, seed)
             answers = {"linear": [labels.predict(probe, p) for p in unseen]} if probe else {}
             if network and probe and seconds in (NETWORK_AT, full):
-                answers["network"] = read_by_network(learn, bought.masks, unseen, n_classes, encoder, seed)
+                answers["network"] = by_network(learn, bought.masks, unseen, n_classes, encoder, seed)
             for name in ("linear", *(["network"] if network and seconds in (NETWORK_AT, full) else [])):
                 scores = segmentation_scores(answers[name], truth, n_classes) if name in answers else None
                 row[name] = {  # without a probe there is no mask, and nothing is right
@@ -79,7 +77,7 @@ def one_seed(pictures: list[labels.EncodedImage], tiles: Any, encoder: str, seed
 
 
 def show(data: str, runs: list[dict[str, Any]]) -> None:
-    table = Table(title=f"{data}, {len(runs)} seeds: macro Dice of unseen pictures, mean ± sd; in brackets the network")
+    table = Table(title=f"{data}, {len(runs)} seeds: macro Dice of unseen images, mean ± sd; in brackets the network")
     columns = [*map(str, BUDGETS), "all outlined"]
     for column in ("", *columns):
         table.add_column(column)
@@ -110,7 +108,7 @@ def main(
     data: Annotated[str, typer.Option(help="phantom, or a data set with masks.")] = "phantom",
     seeds: Annotated[int, typer.Option(help="How many.")] = 5,
     encoder: Annotated[str, typer.Option(help="As load_encoder takes it; a ResNet18.")] = "default",
-    network: Annotated[bool, typer.Option(help="Read the labels of ten minutes by a network, too.")] = True,
+    network: Annotated[bool, typer.Option(help="Let a network learn from the labels of ten minutes, too.")] = True,
     out: Annotated[Path | None, typer.Option(help="Where to write the JSON, after every seed.")] = None,
 ) -> None:
     tiles = load_tiles(data, **PHANTOM)
@@ -123,8 +121,7 @@ def main(
         runs.append(one_seed(pictures, tiles, encoder, seed, network))
         runs[-1]["took_s"] = round(time.perf_counter() - began)
         if out:
-            text = json.dumps({"data": data, "settings": settings, "runs": runs}, indent=1) + "\n"
-            write_atomically(out, partial(Path.write_text, data=text))
+            write_json(out, {"data": data, "settings": settings, "runs": runs})
     show(data, runs)
 
 

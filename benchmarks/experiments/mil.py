@@ -1,10 +1,9 @@
 """``python -m benchmarks.experiments.mil``: coarse masks from tags by ABMIL and CLAM, beside Proto2Seg's direct query.
 
-The slides, splits and patches are lesson 03's, on a grid of half-overlapping patches. A bag is 8 × 8 of them, and shows
-the tissues that cover more than 5 % of it. A test tile is cut into bags likewise; their tags are not told.
+The slides, splits and patches are lesson 03's, on a grid of half-overlapping patches. A bag is 8 × 8 of them; its tags
+are the tissues that cover more than 5 % of it. A test tile is cut into bags likewise; their tags are not used.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.experiments.baselines import mil
+from benchmarks.report import write_json
 from histolab_lite.data.patches import labelled_patches
 from histolab_lite.data.tiles import load_tiles
-from histolab_lite.files import write_atomically
 from histolab_lite.methods.proto2seg import direct_query, embed, encode, simulate_dictionary, upsample
 from histolab_lite.metrics import segmentation_scores
 from histolab_lite.models import load_encoder
@@ -84,7 +83,7 @@ def main(
         table.add_row(name, *cells)
     Console().print(table)
     if out:
-        write_atomically(out, lambda temporary: temporary.write_text(json.dumps(result, indent=1) + "\n"))
+        write_json(out, result)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,16 @@ Han et al., "Multi-layer pseudo-supervision for histopathology tissue semantic s
 classification labels", Medical Image Analysis 2022. Lessons 05 and 06 show the figures beside their own.
 
 A seed is a split by slide or patient, an order of patches, and random weights. Its classifiers go on from one start
-that was trained without attention, which stands in for ImageNet's weights. Phase 1 on unseen patches has no ticks: the
+that was trained without attention, which stands in for ImageNet's weights. Phase 1 on unseen patches has no tags: the
 tissues with ŷ > 0.5, or else the likeliest, take their place. Settings are those of the lessons, trained up to twice
-as long; of GlaS, those of ``OWN``; ``--set`` changes one. SC-CAM and HistoSegNet are the paper's peers: every round of
-SC-CAM is trained from the same start for as long as MLPS's first phase, and HistoSegNet works on the classifier
+as long; of GlaS, those of ``OWN``; ``--set`` changes one. SC-CAM and HistoSegNet are the paper's baselines: every round
+of SC-CAM is trained from the same start for as long as MLPS's first phase, and HistoSegNet works on the classifier
 without attention.
 """
 
 import copy
 import json
 import time
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,9 +26,9 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.experiments.baselines.histosegnet import histosegnet_masks
 from benchmarks.experiments.baselines.sub_categories import train_sub_categories
+from benchmarks.report import write_json
 from histolab_lite.data import IGNORE
 from histolab_lite.data.tiles import load_tiles
-from histolab_lite.files import write_atomically
 from histolab_lite.methods import mlps
 from histolab_lite.metrics import SegmentationScores, segmentation_scores
 from histolab_lite.models.encoder import Encoder, load_encoder
@@ -68,7 +67,7 @@ OWN: dict[str, dict[str, Any]] = {
         "own_encoder": True,
     }
 }
-#: Of necrosis, which is a tenth of the phantom's pixels, a quarter of the patches stays. Glass has no tick.
+#: Of necrosis, which is a tenth of the phantom's pixels, a quarter of the patches stays. Glass has no tag.
 LONG_TAIL = {"phantom": {"necrosis": 0.25}}
 GLASS = {"phantom": "background"}
 WHITE = {"phantom": 0.9}  # a lumen of GlaS is white too, and part of its gland
@@ -88,10 +87,10 @@ def masks_of(
     model: mlps.Classifier, patches: np.ndarray, tags: np.ndarray, white: float | None = None
 ) -> dict[str, np.ndarray]:
     """Pseudo masks of all layers; white pixels are left out."""
-    ticks = np.array_split(tags, range(CHUNK, len(tags), CHUNK))
+    parts = np.array_split(tags, range(CHUNK, len(tags), CHUNK))
     found = [
         mlps.pseudo_masks(model, x, torch.from_numpy(t), white=white)
-        for x, t in zip(batches(patches), ticks, strict=True)
+        for x, t in zip(batches(patches), parts, strict=True)
     ]
     result = {layer: torch.cat([part[layer].cpu() for part in found]).numpy() for layer in found[0]}
     return {layer: np.where(ids == tags.shape[1], IGNORE, ids) for layer, ids in result.items()}
@@ -99,8 +98,8 @@ def masks_of(
 
 def crf_masks_of(model: mlps.Classifier, patches: np.ndarray, tags: np.ndarray) -> np.ndarray:
     """HistoSegNet's masks."""
-    ticks = np.array_split(tags, range(CHUNK, len(tags), CHUNK))
-    pairs = zip(batches(patches), ticks, strict=True)
+    parts = np.array_split(tags, range(CHUNK, len(tags), CHUNK))
+    pairs = zip(batches(patches), parts, strict=True)
     found = [histosegnet_masks(model, x, torch.from_numpy(t)) for x, t in pairs]
     return torch.cat(found).cpu().numpy()
 
@@ -173,7 +172,7 @@ def one_seed(data: str, seed: int, s: dict[str, Any]) -> dict[str, Any]:
         train_sub_categories(models["SC-CAM"], models.get("none", start), x, tags, **options, **first)
     for name, model in models.items():
         y = presence(model, x_test)
-        ticks = ((y > 0.5) | (y == y.max(1, keepdims=True))).astype(np.uint8)
+        predicted = ((y > 0.5) | (y == y.max(1, keepdims=True))).astype(np.uint8)
         both = [c for c in range(k) if 0 < tags_test[:, c].sum() < len(tags_test)]
         result["classification"][name] = {
             "accuracy": float(((y > 0.5) == tags_test).mean()),
@@ -183,10 +182,10 @@ def one_seed(data: str, seed: int, s: dict[str, Any]) -> dict[str, Any]:
             layer: as_dict(segmentation_scores(found, truth, k)) for layer, found in masks_of(model, x, tags).items()
         }
         row = name if name == "SC-CAM" else f"phase 1, {name}"
-        unseen = masks_of(model, x_test, ticks)["bn7"]
+        unseen = masks_of(model, x_test, predicted)["bn7"]
         result["rows"][row] = as_dict(segmentation_scores(unseen, truth_test, k))
         if name == "none":
-            unseen = crf_masks_of(model, x_test, ticks)
+            unseen = crf_masks_of(model, x_test, predicted)
             result["rows"]["HistoSegNet"] = as_dict(segmentation_scores(unseen, truth_test, k))
     last = models[s["attentions"][-1]]
     pseudo = masks_of(last, x, tags, WHITE.get(data)) | {"truth": truth}
@@ -240,8 +239,7 @@ def main(
         runs.append(one_seed(data, seed, settings))
         runs[-1]["seconds"] = round(time.perf_counter() - began)
         if out:
-            text = json.dumps({"data": data, "settings": settings, "runs": runs}, indent=1) + "\n"
-            write_atomically(out, partial(Path.write_text, data=text))
+            write_json(out, {"data": data, "settings": settings, "runs": runs})
     table = Table(title=f"{data}, {seeds} seeds: mean ± sd on unseen patches")
     for column in ("", *runs[0]["classes"], "FwIoU", "mIoU", "accuracy"):
         table.add_column(column)

@@ -4,10 +4,9 @@ Every slide is cut into patches that half overlap; its seeds are drawn from insi
 and method. A patch is positive if half of it is, and F1 is that of the positive patches of a slide. Small lesions are
 windows of the same slides, those in which the fewest patches are positive and still enough for the seeds.
 
-A phantom slide is positive where it shows tumour. GlaS images are laid side by side into mosaics, a patient's together.
+A phantom slide is positive where it shows tumour. GlaS images are laid side by side, into one mosaic per patient.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -22,9 +21,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from tqdm import tqdm
 
+from benchmarks.report import write_json
 from histolab_lite.data.patches import grid_patches
 from histolab_lite.data.tiles import load_tiles
-from histolab_lite.files import write_atomically
 from histolab_lite.kernels.kmeans import kmeans
 from histolab_lite.methods import sic
 from histolab_lite.models import load_encoder
@@ -32,9 +31,9 @@ from histolab_lite.models.encoder import Encoder, PatchEncoder
 
 SEEDS = (1, 3, 5)
 POSITIVE = {"phantom": "tumour", "glas": "gland"}
-#: µm per pixel and side of a patch: the paper's, and those of the encoder's training, in which a patch fits a gland.
+#: µm per pixel and pixels per side of a patch: the paper's, and those that the encoder was trained at, for glands.
 SCALE = {"phantom": (0.5, 256), "glas": (1.0, 48)}
-WINDOW = 16  # patches a side of a small lesion's surroundings
+WINDOW = 16  # patches per side of a small lesion's surroundings
 PURE = 0.9
 
 
@@ -78,9 +77,15 @@ def load_slides(
             found = found.part(found.fractions[:, tiles.class_names.index("background")] < 0.5)
         right = max((part.places[:, 1].max() for part in parts), default=-2) + 2  # no neighbours across images
         parts.append(found._replace(places=found.places + [0, right]))
-    whole = [Patches(*(torch.cat(c) if torch.is_tensor(c[0]) else np.concatenate(c) for c in zip(*parts, strict=True)))
-             for parts in slides.values()]  # fmt: skip
-    return whole, aim
+    return [joined(parts) for parts in slides.values()], aim
+
+
+def joined(parts: list[Patches]) -> Patches:
+    return Patches(
+        torch.cat([part.x for part in parts]),
+        np.concatenate([part.places for part in parts]),
+        np.concatenate([part.fractions for part in parts]),
+    )
 
 
 def small_lesion(slide: Patches, aim: int) -> Patches | None:
@@ -93,7 +98,7 @@ def small_lesion(slide: Patches, aim: int) -> Patches | None:
     counts = [sliding_window_view(a, (WINDOW, WINDOW)).sum((2, 3)) for a in (pure, positive)]
     fewest = np.where(counts[0] >= max(SEEDS), counts[1], np.inf)
     corner = np.array(np.unravel_index(fewest.argmin(), fewest.shape))
-    inside = ((slide.places >= corner) & (slide.places < corner + WINDOW)).all(1)
+    inside = np.asarray(((slide.places >= corner) & (slide.places < corner + WINDOW)).all(1))
     return slide.part(inside) if np.isfinite(fewest.min()) else None
 
 
@@ -158,7 +163,7 @@ def evaluate(slides: list[Patches], aim: int, draws: int) -> dict[str, dict]:
             for name, row in rows.items():
                 scores[name].append(row)
         for name, table in scores.items():
-            for measure, values in zip(MEASURES, np.moveaxis(table, 2, 0), strict=True):  # (slides, draws)
+            for measure, values in zip(MEASURES, np.moveaxis(np.array(table), 2, 0), strict=True):  # (slides, draws)
                 by_slide = values.mean(1).round(4).tolist()
                 found[measure].setdefault(name, {})[str(n)] = sic.best_and_mean(values) | {"by_slide": by_slide}
     shares = [float((slide.fractions[:, aim] >= 0.5).mean()) for slide in drawable]
@@ -168,13 +173,13 @@ def evaluate(slides: list[Patches], aim: int, draws: int) -> dict[str, dict]:
 def main(
     data: Annotated[str, typer.Option(help="phantom or glas.")] = "phantom",
     n_slides: Annotated[int, typer.Option(help="Phantom slides.")] = 10,
-    size: Annotated[int, typer.Option(help="Pixels a side of a phantom slide.")] = 4096,
-    draws: Annotated[int, typer.Option(help="Draws of seeds a slide.")] = 5,
+    size: Annotated[int, typer.Option(help="Pixels per side of a phantom slide.")] = 4096,
+    draws: Annotated[int, typer.Option(help="Draws of seeds per slide.")] = 5,
     encoders: Annotated[
         str, typer.Option(help="Names that load_encoder knows, and random, random1, …: untrained ones.")
     ] = "random,random1,random2,default",
     mpp: Annotated[float | None, typer.Option(help="µm per pixel; by default the data set's own in SCALE.")] = None,
-    patch: Annotated[int | None, typer.Option(help="Pixels a side of a patch; likewise.")] = None,
+    patch: Annotated[int | None, typer.Option(help="Pixels per side of a patch; likewise.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the JSON.")] = None,
 ) -> None:
     mpp, patch = mpp or SCALE[data][0], patch or SCALE[data][1]
@@ -190,7 +195,7 @@ def main(
             shares = scored["positive_share"]
             what = f"{name}, {len(shares)} {part}, {np.mean(shares):.0%} positive"
             table = Table(title=f"{what}: F1, best of {draws} | mean ± sd of draws; balanced accuracy")
-            for column in ("", *(f"{n} a class" for n in SEEDS)):
+            for column in ("", *(f"{n} per class" for n in SEEDS)):
                 table.add_column(column)
             for method, row in scored["f1"].items():
                 other = scored["balanced_accuracy"][method]
@@ -199,7 +204,7 @@ def main(
                 table.add_row(method, *(f"{f1}; {mean}" for f1, mean in zip(cells, means, strict=True)))
             Console(width=140).print(table)
     if out:
-        write_atomically(out, lambda temporary: temporary.write_text(json.dumps(result, indent=1) + "\n"))
+        write_json(out, result)
 
 
 if __name__ == "__main__":

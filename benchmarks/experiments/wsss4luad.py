@@ -8,10 +8,8 @@ the same networks, which have learnt the tags. Every row takes as many steps, bu
 """
 
 import copy
-import json
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,9 +19,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.report import write_json
 from histolab_lite.data import IGNORE
 from histolab_lite.data.tiles import load_tiles
-from histolab_lite.files import write_atomically
 from histolab_lite.methods import wsss4luad as challenge
 from histolab_lite.metrics import segmentation_scores
 
@@ -87,8 +85,10 @@ def tidy(task: challenge.Task, answer: np.ndarray, image: np.ndarray) -> np.ndar
 
 def one_seed(data: str, seed: int, s: dict[str, Any], asides: bool) -> dict[str, Any]:
     task = load(data, seed, s)
+    assert task.truth is not None
     k = len(task.classes)
-    statistics = challenge.channel_statistics(task.patches)
+    mean, sd = challenge.channel_statistics(task.patches)
+    statistics = mean.tolist(), sd.tolist()
     rows: dict[str, Any] = {}
 
     def score(name: str, found: list[np.ndarray], seconds: float) -> None:
@@ -155,9 +155,8 @@ def main(
     for seed in range(seeds):
         runs.append(one_seed(data, seed, SETTINGS, asides))
         if out:
-            text = json.dumps({"data": data, "settings": SETTINGS, "runs": runs}, indent=1) + "\n"
-            write_atomically(out, partial(Path.write_text, data=text))
-    table = Table(title=f"{data}, {seeds} seeds: mean ± sd on unseen pictures")
+            write_json(out, {"data": data, "settings": SETTINGS, "runs": runs})
+    table = Table(title=f"{data}, {seeds} seeds: mean ± sd on unseen images")
     for column in ("", *runs[0]["classes"], "mIoU", "seconds"):
         table.add_column(column)
     for name in runs[0]["rows"]:

@@ -1,8 +1,8 @@
 """Chan–Vese on a noisy contrast map, beside the explicit scheme of reference.py and scikit-image's level set.
 
-The two peers would stop by rules of their own. Both are given the number of iterations that brings their energy within
-1e-4 of the least they reach, found beforehand; ours stops by its own rule and must get as near. scikit-image is also
-run as it comes, with its own start and its own rule, which stops it sooner.
+The two peers stop by other rules than ours. Both get the number of iterations that brings their energy within 1e-4 of
+the least that they reach, found beforehand; ours stops by its own rule and must get as near. scikit-image also runs
+with its defaults: its own start and its own rule, which stops it sooner.
 """
 
 from functools import cache

@@ -1,8 +1,8 @@
 """Contrast maps beside what one writes first: equation 4 by broadcasting, equation 5 for all pairs at once.
 
 "broadcast" calls PyTorch's cosine similarity of all points' vectors with the whole feature map, once for the points
-inside and once for those outside, then builds the (P, Q, H, W) maps. "reference.py" normalises the features and takes
-one product with all points instead: the better way to write it, of which nothing is asked here.
+inside and once for those outside, then builds the (P, Q, H, W) maps. "reference.py" normalises the features and
+takes one product with all points instead, which is the better way to write it. Nothing is asked of ours against it.
 """
 
 from typing import Any

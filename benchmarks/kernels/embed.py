@@ -61,7 +61,7 @@ def cases(rounds: int = 5) -> list[Case]:
         assert worst < 1e-4, f"features differ by up to {worst:.1e}"
         return f"{len(ours)} patches; features differ by at most {worst:.1e}"
 
-    work = f"{SLIDES} slides of {SIDE}², patches of {settings.patch}, 50 % overlap, default encoder"
+    work = f"{SLIDES} slide of {SIDE}², patches of {settings.patch}, 50 % overlap, default encoder"
     return [
         Case(
             "embedding slides",

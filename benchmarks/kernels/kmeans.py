@@ -7,6 +7,7 @@ directions of falling strength that all share, and a little white noise. A map i
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -74,7 +75,7 @@ def cases() -> list[Case]:
     batch, single = maps(), patches()
     matrices, matrix = batch.numpy(), single.numpy()
 
-    def scikit_learn(x, k: int) -> float:
+    def scikit_learn(x: np.ndarray, k: int) -> float:
         from sklearn.cluster import KMeans
 
         return KMeans(k, n_init=1, random_state=0).fit(x).inertia_

@@ -1,5 +1,8 @@
 """Nearest prototype: a slide's worth of feature vectors against a dictionary of 30."""
 
+from typing import Any
+
+import numpy as np
 import torch
 
 from benchmarks.harness import Case, bare_matmul
@@ -18,12 +21,12 @@ def cases() -> list[Case]:
     matrix, dictionary = x.numpy(), prototypes.numpy()
     work = f"{N:,} × {D}, K = {K}"
 
-    def scikit_learn(metric: str):
+    def scikit_learn(metric: str) -> np.ndarray:
         from sklearn.metrics import pairwise_distances_argmin
 
         return pairwise_distances_argmin(matrix, dictionary, metric=metric)
 
-    def faiss_flat():
+    def faiss_flat() -> np.ndarray:
         import faiss
 
         faiss.omp_set_num_threads(torch.get_num_threads())
@@ -31,7 +34,7 @@ def cases() -> list[Case]:
         index.add(dictionary)
         return index.search(matrix, 1)[1][:, 0]
 
-    def check_distances(ours, peers) -> str:
+    def check_distances(ours: Any, peers: dict[str, Any]) -> str:
         index, score = ours
         chosen = (x - prototypes[index]).norm(dim=1)
         assert torch.allclose(chosen, score, rtol=1e-4), "a score is not the distance of its prototype"
@@ -59,11 +62,11 @@ def cases() -> list[Case]:
         rounds=5,
     )
 
-    def normalised_matmul():
+    def normalised_matmul() -> Any:
         similarity = torch.nn.functional.normalize(x) @ torch.nn.functional.normalize(prototypes).T
         return similarity.max(1)
 
-    def check_similarities(ours, peers) -> str:
+    def check_similarities(ours: Any, peers: dict[str, Any]) -> str:
         index, score = ours
         theirs = peers["torch normalize + matmul + max"].values
         worst = (theirs - score).abs().max().item()

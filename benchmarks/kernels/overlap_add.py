@@ -12,7 +12,7 @@ CLASSES, TILE = 4, 512
 
 def cases(side: int = 20_000, rounds: int = 3) -> list[Case]:
     generator = torch.Generator().manual_seed(0)
-    # A few tiles, again and again: making thousands would be measured instead of adding them.
+    # A few tiles, again and again: else making thousands of them would take most of the time.
     pool = torch.randn(16, 1, CLASSES, TILE, TILE, generator=generator).softmax(2)
     stops = [*range(0, side - TILE, TILE // 2), side - TILE]  # 50 % overlap, the last one flush with the border
 

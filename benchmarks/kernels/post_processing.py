@@ -1,4 +1,4 @@
-"""The first team's post-processing of a large picture, beside the same of scikit-image and SciPy's own filters."""
+"""The first team's post-processing of a large image, beside the same by filters of scikit-image and SciPy."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, uniform_filter
@@ -11,7 +11,7 @@ from histolab_lite.methods.wsss4luad import fill_background, normal_rule
 NORMAL, AROUND, SHARE = 2, 100, 0.3
 
 
-def picture(side: int) -> tuple[np.ndarray, np.ndarray]:
+def blobs(side: int) -> tuple[np.ndarray, np.ndarray]:
     """Three classes in blobs of some 100 pixels with glass between them; tissue with holes of 255 in it."""
     random = np.random.default_rng(0)
     coarse = random.standard_normal((4, side // 8, side // 8), dtype=np.float32)
@@ -23,7 +23,7 @@ def picture(side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cases(side: int = 5000) -> list[Case]:
-    found, tissue = picture(side // 8 * 8)
+    found, tissue = blobs(side // 8 * 8)
 
     def ours() -> np.ndarray:
         return normal_rule(fill_background(found, tissue), normal=NORMAL, side=AROUND, share=SHARE)

@@ -1,4 +1,4 @@
-"""Ticks to masks: all tissues and three layers of a batch at once, beside Grad-CAM called once a class and layer."""
+"""Tags to pseudo masks: all tissues and three layers of a batch at once, beside Grad-CAM once per class and layer."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from histolab_lite.data.phantom import phantom_slide
 from histolab_lite.methods.mlps import LAYERS, Classifier, pseudo_masks
 
 BATCH, SIDE, CLASSES, WIDTH = 8, 224, 4, 1 / 8
-LIBRARY = "grad-cam, once a class and layer"
+LIBRARY = "grad-cam, once per class and layer"
 
 
 class Logits(nn.Module):

@@ -1,9 +1,11 @@
 """A click on a slide: seeds have changed, new labels are wanted. Algorithm 1 of ``methods/sic`` and on scikit-learn.
 
-Embeddings are those of ``benchmarks.kernels.kmeans``; a fifth of the kinds is positive, five patches a class are seeds.
-The first case clusters raw embeddings, as the paper does, the second what ``prepare`` has made of them once a slide.
+Embeddings are those of ``benchmarks.kernels.kmeans``; a fifth of the kinds is positive, five patches per class are
+seeds. The first case clusters raw embeddings, as the paper does. The second clusters what ``prepare`` makes of them,
+once per slide.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,14 +64,13 @@ def cases() -> list[Case]:
     for n, prepared in ((100_000, False), (100_000, True)):
         x, seeds = slide(n)
         x = prepare(x) if prepared else x
-        arrays = x.numpy(), seeds.numpy()
         work = f"{n:,} × {D}, prepared: {x.shape[1]} components" if prepared else f"{n:,} × {D}"
         found.append(
             Case(
                 "seeded iterative clustering",
                 work,
-                lambda x=x, seeds=seeds: segment(x, seeds),
-                {SCIKIT_LEARN: lambda arrays=arrays: algorithm_1(*arrays)},
+                partial(segment, x, seeds),
+                {SCIKIT_LEARN: partial(algorithm_1, x.numpy(), seeds.numpy())},
                 at_least={} if prepared else {SCIKIT_LEARN: 5.0},
                 check=check,
             )

@@ -1,4 +1,4 @@
-"""python -m tools.lessons: run the lessons and say where to look."""
+"""python -m tools.lessons: run the lessons, and say where the results are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tools.lessons.runs import Run
 
 LESSONS = Path(__file__).resolve().parents[2] / "notebooks"
-JOBS = min(2, os.cpu_count() or 1)  # two, with two gigabytes each: what uses one core leaves the others waiting
+JOBS = min(2, os.cpu_count() or 1)  # two, with two gigabytes each: a lesson does not always keep all cores busy
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
@@ -58,7 +58,7 @@ def main(
     ] = False,
     other_seeds: Annotated[
         list[Path] | None,
-        typer.Option(help="Earlier run with other seeds, whose spread --update takes in. May be repeated."),
+        typer.Option(help="Earlier run with other seeds, which --update adds to the spread. May be repeated."),
     ] = None,
     claims: Annotated[
         bool,
@@ -66,7 +66,9 @@ def main(
     ] = False,
     earlier: Annotated[
         Path | None,
-        typer.Option(help="Run nothing: --check, --update or --claims the results in the folder of an earlier run."),
+        typer.Option(
+            help="Run nothing; --check, --update or --claims take the results in the folder of an earlier run."
+        ),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds a cell may take; 0: no limit.")] = 3600,
     jobs: Annotated[int, typer.Option(min=1, help="Lessons that run at a time and share the cores.")] = JOBS,
@@ -76,10 +78,12 @@ def main(
 
     Each lesson is executed by papermill at tutorial size, on phantom slides, unless options say otherwise.
     The results are executed copies (.ipynb and .html), metrics.json and index.html, in a folder of their
-    own; the lessons stay as they are. A lesson that fails does not stop the others, and makes the exit
-    status 1, as does a number that --check finds worse than expected, or missing; a wrong option makes it 2,
-    before anything runs. A claim that does not hold is a result, and no failure. Ctrl-C, SIGTERM and SIGHUP
-    end every lesson that runs, with all it started, and make the status 130, 143 and 129.
+    own; the lessons stay as they are. A lesson that fails does not stop the others.
+
+    The exit status is 1 if a lesson failed, or if --check found a number worse than expected or missing. It
+    is 2 for a wrong option, before anything runs. A claim that does not hold is a result, not a failure.
+    Ctrl-C, SIGTERM and SIGHUP end every running lesson with all that it started; the exit status is then
+    130, 143 or 129.
     """
     # papermill is slow to import, and --help should not wait for it
     from tools.lessons import checking, ledger, runs
@@ -91,9 +95,9 @@ def main(
     if earlier and (data or params or out or not (check or update or claims)):
         raise typer.BadParameter("--earlier takes a run as it was: with --check, --update or --claims, perhaps --only.")
     if other_seeds and not update:
-        raise typer.BadParameter("--other-seeds is for --update: they widen or narrow what it proposes.")
+        raise typer.BadParameter("--other-seeds is for --update: they change the tolerances that it proposes.")
     committed = lessons / runs.BASELINE
-    with _errors_told():
+    with _errors_reported():
         names = [name.strip() for item in only or [] for name in item.split(",")]
         chosen = find_lessons(lessons, names)
         choose_parameters(lessons, chosen, params, data)
@@ -101,7 +105,7 @@ def main(
         baseline = checking.read_baseline(committed) if check or (update and committed.exists()) else {}
         planned = {x.stem: runs.Result(x.stem, x.chosen, x.declared) for x in chosen}
         known = read_claims(lessons / CLAIMS) if claims or (lessons / CLAIMS).exists() else []
-        if claims:  # what it will write can be written
+        if claims:  # raises before the run where the page could not be written
             folder = lessons.resolve()
             ledger.rendered(folder, known, ledger.read_evidence(folder / ledger.EVIDENCE))
         if earlier is None:
@@ -118,7 +122,7 @@ def main(
     passed = earlier is not None or _run(chosen, out, timeout or None, jobs, known)
     results = earlier or out
     if results is not None and (check or update or claims):
-        with _errors_told():
+        with _errors_reported():
             run, _ = runs.read_run(results, wanted)
             if check:
                 passed &= _check(run, baseline, wanted, results)
@@ -126,12 +130,12 @@ def main(
             if update:
                 _propose(run, baseline, [runs.read_run(x)[0] for x in other_seeds or []], results, committed)
             if claims:
-                typer.echo(f"Written: {ledger.take(lessons, results, wanted)}, and what it rests on in {lessons}.")
+                typer.echo(f"Written: {ledger.take(lessons, results, wanted)}, and its evidence in {lessons}.")
     raise typer.Exit(0 if passed else 1)
 
 
 @contextmanager
-def _errors_told() -> Iterator[None]:
+def _errors_reported() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
@@ -140,7 +144,7 @@ def _errors_told() -> Iterator[None]:
 
 
 def _run(chosen: list[Lesson], out: Path | None, limit: float | None, jobs: int, claims: list[Claim]) -> bool:
-    """Run lessons, into the folder `out` or, without one, in place; whether all ran to their end."""
+    """Run lessons, into the folder `out` or, without one, in place; return whether all ran to their end."""
     from tools.lessons import report
     from tools.lessons.kernels import Stopped
     from tools.lessons.running import run_lessons
@@ -167,15 +171,15 @@ def _run(chosen: list[Lesson], out: Path | None, limit: float | None, jobs: int,
 
 
 def _check(run: Run, baseline: Baseline, wanted: set[str] | None, results: Path) -> bool:
-    """Compare a run with the baseline, on the terminal and in junit.xml; whether it passed."""
+    """Compare a run with the baseline, on the terminal and in junit.xml; return whether it passed."""
     from histolab_lite.files import write_atomically
     from tools.lessons import checking, comparing, runs
 
     found = checking.compare(run, baseline, wanted)
     junit = comparing.as_junit(found, {stem: result.runtime_s for stem, result in run.items()})
     write_atomically(results / runs.JUNIT, junit.encode())
-    told = [comparison for comparison in found if comparison.verdict != "as expected"]
-    comparing.show(told, ("lesson", "metric", "expected", "found", "verdict", ""))
+    shown = [comparison for comparison in found if comparison.verdict != "as expected"]
+    comparing.show(shown, ("lesson", "metric", "expected", "found", "verdict", ""))
     red = any(comparison.red for comparison in found)
     typer.secho(f"Regression check {'failed' if red else 'passed'}", fg="red" if red else "green", bold=True, nl=False)
     typer.echo(f": {checking.counted(found)}.\nFor CI: {results / runs.JUNIT}.")
@@ -183,7 +187,7 @@ def _check(run: Run, baseline: Baseline, wanted: set[str] | None, results: Path)
 
 
 def _name_other_libraries(chosen: list[Lesson]) -> None:
-    """Say which committed lessons ran with other code of the library than stands in the checkout now."""
+    """Name the committed lessons that ran with other library code than that of the checkout."""
     import nbformat
 
     from tools.lessons.stamping import other_library
@@ -196,7 +200,7 @@ def _name_other_libraries(chosen: list[Lesson]) -> None:
 
 
 def _propose(run: Run, baseline: Baseline, others: list[Run], results: Path, committed: Path) -> None:
-    """Write the proposal beside the results, and say what it would change."""
+    """Write the proposal into the folder of the results, and show what it would change."""
     from histolab_lite.files import write_atomically
     from tools.lessons import checking, comparing, runs
 

@@ -1,4 +1,4 @@
-"""Do the numbers of a run still agree with notebooks/expected.json?
+"""The regression check: do the numbers of a run still agree with notebooks/expected.json?
 
 expected.json is {"lessons": {lesson: {profile: {"parameters": {…}, "metrics": {name: entry}}}}}. A profile is a set of
 parameters, seeds among them: "defaults", or what differs from them, as "data=glas". Only runs of the same parameters
@@ -6,14 +6,14 @@ are compared. An entry is a line that a person may edit:
 
     "dice_cq": {"value": 0.843, "tolerance": 0.0386, "direction": "higher", "sd": 0.011, "n": 3}
 
-direction: "higher" or "lower" is better, and a move beyond the tolerance to the better side is told, not refused;
-"equal": either side is refused. A new entry is "higher" where a word of its name is one of SCORES and none is "minus",
-else "equal". `propose` keeps the direction that stands in the file.
+direction: "higher" or "lower" is better, and a move beyond the tolerance to the better side is reported but passes;
+with "equal", a move to either side fails. A new entry is "higher" if a word of its name is one of SCORES and none is
+"minus", else "equal". `propose` keeps the direction that stands in the file.
 
-tolerance: how far the mean of the seeds may move, half the 95 % interval for the difference of two such means, where n
-seeds gave the sd: the run's own, or more with those of other runs. It is at least FLOOR, and 1 for counts, which move
-in whole steps. A metric recorded once has no spread, and gets SINGLE. A tolerance with a reason beside it ("why": "…")
-is a person's, and `propose` keeps both.
+tolerance: how far the mean of the seeds may move: half the 95 % interval for the difference of two such means. The sd
+is that of n seeds, those of the run and perhaps of other runs. The tolerance is at least FLOOR, and 1 for counts, which
+move in whole steps. A metric recorded once has no spread, and gets SINGLE. A tolerance with a reason beside it
+("why": "…") was set by a person, and `propose` keeps both.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from tools.lessons.comparing import Comparison, half_interval, judge
 from tools.lessons.parameters import Parameters
 from tools.lessons.runs import Result, Run, as_lines
 
-ENOUGH = 6  # seeds of several runs, for their spread to count: three agree by luck to a tenth of it
-FLOOR = 0.02  # of a score from 0 to 1, or of a larger value: the spread usual here, as three seeds may agree by luck
-SINGLE = 0.1  # likewise; trained from another seed, this repository's scores move by as much
+ENOUGH = 6  # seeds of several runs for a spread to count: by luck, that of three may be ten times too small
+FLOOR = 0.02  # of a score from 0 to 1, or of a larger value: the usual spread, as three seeds may agree by luck
+SINGLE = 0.1  # likewise; our scores move by as much when trained from another seed
 SCORES = {"accuracy", "auc", "dice", "f1", "iou", "miou"}
 DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "equal": "either side counts"}
 
 
 @dataclass(frozen=True)
 class Expected:
-    """An entry. Raises LessonsError where a field does not fit."""
+    """An entry of expected.json. Raises LessonsError where a field does not fit."""
 
     value: float
     tolerance: float
@@ -67,7 +67,7 @@ class Expected:
         return f"{_number(self.value)} ± {_number(self.tolerance)}"
 
     def verdict(self, found: float) -> str:
-        """Say "as expected" up to the tolerance; beyond it "improved" or "worse", or "changed" where both count."""
+        """Return "as expected" up to the tolerance; beyond it "improved" or "worse", or "changed" for "equal"."""
         side = judge(found, self.tolerance, self.value)
         if not side or self.direction == "equal":
             return "changed" if side else "as expected"
@@ -76,6 +76,8 @@ class Expected:
 
 @dataclass(frozen=True)
 class Profile:
+    """What is expected of a lesson that runs with these parameters."""
+
     parameters: Parameters
     metrics: dict[str, Expected]
 
@@ -84,7 +86,7 @@ Baseline = Mapping[str, Mapping[str, Profile]]  # by lesson, then by the name of
 
 
 def read_baseline(path: Path) -> Baseline:
-    """The lessons of expected.json. Raises FileNotFoundError, or LessonsError naming what does not fit."""
+    """Read expected.json. Raises FileNotFoundError, or LessonsError naming what does not fit."""
     if not path.is_file():
         raise FileNotFoundError(f"No baseline {path}. Propose one with --update, and copy it there.")
     where = ""
@@ -107,7 +109,7 @@ def read_baseline(path: Path) -> Baseline:
 
 
 def as_json(baseline: Baseline) -> str:
-    """expected.json, with one line per metric, so that a change of one is a change of one line."""
+    """Return the text of expected.json, with one line per metric, so that a diff shows which metrics changed."""
     content = {stem: {name: asdict(profile) for name, profile in x.items()} for stem, x in baseline.items()}
     for entry in (e for x in content.values() for profile in x.values() for e in profile["metrics"].values()):
         for optional in ("n", "why"):
@@ -117,7 +119,7 @@ def as_json(baseline: Baseline) -> str:
 
 
 def profile_name(lesson: Result) -> str:
-    """What sets a run of a lesson apart from one at its defaults, in words."""
+    """Name the parameters that differ from the defaults, as "data=glas"; "defaults" if none does."""
     defaults, used = _plain(lesson.defaults), _plain(lesson.used)
     return ", ".join(f"{key}={used[key]}" for key in used if used[key] != defaults.get(key)) or "defaults"
 
@@ -128,7 +130,7 @@ def _plain(parameters: Parameters) -> Parameters:
 
 
 def refuse_other_experiments(run: Run, baseline: Baseline) -> None:
-    """Raise LessonsError where a lesson has baselines, and none for the parameters of this run."""
+    """Raise LessonsError for a lesson that has baselines, but none with the parameters of this run."""
     complaints = []
     for stem, lesson in run.items():
         profiles, name = baseline.get(stem, {}), profile_name(lesson)
@@ -149,9 +151,9 @@ def refuse_other_experiments(run: Run, baseline: Baseline) -> None:
 
 
 def compare(run: Run, baseline: Baseline, wanted: Collection[str] | None = None) -> list[Comparison]:
-    """A comparison for every lesson and every metric, in reading order.
+    """Compare every lesson and every metric, in reading order.
 
-    wanted: the lessons to look at; None for all, so that a lesson of the baseline that the run lacks is missing.
+    wanted: the lessons to look at; None for all: then a lesson that only the baseline holds is missing.
     Raises LessonsError for a run with other parameters (`refuse_other_experiments`), or with nothing to compare.
     """
     stems = [stem for stem in sorted({**baseline, **run}) if wanted is None or stem in wanted]
@@ -163,7 +165,7 @@ def compare(run: Run, baseline: Baseline, wanted: Collection[str] | None = None)
 
 def _compare_lesson(stem: str, lesson: Result | None, profiles: Mapping[str, Profile] | None) -> Iterator[Comparison]:
     if lesson is None:
-        yield Comparison(stem, None, "missing", note="the baseline has this lesson, the run has not")
+        yield Comparison(stem, None, "missing", note="the baseline holds this lesson, the run does not")
     elif lesson.error:
         yield Comparison(stem, None, "failed", note=lesson.error)
     elif not profiles:
@@ -185,20 +187,20 @@ def _compare_lesson(stem: str, lesson: Result | None, profiles: Mapping[str, Pro
 
 
 def counted(found: Sequence[Comparison]) -> str:
-    """What there is of each verdict: "140 of 142 numbers as expected, 2 improved, 1 lesson failed"."""
+    """Count the verdicts: "140 of 142 numbers as expected, 2 improved, 1 lesson failed"."""
     numbers = Counter(x.verdict for x in found if x.name is not None)
     lessons = Counter(x.verdict for x in found if x.name is None)
     total = numbers.total()
-    told = [f"{numbers.pop('as expected', 0)} of {total} numbers as expected"]
-    told += [f"{n} {verdict}" for verdict, n in numbers.items()]
+    parts = [f"{numbers.pop('as expected', 0)} of {total} numbers as expected"]
+    parts += [f"{n} {verdict}" for verdict, n in numbers.items()]
     del lessons["as expected"]
-    return ", ".join([*told, *(f"{n} lesson{'s' * (n != 1)} {verdict}" for verdict, n in lessons.items())])
+    return ", ".join([*parts, *(f"{n} lesson{'s' * (n != 1)} {verdict}" for verdict, n in lessons.items())])
 
 
 def tolerance(values: Sequence[float], sd: float | None, n: int) -> float:
-    """How far the mean of other values may lie from that of these, as many, one per seed.
+    """How far the mean of as many other values, one per seed, may lie from the mean of these.
 
-    sd, n: the standard deviation, and how many seeds gave it: these, or more; None and 1 where there is none.
+    sd, n: the standard deviation, and the number of seeds that it is of, these or more; None and 1 without a spread.
     """
     scale = max(1.0, abs(fmean(values)))
     if sd is None:
@@ -209,10 +211,10 @@ def tolerance(values: Sequence[float], sd: float | None, n: int) -> float:
 
 
 def propose(run: Run, baseline: Baseline, others: Sequence[Run] = ()) -> Baseline:
-    """The baseline with the numbers of a run in place of its own; a lesson that failed keeps what it had.
+    """Put the numbers of a run in place of those of the baseline; a lesson that failed keeps what it had.
 
-    others: runs of the same experiments with other seeds, as many or not, for the spread. Without them a spread that
-    more seeds gave stays. Raises LessonsError for others that are another experiment, or have seeds in common.
+    others: runs of the same experiments with any number of other seeds, for the spread. Without them, a known spread of
+    more seeds stays. Raises LessonsError for runs of another experiment, or with seeds in common.
     """
     proposed = {stem: dict(profiles) for stem, profiles in baseline.items()}
     for stem, lesson in run.items():
@@ -264,7 +266,7 @@ def _entry(name: str, summary: Summary, more: list[float], own: Expected | None,
 
 
 def changes(old: Baseline, new: Baseline) -> list[Comparison]:
-    """What a proposal would change: every entry that is new, gone, or reads differently."""
+    """List what a proposal would change: every entry that is new, gone or different."""
     before, after = _entries(old), _entries(new)
     found = []
     for key in {**before, **after}:

@@ -1,4 +1,4 @@
-"""Claims: what the papers say, judged by what the lessons record.
+"""Claims: what the papers claim, judged by what the lessons record.
 
 notebooks/claims.yaml is a list of entries, each a comparison of metrics of one lesson:
 
@@ -9,13 +9,13 @@ notebooks/claims.yaml is a list of entries, each a comparison of metrics of one 
       published: mean Dice 0.752 against 0.747 on BCSS
       lesson: 03_direct_vs_cluster_query
       metric: dice_cq
-      beats: dice_dq     # a rival, or a list of them, each to be beaten; without it the metric itself is judged
-      by: 0              # what the effect is to lie above; or, in its place, within: 0.03, what it is to lie below
+      beats: dice_dq     # a baseline, or a list of them, each to be beaten; without it the metric itself is judged
+      by: 0              # the effect has to lie above this; or, in its place, within: 0.03, below which it has to lie
       note: On a phantom in place of BCSS.
 
 The effect is the mean over the seeds of the differences, paired by seed, with its confidence interval (Student's t). A
-claim holds where the interval lies wholly on the claimed side of its bound, does not hold here where it lies wholly on
-the other side, and is inconclusive between the two. Of several rivals the one that decides is told.
+claim holds if the whole interval lies on the claimed side of the bound. It does not hold here if the whole interval
+lies on the other side. Else it is inconclusive. Of several baselines, the one that decides is named.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tools.lessons.comparing import FAILS, HOLDS, OPEN, Comparison, Interval, ha
 from tools.lessons.parameters import Parameters
 
 CLAIMS = "claims.yaml"
-SEEDS = 5  # fewer say too little about the spread
+SEEDS = 5  # the least: fewer say too little about the spread
 PAPERS = ("Proto2Seg", "MLPS", "CVM", "SIC", "WSSS4LUAD")
 TEXTS = ("id", "paper", "where", "claim", "published", "lesson", "metric")
 OPTIONAL = ("beats", "by", "within", "note")
@@ -43,7 +43,7 @@ DIGITS = 12  # 0.8 - 0.7 is 0.1, whatever floating point makes of it
 
 @dataclass(frozen=True)
 class Claim:
-    """An entry of claims.yaml. `bound`: what the effect has to lie above or, where `within` is true, below."""
+    """An entry of claims.yaml. The effect has to lie above `bound` or, if `within` is true, below it."""
 
     id: str
     paper: str
@@ -73,7 +73,7 @@ Judged = Mapping[Claim, Comparison]
 
 
 def read_claims(path: Path) -> list[Claim]:
-    """The claims of a file that lies beside the lessons it speaks of.
+    """Read the claims of a file that lies beside the lessons.
 
     Raises FileNotFoundError, or LessonsError naming the entry and the field that do not fit.
     """
@@ -111,34 +111,35 @@ def _read_claim(entry: Any) -> Claim:
         if field not in entry:
             raise LessonsError(f"{field}: is missing.")
         if not isinstance(entry[field], str) or not entry[field].strip():
-            raise LessonsError(f"{field}: expected a text, not {entry[field]!r}. Put it in quotes if it is one.")
+            raise LessonsError(f"{field}: expected a text, not {entry[field]!r}. Put it in quotes if it is a text.")
     if not re.fullmatch("[a-z][a-z0-9_]*", entry["id"]):
         raise LessonsError(f"id: expected small letters, digits and underscores, not {entry['id']!r}.")
     if entry["paper"] not in PAPERS:
         raise LessonsError(f"paper: {entry['paper']!r} is none of {', '.join(PAPERS)}.")
     if "by" in entry and "within" in entry:
-        raise LessonsError("by, within: a claim has one of them. 'by' is to be exceeded, 'within' is not.")
+        raise LessonsError("by, within: a claim has one of them. The effect lies above 'by', or below 'within'.")
     field = "within" if "within" in entry else "by"
     bound, beats = entry.get(field, 0), entry.get("beats", ())
     if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
         raise LessonsError(f"{field}: expected a number, not {bound!r}.")
-    rivals = [beats] if isinstance(beats, str) else beats
-    if rivals != () and not (isinstance(rivals, list) and rivals and all(isinstance(x, str) and x for x in rivals)):
+    baselines = [beats] if isinstance(beats, str) else beats
+    names = isinstance(baselines, list) and baselines and all(isinstance(x, str) and x for x in baselines)
+    if baselines != () and not names:
         raise LessonsError(f"beats: expected the name of a metric or a list of names, not {beats!r}.")
-    if len({entry["metric"], *rivals}) <= len(rivals):
+    if len({entry["metric"], *baselines}) <= len(baselines):
         raise LessonsError("beats: names a metric twice, or the claim's own metric.")
     texts = {field: " ".join(entry.get(field, "").split()) for field in (*TEXTS, "note")}
-    return Claim(**texts, beats=tuple(rivals), bound=float(bound), within="within" in entry)
+    return Claim(**texts, beats=tuple(baselines), bound=float(bound), within="within" in entry)
 
 
 def problem(claim: Claim, ledger: Ledger) -> str | None:
-    """Why a claim cannot be judged by these numbers, in a sentence that names it; None where it can be."""
+    """Say in a sentence why these numbers cannot judge a claim; None if they can."""
     if claim.lesson not in ledger:
         return f"{claim.id}: {claim.lesson} has not been run to its end."
     lesson = ledger[claim.lesson]
     seeds = lesson.parameters.get("seeds")
     if isinstance(seeds, list) and len(set(seeds)) < len(seeds):
-        return f"{claim.id}: {claim.lesson} ran with seeds {seeds}. Each counts once: name others."
+        return f"{claim.id}: {claim.lesson} ran with seeds {seeds}. Each seed counts once: choose different ones."
     for metric in (claim.metric, *claim.beats):
         if metric not in lesson.values:
             return f"{claim.id}: {claim.lesson} did not record {metric}. Perhaps a parameter switches it on."
@@ -153,18 +154,18 @@ def problem(claim: Claim, ledger: Ledger) -> str | None:
 
 
 def judge_claims(claims: Iterable[Claim], ledger: Ledger) -> dict[Claim, Comparison]:
-    """The verdicts on those claims that the numbers allow to judge (`problem`)."""
+    """Judge those claims that the numbers can judge (see `problem`)."""
     return {claim: _judge_claim(claim, ledger[claim.lesson]) for claim in claims if problem(claim, ledger) is None}
 
 
 def by_paper(judged: Judged) -> dict[str, Judged]:
-    """The verdicts on each paper, in the order of the file."""
+    """Group the verdicts by paper, in the order of the file."""
     papers = dict.fromkeys(claim.paper for claim in judged)
     return {paper: {claim: x for claim, x in judged.items() if claim.paper == paper} for paper in papers}
 
 
 def _judge_claim(claim: Claim, lesson: Evidence) -> Comparison:
-    found = [_against(claim, lesson, rival) for rival in claim.beats or (None,)]
+    found = [_against(claim, lesson, baseline) for baseline in claim.beats or (None,)]
     return min(found, key=lambda x: _nearest_to_failing(claim, x))
 
 
@@ -173,26 +174,26 @@ def _nearest_to_failing(claim: Claim, found: Comparison) -> tuple[int, float]:
     return (FAILS, OPEN, HOLDS).index(found.verdict), found.interval.effect * (-1 if claim.within else 1)
 
 
-def _against(claim: Claim, lesson: Evidence, rival: str | None) -> Comparison:
+def _against(claim: Claim, lesson: Evidence, baseline: str | None) -> Comparison:
     effects = lesson.values[claim.metric]
-    if rival is not None:
-        effects = [round(a - b, DIGITS) for a, b in zip(effects, lesson.values[rival], strict=True)]
+    if baseline is not None:
+        effects = [round(a - b, DIGITS) for a, b in zip(effects, lesson.values[baseline], strict=True)]
     n, effect, sd = len(effects), fmean(effects), stdev(effects)
     margin = half_interval(sd, n, 1 / n)
     side = judge(effect, margin, claim.bound)
     interval = Interval(effect - margin, effect, effect + margin)
-    low, middle, high = (number(x, signed=rival is not None) for x in interval)
-    told = [f"against {rival.replace('_', ' ')}"] if rival and len(claim.beats) > 1 else []
+    low, middle, high = (number(x, signed=baseline is not None) for x in interval)
+    notes = [f"against {baseline.replace('_', ' ')}"] if baseline and len(claim.beats) > 1 else []
     if claim.within or claim.bound:
-        told.append(f"to be {'below' if claim.within else 'above'} {number(claim.bound)}")
-    told.append(f"{number(effect / sd, digits=1)}\u00a0sd" if sd else "the same in every seed")
-    told.append(f"n\u00a0=\u00a0{n}")
+        notes.append(f"to be {'below' if claim.within else 'above'} {number(claim.bound)}")
+    notes.append(f"{number(effect / sd, digits=1)}\u00a0sd" if sd else "the same in every seed")
+    notes.append(f"n\u00a0=\u00a0{n}")
     verdict = (OPEN, HOLDS, FAILS)[-side if claim.within else side]
     here = f"{middle} ({low} to {high})"
-    return Comparison(claim.lesson, claim.id, verdict, found=here, note=", ".join(told), interval=interval)
+    return Comparison(claim.lesson, claim.id, verdict, found=here, note=", ".join(notes), interval=interval)
 
 
 def number(value: float, signed: bool = False, digits: int = 3) -> str:
-    """A number with a true minus; zero has no sign."""
+    """Write a number with a true minus sign; zero has no sign."""
     text = f"{value:{'+' * signed}.{digits}f}"
     return (text.lstrip("+-") if not float(text) else text).replace("-", "−")

@@ -1,4 +1,4 @@
-"""One comparison: a number beside what it should be; many of them as a table for people and as JUnit XML for CI.
+"""Comparisons of a number with what it should be, as a table for people and as JUnit XML for CI.
 
 https://github.com/testmoapp/junitxml describes what Jenkins, GitLab and GitHub's actions read.
 """
@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy import stats
 
-CONFIDENCE = 0.95  # so one interval in twenty misses, by chance
+CONFIDENCE = 0.95  # so one interval in twenty misses by chance
 SLACK = 1e-8  # relative: numbers are committed with nine digits
 HOLDS, FAILS, OPEN = "holds", "does not hold here", "inconclusive"
 RED = {"worse", "changed", "missing", "failed"}
@@ -37,7 +37,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is said of a metric or a claim or, where `name` is None, of a lesson as a whole."""
+    """The verdict on a metric or a claim; if `name` is None, on a lesson as a whole."""
 
     lesson: str
     name: str | None
@@ -53,21 +53,21 @@ class Comparison:
 
 
 def half_interval(sd: float, n: int, share: float) -> float:
-    """Half of Student's 95 % interval; the standard deviation is that of n values.
+    """Half of Student's 95 % interval, from the standard deviation of n values.
 
-    share: 1 / n for the interval of their mean, 2 / m for the difference of the means of two times m values like them.
+    share: 1 / n for the interval of their mean; 2 / m for the difference between the means of two sets of m values.
     """
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd * math.sqrt(share)
 
 
 def judge(effect: float, margin: float, bound: float) -> int:
-    """The side of the bound on which the whole of effect ± margin lies: 1 above, -1 below, 0 for neither."""
+    """On which side of the bound the whole interval effect ± margin lies: 1 above, -1 below, 0 neither."""
     reach = margin + SLACK * (abs(bound) + margin)
     return 1 if effect - bound > reach else -1 if effect - bound < -reach else 0
 
 
 def show(comparisons: Sequence[Comparison], columns: Sequence[str]) -> None:
-    """Print a table; nothing where there is nothing to tell. columns: six headings."""
+    """Print a table, or nothing without comparisons. columns: six headings."""
     if not comparisons:
         return
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
@@ -80,19 +80,19 @@ def show(comparisons: Sequence[Comparison], columns: Sequence[str]) -> None:
 
 
 def console() -> Console:
-    """A terminal's own width, and a wider one in a log."""
+    """Return a console as wide as the terminal, or wider for a log."""
     terminal = Console()
     return terminal if terminal.is_terminal else Console(width=LOG_WIDTH)
 
 
 def _first_and_last(note: str) -> str:
-    """A note on one line: of a traceback, where it happened and what it says."""
+    """Put a note on one line; of a traceback, only where it happened and what it says."""
     lines = [line.strip() for line in note.splitlines() if line.strip()]
     return f"{lines[0]} {lines[-1]}" if len(lines) > 1 else note
 
 
 def as_junit(comparisons: Sequence[Comparison], seconds: Mapping[str, float]) -> str:
-    """JUnit XML: one suite per lesson, in it a case for the lesson itself and one per metric. seconds: by lesson."""
+    """Return JUnit XML: one suite per lesson, with a case for the lesson and one per metric. seconds: by lesson."""
     root = ElementTree.Element("testsuites", name="histolab-lite lessons")
     for lesson, group in groupby(comparisons, key=lambda comparison: comparison.lesson):
         suite = ElementTree.SubElement(root, "testsuite", name=lesson)
@@ -109,13 +109,13 @@ def _add_case(suite: ElementTree.Element, x: Comparison, seconds: float) -> None
     where = {"classname": f"notebooks.{x.lesson}", "name": name, "time": f"{seconds:.1f}"}
     case = ElementTree.SubElement(suite, "testcase", where)
     numbers = [f"{word} {number}" for word, number in (("expected", x.expected), ("found", x.found)) if number]
-    said = f"{x.verdict}: {', '.join([*numbers, x.note])}"
+    text = f"{x.verdict}: {', '.join([*numbers, x.note])}"
     if x.red:
         tag = "error" if x.verdict == "failed" else "failure"
-        message = _clean(f"{name}: {_first_and_last(said)}")
-        ElementTree.SubElement(case, tag, type=x.verdict, message=message).text = _clean(said)
+        message = _clean(f"{name}: {_first_and_last(text)}")
+        ElementTree.SubElement(case, tag, type=x.verdict, message=message).text = _clean(text)
     elif x.verdict != "as expected":
-        ElementTree.SubElement(case, "system-out").text = _clean(said)
+        ElementTree.SubElement(case, "system-out").text = _clean(text)
 
 
 def _count(suite: ElementTree.Element) -> None:
@@ -127,5 +127,5 @@ def _count(suite: ElementTree.Element) -> None:
 
 
 def _clean(text: str) -> str:
-    """Without the characters that XML cannot hold, such as those that colour a terminal."""
+    """Remove the characters that XML cannot hold, such as those that colour a terminal."""
     return NOT_XML.sub("", text)

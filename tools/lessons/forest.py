@@ -17,12 +17,12 @@ LIMIT = 0.25  # of the axis, in units of a score; arrows point to what lies beyo
 ROW_INCHES, WIDTH_INCHES = 0.2, 9.0
 LEFT, RIGHT = -0.62, 1.03  # where names and numbers begin, in widths of the axis
 INK, BAND = "#2b2233", "#e6eff7"
-# Blue and orange are told apart by everybody, and the forms tell the verdicts too.
+# Everybody can tell blue from orange, and the forms of the marks show the verdicts too.
 MARKS = {HOLDS: ("o", "#0b62a8", "#0b62a8"), FAILS: ("X", "#b3480a", "#b3480a"), OPEN: ("o", "#6f6579", "white")}
 
 
 def draw(judged: Judged) -> bytes:
-    """An SVG file, the same bytes for the same verdicts: one row per claim, by paper."""
+    """Draw an SVG file with one row per claim, by paper; the same verdicts give the same bytes."""
     papers = by_paper(judged)
     rows = len(judged) + 1.5 * len(papers)
     height = rows * ROW_INCHES + 0.8
@@ -30,10 +30,10 @@ def draw(judged: Judged) -> bytes:
     axes = figure.add_axes((0.3, 0.5 / height, 0.47, rows * ROW_INCHES / height))
     beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
     y = 0.0
-    for paper, told in papers.items():
+    for paper, verdicts in papers.items():
         axes.text(LEFT, y + 1, paper, color=INK, size=9, weight="bold", **beside)
         y += 1.5
-        for claim, found in told.items():
+        for claim, found in verdicts.items():
             assert found.interval
             low, effect, high = (min(max(x, -LIMIT), LIMIT) for x in found.interval)
             marker, colour, fill = MARKS[found.verdict]

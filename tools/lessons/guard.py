@@ -1,9 +1,9 @@
-"""A small process between the runner and a kernel: when either is gone, nothing that the kernel started stays.
+"""A small process between the runner and a kernel: when either is gone, it ends all that the kernel started.
 
-The runner may be killed without a word, and a kernel may run out of memory; neither can then end its own children.
-The guard leads the kernel's session, so it reaches them by process group, and by descent those that left the group. On
-Linux it also adopts whoever outlives their parent, https://man7.org/linux/man-pages/man2/PR_SET_CHILD_SUBREAPER.2const.html.
-Windows has no such groups: there a kernel stands alone, and ipykernel ends it when the runner is gone.
+The runner may be killed at once, and a kernel may run out of memory; neither can then end its own children. The guard
+leads the kernel's session, so it finds them by process group, and those that left the group by descent. On Linux it
+also adopts processes whose parent has ended, https://man7.org/linux/man-pages/man2/PR_SET_CHILD_SUBREAPER.2const.html.
+Windows has no such groups: a kernel has no guard there, and ipykernel ends it when the runner is gone.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ LOOK_S = 0.1
 
 
 def guarded(argv: list[str]) -> list[str]:
-    """The command that runs `argv`, a kernel's, under guard."""
+    """Return the command that runs a kernel's command `argv` under guard."""
     return argv if os.name == "nt" else [sys.executable, "-P", __file__, *argv]
 
 
 def end_kernels() -> None:
-    """End the kernels that this process started, guarded or not. Their guards end the rest within a moment."""
+    """End the kernels that this process started, guarded or not. Their guards then end the rest."""
     for child in psutil.Process().children():
         with suppress(psutil.Error):
             if "ipykernel_launcher" in child.cmdline():
@@ -38,10 +38,10 @@ def end_kernels() -> None:
 def _watch(argv: list[str]) -> None:
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
-    signal.signal(signal.SIGINT, lambda *_: None)  # it goes to the whole group, and stops no more than a cell
+    signal.signal(signal.SIGINT, lambda *_: None)  # it goes to the whole group, and shall only stop the cell
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    # Jupyter's word for the process without which a kernel ends itself.
+    # A kernel ends itself when the process of this number is gone.
     runner = int(os.environ["JPY_PARENT_PID"])
     os.environ["JPY_PARENT_PID"] = str(os.getpid())
     kernel = subprocess.Popen(argv)
@@ -52,7 +52,7 @@ def _watch(argv: list[str]) -> None:
 
 def _end_all() -> None:
     until = time.monotonic() + 5
-    while (living := _children()) and time.monotonic() < until:  # again for those born meanwhile
+    while (living := _children()) and time.monotonic() < until:  # again, for those that started meanwhile
         for process in living:
             with suppress(psutil.Error):
                 process.kill()

@@ -19,17 +19,17 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 
 
 def this_interpreter(threads: int | None = None, trace: Path | None = None) -> type[AsyncKernelManager]:
-    """Kernels of the interpreter that runs the runner, whatever kernel specifications are installed.
+    """Return a manager of kernels that run this interpreter, whatever kernel specifications are installed.
 
-    Another environment's `python3` kernel, registered in the home folder, would else be taken instead.
-    `threads`: how many a kernel computes with, unless the caller's environment says; None leaves it to them.
-    `trace`: the file for what the lesson reads (tracing.py); None for none.
+    Else Jupyter might take another environment's `python3` kernel, registered in the home folder.
+    `threads`: how many a kernel computes with, unless $OMP_NUM_THREADS says; None leaves it to the libraries.
+    `trace`: the file that tracing.py notes in what the lesson reads; None for no such file.
     """
     spec = get_kernel_dict()
-    options = ["--log-level=CRITICAL"]  # errors in cells are told in the notebook
+    options = ["--log-level=CRITICAL"]  # the notebook shows the errors of its cells
     paths = [*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)]  # this checkout's library, not an installed one
     env = {
-        # A bar belongs in the terminal; in a committed output it is a pile of half-finished lines.
+        # A progress bar belongs in a terminal; in a committed output it leaves many half-finished lines.
         "TQDM_DISABLE": "1",
         "PYTHONWARNINGS": "ignore:IProgress not found",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
@@ -38,13 +38,13 @@ def this_interpreter(threads: int | None = None, trace: Path | None = None) -> t
     if trace is not None:
         options.append("--IPKernelApp.exec_lines=__import__('tools.lessons.tracing')")
         env["HISTOLAB_TRACE"] = str(trace)
-    if os.environ.get("HISTOLAB_DATA"):  # the kernel works in another folder than the caller's
+    if os.environ.get("HISTOLAB_DATA"):  # the kernel works in another folder than the caller
         env["HISTOLAB_DATA"] = str(Path(os.environ["HISTOLAB_DATA"]).expanduser().resolve())
 
     wanted = os.environ.get("OMP_NUM_THREADS", threads)
     if wanted is not None:
         env["OMP_NUM_THREADS"] = str(wanted)
-        # Its first parallel loop sets OpenMP's number to this, torch's with it: by default every core there is.
+        # numba's first parallel loop sets OpenMP's number of threads, and torch's, to this: by default to all cores.
         env["NUMBA_NUM_THREADS"] = os.environ.get("NUMBA_NUM_THREADS", str(wanted))
 
     class ThisInterpreter(AsyncKernelManager):
@@ -57,7 +57,7 @@ def this_interpreter(threads: int | None = None, trace: Path | None = None) -> t
         )
 
         async def cleanup_resources(self, restart: bool = False) -> None:  # type: ignore[override]
-            if self.provisioner:  # what is left of its group, should its guard have been killed
+            if self.provisioner:  # ends what is left of its group if its guard was killed
                 await self.provisioner.kill()
             await super().cleanup_resources(restart)
 
@@ -65,7 +65,7 @@ def this_interpreter(threads: int | None = None, trace: Path | None = None) -> t
 
 
 class Stopped(Exception):
-    """A signal stopped the run; `done` lessons had come to their end."""
+    """A signal stopped the run after `done` lessons."""
 
     def __init__(self, number: int, done: int) -> None:
         super().__init__(f"Stopped by {signal.Signals(number).name}")
@@ -74,9 +74,9 @@ class Stopped(Exception):
 
 @contextmanager
 def stops() -> Iterator[list[int]]:
-    """The signals that came, in a list that grows, heard where it is safe to stop, so that files are written whole.
+    """Collect signals in a list, in place of stopping at once, so that files are written whole.
 
-    One that the caller had ignored, as nohup does, stays ignored.
+    A signal that the caller ignores, as nohup does, stays ignored.
     """
     heard: list[int] = []
     before = {x: signal.getsignal(x) for x in SIGNALS if signal.getsignal(x) is not signal.SIG_IGN}

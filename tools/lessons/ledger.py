@@ -1,4 +1,4 @@
-"""The ledger: the committed numbers that the claims are judged by, and docs/claims.md, kept together.
+"""The ledger: the committed numbers that judge the claims, and docs/claims.md, which is made from them.
 
 notebooks/evidence.json is {lesson: {"parameters", "date", "versions", "metrics": {name: {"values": [one per seed]}}}}.
 """
@@ -31,7 +31,7 @@ from tools.lessons.forest import draw
 from tools.lessons.parameters import Parameters
 from tools.lessons.runs import Run, as_lines, read_run
 
-EVIDENCE, PICTURE, RUN_PARAMETERS = "evidence.json", "claims.svg", "claims_run.yaml"
+EVIDENCE, FIGURE, RUN_PARAMETERS = "evidence.json", "claims.svg", "claims_run.yaml"
 PAGE = Path("docs", "claims.md")  # in the checkout
 ADVICE = f"Run the lessons with --params notebooks/{RUN_PARAMETERS}."
 BEGIN, END = "<!-- claims: written by make claims, do not edit -->", "<!-- end of claims -->"
@@ -39,7 +39,7 @@ SYMBOLS = {HOLDS: "✓", FAILS: "✗", OPEN: "~"}
 
 
 def of_run(run: Run, machine: Mapping[str, Any]) -> Ledger:
-    """What the lessons of a run say that ran to their end. machine: as `read_run` gives it."""
+    """Return what those lessons of a run recorded that ran to their end. machine: from `read_run`."""
     versions = {"python": machine["python"], **machine["versions"]}
     return {
         stem: Evidence(lesson.used, {k: x.values for k, x in lesson.metrics.items()}, machine["date"][:10], versions)
@@ -49,7 +49,7 @@ def of_run(run: Run, machine: Mapping[str, Any]) -> Ledger:
 
 
 def refuse_few_seeds(planned: Mapping[str, Parameters], claims: Iterable[Claim]) -> None:
-    """Raise LessonsError where a lesson of a claim would run with too few seeds; planned: parameters by lesson."""
+    """Raise LessonsError if a lesson of a claim would run with too few seeds. planned: parameters by lesson."""
     named = {claim.lesson for claim in claims}
     few = [stem for stem, x in planned.items() if stem in named and len(set(x.get("seeds", range(SEEDS)))) < SEEDS]
     if few:
@@ -57,9 +57,9 @@ def refuse_few_seeds(planned: Mapping[str, Parameters], claims: Iterable[Claim])
 
 
 def merge(known: Ledger, new: Ledger, claims: Sequence[Claim]) -> Ledger:
-    """The evidence with what a run says of the lessons that claims name in place of its own.
+    """Put a run's numbers of the lessons that claims name in place of the known ones.
 
-    Raises LessonsError where a lesson of the run does not allow to judge a claim that names it, or none is named.
+    Raises LessonsError if they cannot judge a claim on their lesson, or if no claim names a lesson of the run.
     """
     taken = {stem: new[stem] for stem in new if any(claim.lesson == stem for claim in claims)}
     if not taken:
@@ -71,7 +71,7 @@ def merge(known: Ledger, new: Ledger, claims: Sequence[Claim]) -> Ledger:
 
 
 def read_evidence(path: Path) -> Ledger:
-    """The evidence of a file, none where there is no file. Raises LessonsError where --claims has not written it."""
+    """Read the evidence; none without a file. Raises LessonsError for a file that --claims has not written."""
     if not path.is_file():
         return {}
     try:
@@ -90,7 +90,7 @@ def read_evidence(path: Path) -> Ledger:
 
 
 def as_json(ledger: Ledger) -> str:
-    """evidence.json, with one line per metric."""
+    """Return the text of evidence.json, with one line per metric."""
     content = {
         stem: {
             "parameters": x.parameters,
@@ -104,19 +104,19 @@ def as_json(ledger: Ledger) -> str:
 
 
 def rendered(folder: Path, claims: Sequence[Claim], ledger: Ledger) -> dict[Path, bytes]:
-    """What the page and its picture hold, which are made from claims and evidence. folder: of the lessons."""
+    """Make the page and its figure from claims and evidence. folder: that of the lessons."""
     page, judged = folder.parent / PAGE, judge_claims(claims, ledger)
     links = f"[`{RUN_PARAMETERS}`](../{folder.name}/{RUN_PARAMETERS}) sets ([all numbers](../{folder.name}/{EVIDENCE}))"
     sizes = f"at the lessons' tutorial size with what {links}"
-    block = as_markdown(claims, judged, ledger, sizes, PICTURE)
+    block = as_markdown(claims, judged, ledger, sizes, FIGURE)
     files = {page: replace_block(page.read_text(encoding="utf-8"), block).encode()}
-    return files | ({page.with_name(PICTURE): draw(judged)} if judged else {})
+    return files | ({page.with_name(FIGURE): draw(judged)} if judged else {})
 
 
 def take(folder: Path, results: Path, wanted: Collection[str] | None = None) -> Path:
-    """Take a run's lessons that claims name, all or those `wanted`, into the evidence; write, and say what holds.
+    """Take a run's lessons, all or those `wanted`, into the evidence; write the files, and print what holds.
 
-    Returns the page. Raises LessonsError where they do not allow to judge a claim; then nothing is written.
+    Returns the page. Raises LessonsError if they cannot judge a claim on them; then nothing is written.
     """
     folder, claims = folder.resolve(), read_claims(folder / CLAIMS)
     run, machine = read_run(results, wanted)
@@ -126,7 +126,7 @@ def take(folder: Path, results: Path, wanted: Collection[str] | None = None) -> 
         write_atomically(path, content)
     judged = judge_claims(claims, ledger)
     show(list(judged.values()), ("lesson", "claim", "", "effect (95 % interval)", "verdict", ""))
-    failed = [f"{stem} failed: the evidence keeps what it had of it." for stem in run if stem not in new]
+    failed = [f"{stem} failed: the evidence keeps its earlier numbers." for stem in run if stem not in new]
     complaints = filter(None, (problem(claim, ledger) for claim in claims))
     console().print(*failed, *complaints, sep="\n", markup=False)
     console().print(f"\nOf {len(judged)} claims {counted(judged.values())}.")
@@ -134,7 +134,7 @@ def take(folder: Path, results: Path, wanted: Collection[str] | None = None) -> 
 
 
 def counted(found: Collection[Comparison]) -> str:
-    """How many claims have which verdict: "6 hold, 1 does not hold here and 2 are inconclusive"."""
+    """Count the verdicts: "6 hold, 1 does not hold here and 2 are inconclusive"."""
     counts = Counter(x.verdict for x in found)
     forms = {HOLDS: ("holds", "hold"), FAILS: (FAILS, "do not hold here"), OPEN: (f"is {OPEN}", f"are {OPEN}")}
     *most, last = (f"{counts[verdict]} {words[counts[verdict] != 1]}" for verdict, words in forms.items())
@@ -142,9 +142,9 @@ def counted(found: Collection[Comparison]) -> str:
 
 
 def replace_block(page: str, block: str) -> str:
-    """The page with the claims' block between its markers.
+    """Return the page with the claims' block between its markers.
 
-    Raises LessonsError unless both markers stand there once, in order.
+    Raises LessonsError unless the page holds both markers once, in order.
     """
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -154,21 +154,21 @@ def replace_block(page: str, block: str) -> str:
     return f"{before}{BEGIN}\n\n{block}\n\n{END}{after}"
 
 
-def as_markdown(claims: Sequence[Claim], judged: Judged, ledger: Ledger, sizes: str, picture: str) -> str:
-    """The counts and what they mean, the picture, and one table per paper to unfold.
+def as_markdown(claims: Sequence[Claim], judged: Judged, ledger: Ledger, sizes: str, figure: str) -> str:
+    """Write the counts and what they mean, the figure, and one table per paper to unfold.
 
-    sizes: where the reader finds the parameters; picture: the address of the drawing.
+    sizes: where the reader finds the parameters; figure: the address of the forest plot.
     """
     if not judged:
         return f"None of the {len(claims)} claims has been judged yet: the runs that they need are under way."
     parts = [
         textwrap.fill(_summary(claims, judged, ledger, sizes), 120, break_long_words=False, break_on_hyphens=False),
-        f"![Effect and interval of every claim, by paper; the tables below hold the numbers]({picture})",
+        f"![Effect and interval of every claim, by paper; the tables below hold the numbers]({figure})",
     ]
-    for paper, told in by_paper(judged).items():
+    for paper, verdicts in by_paper(judged).items():
         head = "| Claim | In the paper | Here: effect, 95 % interval | Verdict |\n|---|---|---|---|"
-        parts.append(f"<details>\n<summary>{paper}: {counted(told.values())}</summary>")
-        parts.append("\n".join([head, *(_row(claim, found) for claim, found in told.items())]))
+        parts.append(f"<details>\n<summary>{paper}: {counted(verdicts.values())}</summary>")
+        parts.append("\n".join([head, *(_row(claim, found) for claim, found in verdicts.items())]))
         parts.append("</details>")
     return "\n\n".join(parts)
 
@@ -189,7 +189,7 @@ def _summary(claims: Sequence[Claim], judged: Judged, ledger: Ledger, sizes: str
 
 
 def _row(claim: Claim, found: Comparison) -> str:
-    told = f"{claim.claim} ({claim.where})" + (f" *{claim.note}*" if claim.note else "")
-    cells = (told, claim.published, f"{found.found}; {found.note}")
+    text = f"{claim.claim} ({claim.where})" + (f" *{claim.note}*" if claim.note else "")
+    cells = (text, claim.published, f"{found.found}; {found.note}")
     plain = [cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("_", "\\_") for cell in cells]
     return f"| {' | '.join(plain)} | {SYMBOLS[found.verdict]} {found.verdict} |"

@@ -1,7 +1,7 @@
 """The lessons, what their `parameters` cells declare, and what a parameter file or the command line sets in them.
 
-papermill only warns when it is handed a name that a notebook does not know; here that is an error, said
-before anything runs: a misspelt parameter must not cost twenty minutes.
+papermill only warns of a name that a notebook does not know. Here it is an error before anything runs: a misspelt
+parameter must not cost twenty minutes.
 https://papermill.readthedocs.io/en/latest/usage-parameterize.html
 """
 
@@ -31,7 +31,7 @@ KINDS: tuple[tuple[str, Any], ...] = (
 
 @dataclass
 class Lesson:
-    """A notebook and what will be set in it."""
+    """A notebook, its parameters, and those to be set."""
 
     path: Path
     declared: Parameters
@@ -43,9 +43,9 @@ class Lesson:
 
 
 def find_lessons(folder: Path, only: list[str] | None = None) -> list[Lesson]:
-    """The lessons of a folder in reading order, all of them or those whose names start with one of `only`.
+    """Find the lessons of a folder in reading order, all or those whose names start with one of `only`.
 
-    Raises LessonsError where a name means no lesson, or a notebook is no lesson (see `declared`).
+    Raises LessonsError for a name that means no lesson, or a notebook that is no lesson (see `declared`).
     """
     paths = {path.stem: path for path in sorted(folder.glob("*.ipynb"))}
     if not paths:
@@ -63,7 +63,7 @@ def find_lessons(folder: Path, only: list[str] | None = None) -> list[Lesson]:
 def choose_parameters(folder: Path, lessons: list[Lesson], file: Path | None, data: str | None) -> None:
     """Set each lesson's parameters from a file (see `read_parameter_file`), then from `data`.
 
-    Raises LessonsError where a parameter does not fit, or `data` is given and no lesson here has it.
+    Raises LessonsError if a parameter does not fit, or if `data` is given and no lesson here has that parameter.
     """
     if file is not None:
         chosen = read_parameter_file(file, {lesson.stem: lesson.declared for lesson in find_lessons(folder)})
@@ -78,9 +78,9 @@ def choose_parameters(folder: Path, lessons: list[Lesson], file: Path | None, da
 
 
 def declared(notebook: Any, stem: str) -> Parameters:
-    """The parameters of a notebook with their defaults; a default that is no plain value counts as None.
+    """Return the parameters of a notebook with their defaults; a default that is no plain value is None.
 
-    Raises LessonsError unless exactly one code cell carries the tag `parameters` and assigns plain names.
+    Raises LessonsError unless exactly one code cell has the tag `parameters`.
     """
     tagged = [c for c in notebook["cells"] if "parameters" in c.get("metadata", {}).get("tags", [])]
     if len(tagged) != 1 or tagged[0]["cell_type"] != "code":
@@ -106,15 +106,15 @@ def declared(notebook: Any, stem: str) -> Parameters:
 def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
-    except ValueError:  # an expression, such as 3 * 10: it has no kind to hold a new value to
+    except ValueError:  # an expression, such as 3 * 10: a new value may be of any kind
         return None
 
 
 def read_parameter_file(path: Path, lessons: Mapping[str, Parameters]) -> dict[str, Parameters]:
-    """A YAML file as {lesson: {parameter: value}}, checked against what the lessons declare.
+    """Read a YAML file as {lesson: {parameter: value}}, checked against what the lessons declare.
 
-    Keys of the file are `all` (set wherever it is declared) or a lesson's name or unambiguous prefix, which
-    wins over `all`. `lessons`: every lesson with its declared parameters. Raises FileNotFoundError, or
+    A key of the file is `all`, for every lesson that declares the parameter, or a lesson's name or an unambiguous start
+    of it, which wins over `all`. `lessons`: every lesson with its declared parameters. Raises FileNotFoundError, or
     LessonsError naming the file, the lesson and the parameter that do not fit.
     """
     if not path.is_file():
@@ -154,7 +154,7 @@ def _one_lesson(path: Path, key: str, lessons: Mapping[str, Parameters]) -> str:
 
 
 def _check(stem: str, values: Parameters, known: Parameters, where: str) -> None:
-    """Raise LessonsError where a value's name is not declared, or its kind is not that of the default."""
+    """Raise LessonsError for a name that is not declared, or a value of another kind than the default."""
     for name, value in values.items():
         if name not in known:
             raise LessonsError(f"{where}: {stem} has no parameter '{name}'. It has {', '.join(known) or 'none'}.")

@@ -1,4 +1,4 @@
-"""What a run leaves behind for people: index.html and one page per lesson."""
+"""The pages of a run, for people: index.html and one page per lesson."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from histolab_lite.environment import environment
 from histolab_lite.files import write_atomically
 from tools.lessons.claims import Claim, judge_claims
 from tools.lessons.forest import draw
-from tools.lessons.ledger import PICTURE, as_markdown, of_run
+from tools.lessons.ledger import FIGURE, as_markdown, of_run
 from tools.lessons.running import HEADING
 from tools.lessons.runs import Result, Run, write_run
 
@@ -54,20 +54,20 @@ pre {{ border: 1px solid; color: light-dark(#a3262a, #ff9d97); padding: .75rem; 
 def write(out: Path, latest: Result, run: Run, claims: Sequence[Claim] = ()) -> None:
     """Write metrics.json and index.html for the lessons run so far, and a page for the latest of them.
 
-    claims: those that index.html judges where the run's numbers allow it.
+    claims: index.html judges those for which the run has the numbers.
     """
     page, _ = HTMLExporter(require_js_url="").from_filename(str(out / f"{latest.stem}.ipynb"))
     write_atomically(out / f"{latest.stem}.html", page.encode())
     machine = environment()
     write_run(out, run, machine)
     ledger = of_run(run, machine)
-    told = [_opening(run), *(_card(out, result) for result in run.values())]
+    parts = [_opening(run), *(_card(out, result) for result in run.values())]
     if judged := judge_claims(claims, ledger):
-        write_atomically(out / PICTURE, draw(judged))
-        told.append("## What the papers claim, and what holds here")
-        told.append(as_markdown(claims, judged, ledger, "at the size shown with each lesson", PICTURE))
-    told.append(_closing(machine))
-    body = markdown2html_mistune("\n\n".join(told))
+        write_atomically(out / FIGURE, draw(judged))
+        parts.append("## What the papers claim, and what holds here")
+        parts.append(as_markdown(claims, judged, ledger, "at the size shown with each lesson", FIGURE))
+    parts.append(_closing(machine))
+    body = markdown2html_mistune("\n\n".join(parts))
     write_atomically(out / "index.html", PAGE.format(date=f"{datetime.now():%Y-%m-%d}", body=body).encode())
 
 
@@ -93,14 +93,14 @@ def _card(out: Path, result: Result) -> str:
         *([f"{memory / 1024:.1f} GiB"] if memory else []),
         *(f"{key} = {value}" for key, value in result.parameters.items()),
     ]
-    image = thumbnail(notebook)
+    uri = thumbnail(notebook)
     rows = [f"| {metric.replace('_', ' ')} | {x} | {x.n} |" for metric, x in result.metrics.items()]
     more = len(rows) - FIGURES_SHOWN
     parts = [
         "<article>",
         f"## {html.escape(title(notebook) or result.stem)}",
         f"<p>{html.escape(' · '.join(facts))}</p>",
-        f'<p><a href="{name}.html"><img src="{image}" alt=""></a></p>' if image else "",
+        f'<p><a href="{name}.html"><img src="{uri}" alt=""></a></p>' if uri else "",
         f'<p><a href="{name}.html">Read</a> · <a href="{name}.ipynb">Notebook</a></p>',
         f"<pre>{html.escape(result.error)}</pre>" if result.error else "",
         "\n".join(["| recorded | mean ± sd | n |", "|---|---|---|", *rows[:FIGURES_SHOWN]]) if rows else "",
@@ -111,7 +111,7 @@ def _card(out: Path, result: Result) -> str:
 
 
 def title(notebook: Any) -> str | None:
-    """The first heading of a notebook."""
+    """Return the first heading of a notebook."""
     for cell in notebook["cells"]:
         # papermill puts a note of its own on top of a notebook that failed
         if cell["cell_type"] == "markdown" and (heading := HEADING.search(cell["source"])):
@@ -120,22 +120,22 @@ def title(notebook: Any) -> str | None:
 
 
 def thumbnail(notebook: Any) -> str | None:
-    """The picture that stands for a notebook, as a small data URI; None where it shows none.
+    """Return a small image of a notebook as a data URI; None if it shows no image.
 
-    It is the last picture of the cell tagged `thumbnail`, else of the whole notebook.
+    It is the last image of the cell tagged `thumbnail`, else of the whole notebook.
     """
-    pictures = [
+    images = [
         ("thumbnail" in cell["metadata"].get("tags", []), output["data"]["image/png"])
         for cell in notebook["cells"]
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
-    if not pictures:
+    if not images:
         return None
-    chosen = [png for tagged, png in pictures if tagged] or [png for _, png in pictures]
-    picture = Image.open(io.BytesIO(base64.b64decode(chosen[-1]))).convert("RGBA")
-    paper = Image.new("RGBA", picture.size, "white")
-    paper.alpha_composite(picture)
+    chosen = [png for tagged, png in images if tagged] or [png for _, png in images]
+    image = Image.open(io.BytesIO(base64.b64decode(chosen[-1]))).convert("RGBA")
+    paper = Image.new("RGBA", image.size, "white")
+    paper.alpha_composite(image)
     paper.thumbnail(THUMBNAIL_PX, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     paper.convert("RGB").save(buffer, "WEBP", quality=82)

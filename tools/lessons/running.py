@@ -1,4 +1,4 @@
-"""Lessons through papermill, a few at a time: a bar for each, errors told plainly.
+"""Run lessons by papermill, a few at a time, each with a progress bar.
 
 https://papermill.readthedocs.io  ·  https://nbclient.readthedocs.io
 """
@@ -35,11 +35,11 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 HEADING = re.compile(r"^#{1,3} +(.+)$", re.MULTILINE)
 LOOK_S, UNWIND_S = 0.2, 5.0
 
-logging.getLogger("papermill").addHandler(logging.NullHandler())  # what goes wrong is told once, in Result.error
+logging.getLogger("papermill").addHandler(logging.NullHandler())  # an error is reported once, in Result.error
 
 
 class Place:
-    """Where a lesson is, shown on its bar where there are any: `enter` is papermill's `on_cell_start`."""
+    """The cell that a lesson has reached, shown on its progress bar if there are any."""
 
     def __init__(self, stem: str, notebook: Any, bars: Progress | None) -> None:
         self.section, self.number, self.total = "starting", 0, len(notebook["cells"])
@@ -51,12 +51,12 @@ class Place:
         return f"cell {self.number} of {self.total}, under '{self.section}'"
 
     def enter(self, cell: Any, cell_index: int) -> None:
-        """papermill has come to this cell."""
+        """Enter a cell: papermill's `on_cell_start`."""
         if cell["cell_type"] == "markdown" and (heading := HEADING.search(cell["source"])):
             self.section = heading.group(1).strip()
         if "injected-parameters" not in cell["metadata"].get("tags", []):
             self.number += 1
-        self.show(self.number - 1, self.section)  # it has only begun
+        self.show(self.number - 1, self.section)  # this cell has only begun
 
     def show(self, done: int, section: str) -> None:
         if self.bars:
@@ -72,15 +72,15 @@ def run_lessons(
 ) -> Run:
     """Execute lessons into the folder `out`, or in place, `jobs` at a time, which share the cores of the machine.
 
-    `done` is called whenever one has come to its end, with its result and all there are.
-    Raises Stopped after a signal to stop, when no lesson is running any more.
+    `done` is called whenever a lesson ends, with its result and all results so far.
+    Raises Stopped after a signal to stop, when no lesson runs any more.
     """
     jobs = min(jobs, len(lessons))
     threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
     results: dict[str, Result] = {}
     ahead = list(lessons)
     running: set[Future[Result]] = set()
-    pool = ThreadPoolExecutor(jobs)  # each waits for a kernel, a process of its own
+    pool = ThreadPoolExecutor(jobs)  # each thread waits for a kernel, which is a process
     columns = (
         TextColumn("{task.description}"),
         TextColumn("cell {task.fields[number]} of {task.total:.0f}"),
@@ -91,7 +91,7 @@ def run_lessons(
     with Progress(*columns) as bars, stops() as heard:
         try:
             while (ahead or running) and not heard:
-                while ahead and len(running) < jobs:  # no more than run: what waits in the pool cannot be called back
+                while ahead and len(running) < jobs:  # nothing waits in the pool: it could not be called back
                     lesson = ahead.pop(0)
                     run = run_in_place if out is None else partial(run_lesson, out=out)
                     running.add(pool.submit(run, lesson, timeout=timeout, bars=bars, threads=threads))
@@ -125,8 +125,8 @@ def run_lesson(
 ) -> Result:
     """Execute a lesson in the folder `out`, where the executed copy takes the lesson's name.
 
-    `timeout`: seconds a cell may take, None for no limit. `threads`, `trace`: as of `this_interpreter`. An error in a
-    cell is no exception here: it comes back in `Result.error`, and the executed copy shows it.
+    `timeout`: seconds a cell may take, None for no limit. `threads`, `trace`: see `this_interpreter`. An error in a
+    cell does not raise here: it is in `Result.error`, and the executed copy shows it.
     """
     notebook = nbformat.read(lesson.path, as_version=4)
     executed = out.resolve() / lesson.path.name
@@ -152,7 +152,7 @@ def run_lesson(
     except CellTimeoutError:
         error = f"{place}: took longer than {timeout:g} s. Give it more with --timeout."
     except DeadKernelError:
-        error = f"{place}: its Python process died, most often for want of memory."
+        error = f"{place}: its Python process died, most often because memory ran out."
     except RuntimeError as failure:  # jupyter_client's
         error = f"{place}: its Python process did not start. {failure}"
     runtime = round(time.monotonic() - started, 1)
@@ -176,7 +176,9 @@ def run_in_place(
         out, trace = Path(folder), Path(folder) / "trace.json"
         result = run_lesson(lesson, out, timeout, bars, threads, trace)
         if result.error is None and not trace.exists():
-            return replace(result, error="it ran, and what it read was not recorded: its outputs cannot be stamped.")
+            return replace(
+                result, error="it ran, but what it read was not noted: its outputs cannot be stamped. Run it again."
+            )
         if result.error is None:
             notebook = nbformat.read(out / lesson.path.name, as_version=4)
             tidy_and_stamp(notebook, lesson.path.resolve().parent.parent, read_json(trace))
@@ -186,6 +188,6 @@ def run_in_place(
 
 
 def _last_lines(traceback: list[str], name: str, message: str) -> str:
-    """The last few lines of a traceback, without colours; they end with the exception itself."""
+    """Return the last few lines of a traceback, without colours; they end with the exception itself."""
     lines = [line.rstrip() for line in ANSI.sub("", "\n".join(traceback)).splitlines() if line.strip()]
     return "\n    ".join(["", *lines[-6:]]) if lines else f"{name}: {message}"

@@ -1,4 +1,4 @@
-"""What came of a run: gathered from the executed notebooks, kept in metrics.json, read again."""
+"""The results of a run: gathered from the executed notebooks, written to metrics.json and read from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METRICS, JUNIT, BASELINE = "metrics.json", "junit.xml", "expected.json"
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one lesson: `defaults` as declared, `parameters` as set. `error` is None where it ran to its end."""
+    """The result of one lesson. defaults: as declared; parameters: as set; error: None if it ran to its end."""
 
     stem: str
     parameters: Parameters
@@ -31,7 +31,7 @@ class Result:
 
     @property
     def used(self) -> Parameters:
-        """All parameters that it ran with."""
+        """All parameters that the lesson ran with."""
         return self.defaults | self.parameters
 
 
@@ -39,9 +39,9 @@ Run = Mapping[str, Result]  # by lesson, in reading order
 
 
 def gather(notebook: Mapping[str, Any]) -> tuple[dict[str, Summary], float | None]:
-    """Everything an executed notebook recorded: ({name: summary}, peak memory of its kernel in MiB or None).
+    """Gather all that an executed notebook recorded: ({name: summary}, peak memory of its kernel in MiB or None).
 
-    Raises LessonsError where a name was recorded twice.
+    Raises LessonsError for a name that was recorded twice.
     """
     metrics: dict[str, Summary] = {}
     peaks: list[float] = []
@@ -58,18 +58,18 @@ def gather(notebook: Mapping[str, Any]) -> tuple[dict[str, Summary], float | Non
 
 
 def open_folder(out: Path) -> None:
-    """Make the folder of a run. Raises FileExistsError where it holds something that is no earlier run."""
+    """Make the folder of a run. Raises FileExistsError if it holds files and no earlier run."""
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"{out} is a file. Name a folder for the results.")
     if out.is_dir() and any(out.iterdir()) and not (out / METRICS).is_file():
         raise FileExistsError(f"{out} holds other files. Name a new or empty folder for the results.")
     out.mkdir(parents=True, exist_ok=True)
-    for verdict in (JUNIT, BASELINE):  # of the earlier run: it must not be taken for this one's
+    for verdict in (JUNIT, BASELINE):  # of the earlier run: nobody shall take it for that of this run
         (out / verdict).unlink(missing_ok=True)
 
 
 def write_run(out: Path, run: Run, machine: Mapping[str, Any]) -> None:
-    """Write metrics.json: what each lesson recorded and cost, what was set in it, and where it ran."""
+    """Write metrics.json: each lesson's numbers, costs and parameters, and the machine."""
     lessons = {stem: asdict(result) for stem, result in run.items()}
     for lesson in lessons.values():
         del lesson["stem"]
@@ -78,7 +78,7 @@ def write_run(out: Path, run: Run, machine: Mapping[str, Any]) -> None:
 
 
 def read_run(folder: Path, wanted: Collection[str] | None = None) -> tuple[Run, dict[str, Any]]:
-    """The lessons of a run, all or those `wanted`, and where it ran.
+    """Read the lessons of a run, all or those `wanted`, and the machine.
 
     Raises FileNotFoundError, or LessonsError for a metrics.json that this version has not written.
     """
@@ -98,14 +98,14 @@ def read_run(folder: Path, wanted: Collection[str] | None = None) -> tuple[Run, 
 def _read_result(stem: str, metrics: dict[str, Any], **rest: Any) -> Result:
     summaries = {name: Summary(**summary) for name, summary in metrics.items()}
     if not all(math.isfinite(x) for summary in summaries.values() for x in (summary.mean, *summary.values)):
-        raise LessonsError("a metric is no number")
+        raise LessonsError("a metric is not a number")
     result = Result(stem, metrics=summaries, **rest)
     dict(result.used)
     return result
 
 
 def as_lines(content: Mapping[str, Any], depth: int) -> str:
-    """JSON with one line for each entry of the mappings down to `depth`, so that a change of one changes one line."""
+    """Return JSON with one line per entry of the mappings down to `depth`, so that a diff shows what changed."""
 
     def write(value: Any, level: int, key: str = "") -> str:
         if not isinstance(value, dict) or not value or level == depth or key in ("parameters", "versions"):

@@ -1,9 +1,9 @@
 """Committed outputs: tidied of what changes by itself, stamped with what made them.
 
-A stamp is the hash of the code cells and, of every file of the repository that the lesson read, a short hash: "data"
-holds its data files, "library" the modules that it imported. Other cells or data make the outputs stale, and a test
-fails. Another library makes them doubtful only, or each commit of code would cost a run of all lessons: `make check`,
-which runs the lessons anew and compares their numbers, names those lessons. An older stamp holds the cells alone.
+A stamp holds the hash of the code cells and a short hash of every file of the repository that the lesson read: "data"
+for its data files, "library" for the modules that it imported. If cells or data change, the outputs are stale, and a
+test fails. If only the library changes, `make check` names the lesson, runs it anew and compares its numbers: else each
+commit of code would cost a run of all lessons. A stamp of an earlier version holds the cells alone.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import Any
 
 from PIL import Image
 
-# What a traceback or a warning calls a cell: a temporary file whose name differs on every run.
+# The name of a cell in a traceback or a warning: a temporary file, another one in every run.
 CELL_FILE = re.compile(r"\S*ipykernel_\d+[/\\]\d+\.py")
 
 
 def source_hash(notebook: Any) -> str:
-    """sha256 over source and tags of the code cells, in order: what outputs depend on. Prose may be improved freely."""
+    """Return the sha256 of source and tags of the code cells, in order: prose may change, outputs stay fresh."""
     cells = [
         [source(cell), sorted(cell.get("metadata", {}).get("tags", []))]
         for cell in notebook["cells"]
@@ -37,12 +37,12 @@ def source_hash(notebook: Any) -> str:
 
 
 def source(cell: Any) -> str:
-    """A cell's text; on disk a notebook may hold it as a list of lines."""
+    """Return the text of a cell; on disk a notebook may hold it as a list of lines."""
     return cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
 
 
 def staleness(notebook: Any, root: Path) -> str | None:
-    """Why the outputs of a notebook are not those of its cells and data, in a sentence; None where they are.
+    """Say in a sentence why outputs do not belong to the notebook's cells and data; None if they do.
 
     `root`: the folder of the checkout.
     """
@@ -64,7 +64,7 @@ def staleness(notebook: Any, root: Path) -> str | None:
 
 
 def other_library(notebook: Any, root: Path) -> list[str]:
-    """The modules of the checkout `root` that a notebook imported and whose code has changed since."""
+    """List the modules of the checkout `root` that a notebook imported and whose code has changed since."""
     return _moved(notebook["metadata"].get("histolab", {}).get("library", {}), root)
 
 
@@ -73,7 +73,7 @@ def _moved(stamped: Mapping[str, str], root: Path) -> list[str]:
 
 
 def _digest(path: Path) -> str | None:
-    """Of a module its code counts, without comments and docstrings. None where there is no such file."""
+    """Hash a file, of a module only its code without comments and docstrings; None if there is no such file."""
     if not path.is_file():
         return None
     content = path.read_bytes()
@@ -98,10 +98,10 @@ def _stamp(notebook: Any, root: Path, read: Iterable[str]) -> dict[str, Any]:
 
 
 def tidy_and_stamp(notebook: Any, root: Path, read: Iterable[str] = ()) -> None:
-    """Shrink pictures; drop run times, papermill's notes and this machine's paths; then stamp the executed notebook.
+    """Shrink images; drop run times, papermill's notes and this machine's paths; then stamp the executed notebook.
 
     `root`: the folder of the checkout; it and the home folder are written as "." and "~" in text outputs. `read`: the
-    files that the lesson read, as tracing.py tells.
+    files that the lesson read, as tracing.py noted.
     """
     for cell in notebook["cells"]:
         for volatile in ("papermill", "execution"):
@@ -124,19 +124,19 @@ def tidy_and_stamp(notebook: Any, root: Path, read: Iterable[str] = ()) -> None:
 
 
 def in_256_colours(png: str) -> str:
-    """A base64 PNG at a third of its size: tissue has few hues, and the repository keeps every version of a picture.
+    """Shrink a base64 PNG to a third: tissue has few hues, and the repository keeps every version of an image.
 
-    Its colours are near to all that occur, however rarely: those of a key fill few pixels, and mean something.
+    The 256 colours cover rare ones too: the colours of a key fill few pixels, but have a meaning.
     """
     packed = io.BytesIO()
-    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
-        few = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
+    with Image.open(io.BytesIO(base64.b64decode(png))) as image:
+        few = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
         few.save(packed, "PNG", optimize=True)
     return base64.b64encode(packed.getvalue()).decode()
 
 
 def without_paths(text: str, root: Path) -> str:
-    """The text with this machine's folders replaced by "<env>", "." and "~" (longest first)."""
+    """Replace this machine's folders by "<env>", "." and "~", the longest first."""
     text = CELL_FILE.sub("<cell>", text)
     names = {sys.prefix: "<env>", str(root): ".", str(Path.home()): "~"}
     for folder in sorted(names, key=len, reverse=True):

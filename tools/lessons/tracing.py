@@ -1,4 +1,4 @@
-"""What a lesson reads: the files that it opens and the modules that it imports, kept in the file $HISTOLAB_TRACE.
+"""Note what a lesson reads in the file $HISTOLAB_TRACE: data files that it opens and modules that it imports.
 
 The kernel imports this before the first cell runs. https://docs.python.org/3/library/sys.html#sys.addaudithook
 """

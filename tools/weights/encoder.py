@@ -5,7 +5,7 @@
 
 Patches come from phantom slides and from the openly licensed real tissue whose manifests are OCDC, OSCC,
 CMU-1-Small-Region and tcga-cr-7395; GlaS is left out, since the lessons test on it. Each source is read at several
-scales, and its views are resized, so that the encoder is tied to none.
+scales, and its views are resized, so that the encoder does not depend on one scale.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ SLIDES = ("cmu-1-small-region", "tcga-cr-7395")
 
 
 def real_patches(mpp: float) -> Iterator[np.ndarray]:
-    """Half-overlapping patches of every real source that show tissue, uint8 (N, 64, 64, 3) a source."""
+    """Half-overlapping patches that show tissue: uint8 (N, 64, 64, 3) per real source."""
     for name in TILE_SETS:
         tiles = load_tiles(name)
         for image in tiles.read_images(mpp):
@@ -47,7 +47,7 @@ def real_patches(mpp: float) -> Iterator[np.ndarray]:
 
 
 def phantom_patches(n_slides: int) -> Iterator[np.ndarray]:
-    """Half-overlapping patches of phantom slides no lesson uses, uint8 (N, 64, 64, 3) a slide."""
+    """Half-overlapping patches of phantom slides that no lesson uses: uint8 (N, 64, 64, 3) per slide."""
     for image in load_tiles("phantom", n_slides=n_slides, size=1024, mpp=1.0, seed=99).read_images():
         yield grid_patches(image, PATCH, PATCH // 2)[0]
 
@@ -61,13 +61,13 @@ def train(
     epochs: Annotated[int, typer.Option(help="Passes over all patches.")] = 30,
     width: Annotated[float, typer.Option(help="Factor on ResNet18's channels.")] = 0.5,
     n_slides: Annotated[int, typer.Option(help="Phantom slides.")] = 12,
-    batch_size: Annotated[int, typer.Option(help="Patches a step.")] = 256,
+    batch_size: Annotated[int, typer.Option(help="Patches per step.")] = 256,
     stain_strength: Annotated[float, typer.Option(help="How far views differ in stain.")] = 0.6,
     grey: Annotated[float, typer.Option(help="Share of views without colour.")] = 0.2,
     smallest: Annotated[float, typer.Option(help="Views show this share of a patch or more, resized.")] = 0.4,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
 ) -> None:
-    """Train the encoder and save it as fp16 safetensors; a killed run goes on where it stopped."""
+    """Train the encoder and save it as fp16 safetensors; a run that was stopped continues."""
     real = np.concatenate([patches for mpp in SCALES for patches in real_patches(mpp)])
     drawn = np.concatenate(list(phantom_patches(n_slides)))
     typer.echo(f"{len(real)} real and {len(drawn)} phantom patches")
@@ -120,8 +120,8 @@ def evaluate(
             y, y_unseen = (np.concatenate([labels[i] for i in side]) for side in (known, unseen))
             scores["k-NN"].append(knn_accuracy(x, y, x_unseen, y_unseen))
             scores["linear"].append(linear_probe_accuracy(x, y, x_unseen, y_unseen))
-        told = ", ".join(f"{what} {np.mean(v):.3f} ± {np.std(v, ddof=1):.3f}" for what, v in scores.items())
-        typer.echo(f"{data}, {name}: {told} over {splits} splits")
+        text = ", ".join(f"{what} {np.mean(v):.3f} ± {np.std(v, ddof=1):.3f}" for what, v in scores.items())
+        typer.echo(f"{data}, {name}: {text} over {splits} splits")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python -m tools.weights.mlps train weights.safetensors
     python -m tools.weights.mlps evaluate
 
-Ticks alone are learnt from: the slides' masks give every patch its tags, as a person would, and are not read again
-before scoring.
+The networks learn from tags alone: the slides' masks give every patch its tags, as a person would, and are not read
+again before scoring.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ app = typer.Typer(help="The networks of MLPS that ship with the package.", add_c
 def train(
     out: Annotated[Path, typer.Argument(help="Where the weights go (.safetensors).")],
     n_slides: Annotated[int, typer.Option(help="Phantom slides.")] = 60,
-    patch: Annotated[int, typer.Option(help="Pixels a side, at 1 µm per pixel.")] = 112,
+    patch: Annotated[int, typer.Option(help="Pixels per side, at 1 µm per pixel.")] = 112,
     classifier_epochs: Annotated[int, typer.Option(help="Phase one: passes over all patches.")] = 7,
     segmenter_epochs: Annotated[int, typer.Option(help="Phase two: passes over all patches.")] = 4,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
 ) -> None:
-    """Train both networks and save them as fp16 safetensors; a killed run goes on where it stopped."""
+    """Train both networks and save them as fp16 safetensors; a run that was stopped continues."""
     patches, truth = slides(n_slides, 55, patch, patch // 2)
     tags = tags_of_masks(truth, len(TISSUES), LEAST)
     shares = ", ".join(f"{name} {share:.2f}" for name, share in zip(TISSUES, tags.mean(0), strict=True))
@@ -75,9 +75,9 @@ def train(
 def evaluate(
     name: Annotated[str, typer.Argument(help="As load_mlps takes it.")] = "default",
     n_slides: Annotated[int, typer.Option(help="Phantom slides that were not trained on.")] = 12,
-    patch: Annotated[int, typer.Option(help="Pixels a side, at 1 µm per pixel.")] = 224,
+    patch: Annotated[int, typer.Option(help="Pixels per side, at 1 µm per pixel.")] = 224,
 ) -> None:
-    """IoU of every class and their mean on unseen slides, of every stage; how many ticks the classifier gets right."""
+    """Print the IoU of every class and stage on unseen slides, and the share of tags that the classifier gets right."""
     networks = load_mlps(name)
     patches, truth = slides(n_slides, 56, patch, patch)
     tags = tags_of_masks(truth, len(TISSUES), LEAST)
@@ -89,7 +89,7 @@ def evaluate(
         typer.echo(f"{stage}: mIoU {scores.mean_iou:.3f}, accuracy {scores.accuracy:.3f} ({each})")
     right = ((networks.presence(patches) > 0.5) == tags).mean(0)
     each = ", ".join(f"{name} {share:.3f}" for name, share in zip(TISSUES, right, strict=True))
-    typer.echo(f"ticks on {len(patches)} patches: {right.mean():.3f} right ({each})")
+    typer.echo(f"tags of {len(patches)} patches: {right.mean():.3f} right ({each})")
 
 
 if __name__ == "__main__":

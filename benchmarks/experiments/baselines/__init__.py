@@ -1,1 +1,1 @@
-"""The papers' peers that no lesson and no demo calls: ABMIL and CLAM, HistoSegNet, SC-CAM."""
+"""The papers' baselines that only experiments call: ABMIL and CLAM, HistoSegNet, SC-CAM."""

@@ -1,4 +1,4 @@
-"""HistoSegNet's way from Grad-CAM to a mask, a peer of MLPS: confidence, adjustment between classes, dense CRF.
+"""HistoSegNet's way from Grad-CAM to a mask, a baseline of MLPS: confidence, adjustment between classes, dense CRF.
 
 Chan et al., "HistoSegNet: semantic segmentation of histological tissue type in whole slide images", ICCV 2019, steps 2
 to 4, on our classifier; constants are those of the authors' code. Dense CRF: Krähenbühl and Koltun, NIPS 2011, alg. 1.
@@ -38,14 +38,14 @@ def adjust(
     pale: Sequence[int] = (),
     other: int | None = None,
 ) -> torch.Tensor:
-    """Step 3: what the tags do not name, then every map less the strongest of the others: (B, K or K + 1, H, W) >= 0.
+    """Step 3: add what no tag names, then subtract the strongest other map from every map: (B, K or K + 1, H, W) >= 0.
 
     maps: (B, K, H, W) in [0, 1]. images: (B, 3, H, W) in [0, 1].
     background: append glass, 0.75 · sigmoid(4 (grey - 240)), grey up to 255, blurred by σ = 2, less the maps of the
     ``pale`` classes, such as fat. other: this class is what is left, 0.05 (1 - the strongest map), whatever its own
-    map; it is not lessened. The authors subtract class after class, in place; here all at once.
+    map is; nothing is subtracted from it. The authors subtract class after class, in place; here all at once.
 
-    Raises ValueError for classes that are not there, or maps and images that do not belong together.
+    Raises ValueError for classes that do not exist, or maps and images that do not belong together.
     """
     b, k, height, width = maps.shape
     if images.shape != (b, 3, height, width):
@@ -64,10 +64,10 @@ def adjust(
         found[:, other] = 0.05 * (1 - found.amax(1))
     if found.shape[1] > 1:
         first, second = found.topk(2, 1).values.split(1, 1)
-        rival = torch.where(found == first, second, first)  # the strongest of the others, ties included
+        strongest = torch.where(found == first, second, first)  # of the others, ties included
         if other is not None:
-            rival[:, other] = 0
-        found = (found - rival).clamp(min=0)
+            strongest[:, other] = 0
+        found = (found - strongest).clamp(min=0)
     return found
 
 
@@ -133,7 +133,7 @@ def histosegnet_masks(
     if not present.any(1).all():
         raise ValueError(f"images {(~present.any(1)).nonzero().flatten().tolist()[:10]} have no tag; leave them out.")
     maps = adjust(confident_maps(model, images, tags), images, background=background, pale=pale, other=other)
-    # Where the tissues cancel all over an image, nothing speaks for any: its tags are equal, and faint, candidates.
+    # Where all maps of an image cancel, all its tags are equal and faint candidates.
     void = maps[:, : model.n_classes].amax((1, 2, 3)) == 0
     maps[:, : model.n_classes][void] = 0.05 * present.to(maps)[void][:, :, None, None]
     scale = min(images.shape[2:]) / SIDE
@@ -147,6 +147,6 @@ def _window(sigma: float) -> tuple[int, int]:
 
 
 def _mean(q: torch.Tensor, blur: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """``blur`` of q over the pixels that are there, as the filters take the border for zeros."""
+    """``blur`` of q over the pixels of the image only, as the filters take what lies beyond for zeros."""
     blurred = blur(torch.cat([q, torch.ones_like(q[:, :1])], 1))
     return blurred[:, :-1] / blurred[:, -1:]

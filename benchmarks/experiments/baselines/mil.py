@@ -1,8 +1,8 @@
 """Attention-based multiple-instance learning: tags of a bag of patches become scores of its patches.
 
-ABMIL: Ilse, Tomczak and Welling, ICML 2018, eq. 8-9, with one attention branch a class for several tags at once.
-CLAM: Lu et al., Nature Biomedical Engineering 2021, adds a clustering loss on the most and least attended patches. It
-takes cross-entropy for the smooth SVM of that paper. A package such as torchmil would bring einops, pyvers and
+ABMIL: Ilse, Tomczak and Welling, ICML 2018, eq. 8-9, with one attention branch per class, for several tags at once.
+CLAM: Lu et al., Nature Biomedical Engineering 2021, adds a clustering loss on the most and least attended patches; here
+it is a cross-entropy, in place of that paper's smooth SVM. A package such as torchmil would bring einops, pyvers and
 tensordict for these two layers.
 """
 
@@ -51,8 +51,8 @@ class AttentionMIL(nn.Module):
 def pseudo_labels(attention: torch.Tensor, tags: torch.Tensor, k: int) -> torch.Tensor:
     """CLAM's targets (N, K), 1, 0 or NaN for none, from attention (N, K) and tags (K,) bool.
 
-    The k most attended instances show a class that is there, the k least do not; none does if it is not there, and the
-    k most attended are told so. Ties go to the earlier instance; of a small bag at most half, rounded up, come first.
+    If the class is tagged, the k most attended instances get 1 and the k least attended get 0. If it is not, the k most
+    attended get 0. Ties go to the earlier instance; in a small bag, at most half of it, rounded up, are the most.
     """
     if k < 1:
         raise ValueError(f"k must be 1 or more, not {k}.")
@@ -91,7 +91,7 @@ def train(
     options = with_defaults(options, batch_size=8, lr=1e-3, progress="MIL")
     n_classes = model.classify.out_features
     if not bags or tags.dtype != torch.bool or tags.shape != (len(bags), n_classes):
-        raise ValueError(f"expected bool tags ({len(bags)}, {n_classes}), a row a bag; got {tuple(tags.shape)}.")
+        raise ValueError(f"expected bool tags ({len(bags)}, {n_classes}), one row per bag; got {tuple(tags.shape)}.")
     if not 0 <= weight <= 1:
         raise ValueError(f"the clustering loss's weight is from 0 to 1, not {weight}.")
     device = pick_device(options.get("device"))
@@ -123,7 +123,7 @@ def segment(model: AttentionMIL, features: torch.Tensor, tags: torch.Tensor | No
     """Class ids (h, w) int64 on the CPU of one bag, laid out as a grid (D, h, w).
 
     An instance's score is its probability of the class times its attention, in parts of the bag's largest.
-    tags: bool (K,); classes that are not there are left out.
+    tags: bool (K,); classes without a tag are left out.
     """
     model.eval()
     x = features.flatten(1).T.to(next(model.parameters()).device)

@@ -1,4 +1,4 @@
-"""SC-CAM, a peer of MLPS: a tissue is learnt together with finer kinds of itself, found by clustering.
+"""SC-CAM, a baseline of MLPS: a tissue is learnt together with finer kinds of itself, found by clustering.
 
 Chang et al., "Weakly-supervised semantic segmentation via sub-category exploration", CVPR 2020: the pooled features of
 a class's images fall into K = 10 clusters; a second head learns to tell them, with loss L_p + λ L_s and λ = 5; the next
