@@ -25,8 +25,8 @@ help: ## list the commands
 	@echo "  UPDATE=1 makes 'make check' propose new numbers"
 	@echo "  PYTHON=python3.12 VENV=dir choose the interpreter and the environment"
 
-tutorial: $(VENV)/.installed ## run the lessons in order, write copies, metrics.json and index.html to runs/
-	$(LESSONS)
+tutorial: $(VENV)/.installed ## run the lessons in order, write copies, their numbers and a website to runs/
+	$(LESSONS) --site
 
 check: $(VENV)/.installed ## run the lessons as 'make tutorial' does and compare their numbers with notebooks/expected.json
 	$(LESSONS) $(if $(UPDATE),--update,--check) $(if $(EARLIER),--earlier "$(EARLIER)")
@@ -70,11 +70,11 @@ doctor: $(VENV)/.installed ## say what is installed, which device and data are f
 
 # Installing happens again only when pyproject.toml has changed.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lessons]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lessons,docs]"
 	@touch $@
 
 $(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lessons,demos]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lessons,docs,demos]"
 	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
@@ -82,7 +82,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@touch $(VENV)/.installed $(VENV)/.installed-demo $@
 
 $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lessons,bench]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lessons,docs,bench]"
 	@touch $(VENV)/.installed $@
 
 $(BIN)/python:

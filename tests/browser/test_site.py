@@ -17,7 +17,7 @@ from bs4 import BeautifulSoup  # noqa: E402  # comes with nbconvert
 
 from tests.browser.browsing import LAPTOP, PHONE  # noqa: E402
 from tests.browser.browsing import Visitor as BaseVisitor  # noqa: E402
-from tools.lessons.site import ROOT, build  # noqa: E402
+from tools.lessons.site import build  # noqa: E402
 
 LESSON = "lessons/01_simclr.html"
 
@@ -33,7 +33,7 @@ class Silent(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site's folder, of the committed lessons."""
-    return build(ROOT / "notebooks", tmp_path_factory.mktemp("site")).parent
+    return build(tmp_path_factory.mktemp("site")).parent
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ A number goes from `histolab_lite.recording.record` in a lesson to its verdict t
     checking.py    a run's numbers beside those of notebooks/expected.json, and proposals for it
     claims.py      what the papers claim, judged by what the lessons record
     ledger.py      the committed evidence and docs/claims.md; forest.py draws it
-    report.py      index.html of a run
+    report.py      the page of a run
     stamping.py    committed outputs: tidied, stamped, kept fresh; tracing.py notes what a lesson reads
 """
 

@@ -64,6 +64,10 @@ def main(
         bool,
         typer.Option("--claims", help="Take the numbers into evidence.json; rewrite docs/claims.md."),
     ] = False,
+    site: Annotated[
+        bool,
+        typer.Option("--site", help="Build a website of the run, in its folder."),
+    ] = False,
     earlier: Annotated[
         Path | None,
         typer.Option(
@@ -77,8 +81,8 @@ def main(
     """Run the lessons in reading order and gather what they record.
 
     Each lesson is executed by papermill at tutorial size, on phantom slides, unless options say otherwise.
-    The results are executed copies (.ipynb and .html), metrics.json and index.html, in a folder of their
-    own; the lessons stay as they are. A lesson that fails does not stop the others.
+    The results are executed copies, metrics.json and run.md, in a folder of their own; the lessons stay as
+    they are. A lesson that fails does not stop the others.
 
     The exit status is 1 if a lesson failed, or if --check found a number worse than expected or missing. It
     is 2 for a wrong option, before anything runs. A claim that does not hold is a result, not a failure.
@@ -90,10 +94,10 @@ def main(
     from tools.lessons.claims import CLAIMS, read_claims
     from tools.lessons.parameters import choose_parameters, find_lessons
 
-    if in_place and (data or params or out or check or update or claims or earlier):
+    if in_place and (data or params or out or check or update or claims or earlier or site):
         raise typer.BadParameter("--in-place runs the defaults, into the lessons; it goes with --only and --timeout.")
-    if earlier and (data or params or out or not (check or update or claims)):
-        raise typer.BadParameter("--earlier takes a run as it was: with --check, --update or --claims, perhaps --only.")
+    if earlier and (data or params or out or not (check or update or claims or site)):
+        raise typer.BadParameter("--earlier takes a run as it was: with --check, --update, --claims or --site.")
     if other_seeds and not update:
         raise typer.BadParameter("--other-seeds is for --update: they change the tolerances that it proposes.")
     committed = lessons / runs.BASELINE
@@ -131,6 +135,8 @@ def main(
                 _propose(run, baseline, [runs.read_run(x)[0] for x in other_seeds or []], results, committed)
             if claims:
                 typer.echo(f"Written: {ledger.take(lessons, results, wanted)}, and its evidence in {lessons}.")
+    if site and results is not None:
+        _build_site(results)
     raise typer.Exit(0 if passed else 1)
 
 
@@ -156,7 +162,7 @@ def _run(chosen: list[Lesson], out: Path | None, limit: float | None, jobs: int,
         else:
             run = run_lessons(chosen, out, limit, jobs, partial(report.write, out, claims=claims))
     except Stopped as stopped:
-        where = f"; read {out / 'index.html'}" if out is not None and stopped.done else ""
+        where = f"; read {out / report.PAGE}" if out is not None and stopped.done else ""
         typer.echo(f"\n{stopped} with {stopped.done} of {len(chosen)} lessons done{where}.", err=True)
         sys.stdout.flush()
         os._exit(stopped.status)  # without waiting for a thread that may hang
@@ -166,8 +172,19 @@ def _run(chosen: list[Lesson], out: Path | None, limit: float | None, jobs: int,
     minutes = (time.monotonic() - started) / 60
     typer.echo(f"\n{len(run) - len(failed)} of {len(run)} lessons ran to their end, in {minutes:.1f} min.")
     if out is not None:
-        typer.echo(f"Read {out / 'index.html'}; the numbers are in {out / 'metrics.json'}.")
+        typer.echo(f"Read {out / report.PAGE}; the numbers are in {out / 'metrics.json'}.")
     return not failed
+
+
+def _build_site(results: Path) -> None:
+    """Build the pages of a run, and say where they are. Without Sphinx the run stands without them."""
+    from tools.lessons.site import build
+
+    try:
+        typer.echo(f"Open {build(results / 'site', results)}.")
+    except RuntimeError as error:
+        typer.echo(f"There are no pages. {error}", err=True)
+        raise typer.Exit(2) from None
 
 
 def _check(run: Run, baseline: Baseline, wanted: set[str] | None, results: Path) -> bool:

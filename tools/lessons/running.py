@@ -68,11 +68,11 @@ def run_lessons(
     out: Path | None,
     timeout: float | None,
     jobs: int,
-    done: Callable[[Result, Run], None],
+    done: Callable[[Run], None],
 ) -> Run:
     """Execute lessons into the folder `out`, or in place, `jobs` at a time, which share the cores of the machine.
 
-    `done` is called whenever a lesson ends, with its result and all results so far.
+    `done` is called whenever a lesson ends, with all results so far.
     Raises Stopped after a signal to stop, when no lesson runs any more.
     """
     jobs = min(jobs, len(lessons))
@@ -99,7 +99,7 @@ def run_lessons(
                 for future in finished:
                     result = future.result()
                     results[result.stem] = result
-                    done(result, _in_order(lessons, results))
+                    done(_in_order(lessons, results))
         finally:
             until = time.monotonic() + UNWIND_S
             while running and len(heard) < 2 and time.monotonic() < until:

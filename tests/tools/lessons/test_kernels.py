@@ -16,6 +16,7 @@ from tests.tools.lessons.made_up import notebook
 from tools.lessons import kernels, running
 from tools.lessons.kernels import stops
 from tools.lessons.parameters import find_lessons
+from tools.lessons.report import PAGE
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
 LONG = 60.0  # seconds: more than even a busy machine takes
@@ -86,12 +87,12 @@ def test_a_run_that_is_stopped_ends_all_and_keeps_what_it_had(tmp_path, numbers,
     assert found == status
     if status > 0:
         name = signal.Signals(numbers[0]).name
-        assert said == f"Stopped by {name} with 1 of 3 lessons done; read {out / 'index.html'}."
+        assert said == f"Stopped by {name} with 1 of 3 lessons done; read {out / PAGE}."
         for executed in out.glob("*.ipynb"):
             nbformat.read(executed, as_version=4)  # whole
     kept = json.loads((out / "metrics.json").read_text())["lessons"]
     assert {stem: lesson["metrics"]["x"]["mean"] for stem, lesson in kept.items()} == {"00_a": 1}
-    assert 'href="00_a.html"' in (out / "index.html").read_text()
+    assert "](lessons/00_a.ipynb)" in (out / PAGE).read_text()
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from tools.lessons import LessonsError, ledger, parameters
 from tools.lessons.__main__ import LESSONS
 from tools.lessons.claims import judge_claims, problem, read_claims
 from tools.lessons.ledger import BEGIN, END, as_json, merge, of_run, read_evidence, replace_block
+from tools.lessons.report import PAGE
 
 # The evidence
 
@@ -124,18 +125,18 @@ def test_earlier_runs_are_taken_into_evidence_and_page_lesson_by_lesson(checkout
 
 
 @pytest.mark.slow
-def test_a_run_of_its_own_is_judged_in_index_html_and_taken(checkout):
+def test_a_run_of_its_own_is_judged_on_its_page_and_taken(checkout):
     (checkout / "five.yaml").write_text(yaml.safe_dump({"all": FIVE}))
     made_up.notebook(checkout / "nb", "01_b", "raise KeyError('dice')")
     outcome = command("--lessons", "nb", "--params", "five.yaml", "--out", "new", "--claims")
     assert outcome.exit_code == 1  # 01_b failed
     assert "01_b failed: the evidence keeps its earlier numbers." in outcome.output
-    assert (checkout / "new" / "index.html").read_text().count("✓ holds") == 1
+    assert (checkout / "new" / PAGE).read_text().count("✓ holds") == 1
     assert (checkout / "new" / "claims.svg").exists()
     assert len(read_evidence(checkout / "nb" / "evidence.json")["00_a"].values["dice_a"]) == 5
     assert "1 holds" in (checkout / "docs" / "claims.md").read_text()
     assert command("--lessons", "nb", "--only", "00", "--out", "three").exit_code == 0
-    assert "claim" not in (checkout / "three" / "index.html").read_text()  # three seeds judge nothing
+    assert "claim" not in (checkout / "three" / PAGE).read_text()  # three seeds judge nothing
 
 
 # What is committed
