@@ -1,7 +1,5 @@
 """Warming goes one by one, in order, and an error is told and stops nothing."""
 
-from __future__ import annotations
-
 import threading
 
 from demos.shared.warming import soon
