@@ -9,7 +9,7 @@ from demos.doors.refusal import Refusal
 
 
 @contextmanager
-def refusal(status: int, words: str = "") -> Iterator[None]:
+def refusal(status: int, words: str | None = None) -> Iterator[None]:
     """Whatever is done here must be refused with this HTTP status, in a sentence with these words."""
     with pytest.raises(Refusal, match=words) as refused:
         yield
