@@ -15,13 +15,9 @@ from pathlib import Path
 
 import pytest
 
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="a browser is driven by playwright: pip install playwright"
-)
 pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
-Axe = pytest.importorskip(
-    "axe_playwright_python.sync_playwright", reason="axe-core is needed: pip install axe-playwright-python"
-).Axe
+sync_api = pytest.importorskip("playwright.sync_api", reason="a browser is driven by playwright, which is not here")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not here")
 expect = sync_api.expect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,7 +147,7 @@ class Visitor:
     def barriers(self) -> list[str]:
         """What axe-core finds that keeps a person from using the page as it stands, each with its place."""
         self.page.wait_for_timeout(500)  # what fades in is pale until then
-        found = Axe().run(self.page).response["violations"]
+        found = axe.Axe().run(self.page).response["violations"]
         return [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
 
     @property

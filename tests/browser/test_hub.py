@@ -1,30 +1,17 @@
 """All demos under one roof, in a real Chromium: from page to page by the bar, by a shared address, and back."""
 
-from typing import NamedTuple
-
 import psutil
 import pytest
 
 from tests.browser.browsing import LAPTOP, PHONE, expect, free_port, serve
 from tests.browser.browsing import Visitor as BaseVisitor
 
-
-class About(NamedTuple):
-    """ready: what is there once the page can be used. label: a key or a place to click. labelled: what it leaves."""
-
-    title: str
-    ready: str
-    label: str
-    labelled: str
-
-
+#: Title, what is there once the page can be used, the key or the place to click for a label, and what that leaves.
 PAGES = {
-    "cvm": About("Click points, get an outline", "#main svg", "#main svg", "#main [data-point]"),
-    "proto2seg": About(
-        "Name clusters, get masks", "#panel [data-serial]", "2", "#panel [data-do=name][aria-pressed=true]"
-    ),
-    "mlps": About("Tag patches, get masks", "#panel [data-serial]", "1", '#panel .tag[data-state="there"]'),
-    "sic": About("Drop seeds, sort a slide", "#seed-stage[data-ready]", "#seed-stage", "#seed-stage .seed"),
+    "cvm": ("Click points, get an outline", "#main svg", "#main svg", "#main [data-point]"),
+    "proto2seg": ("Name clusters, get masks", "#panel [data-serial]", "2", "#panel [data-do=name][aria-pressed=true]"),
+    "mlps": ("Tag patches, get masks", "#panel [data-serial]", "1", '#panel .tag[data-state="there"]'),
+    "sic": ("Drop seeds, sort a slide", "#seed-stage[data-ready]", "#seed-stage", "#seed-stage .seed"),
 }
 
 
@@ -43,22 +30,20 @@ class Visitor(BaseVisitor):
 
     def at(self, name: str) -> None:
         expect(self.page).to_have_url(f"{self.address.rstrip('/')}/{name}/", timeout=60_000)
-        self.see("h1", text=PAGES[name].title)
-        self.see(PAGES[name].ready, 1)
+        title, ready, _, _ = PAGES[name]
+        self.see("h1", text=title)
+        self.see(ready, 1)
         self.see("nav.pages > a", len(PAGES))
         self.see("nav.pages .about a", 2)
         self.see("nav.pages a[aria-current=page]", 1)
 
     def label(self, name: str) -> None:
-        what = PAGES[name].label
-        if what.startswith("#"):
-            self.page.locator(what).click()
-        else:
-            self.press(what)
+        what = PAGES[name][2]
+        self.page.locator(what).click() if what.startswith("#") else self.press(what)
         self.labels(name, 1)
 
     def labels(self, name: str, count: int) -> None:
-        self.see(PAGES[name].labelled, count)
+        self.see(PAGES[name][3], count)
 
 
 def test_from_page_to_page_labels_stay_and_two_visitors_never_mix(meet):

@@ -23,8 +23,6 @@ BUTTONS = {
     "mlps": {"upload": ".png", "bring": ".jsonl"},
     "sic": {"seed-upload": ".tif"},
 }
-EACH = [(page, button) for page, buttons in BUTTONS.items() for button in buttons]
-PATHS = ["/etc/passwd", str(ROOT / "README.md"), "http://127.0.0.1:1/a.png", "../README.md", ""]
 SECRET = "value-of-the-environment"
 TOLD = ("Traceback", "site-packages", SECRET, str(ROOT), tempfile.gettempdir() + "/", "/temporary/", "root:")
 SENTENCE = re.compile(r'[A-Z][a-z]+ [^<>]+[.?]</div>$|Invalid file type\. Please upload|^{"detail":"[A-Z][^"]+\."}$')
@@ -67,47 +65,26 @@ class Stranger(Visitor):
         return said
 
 
-def tell(address, page, story):
-    """Let a stranger live through the story, and hear nothing of the server."""
-
-    async def visit():
-        async with httpx.AsyncClient(base_url=address, timeout=120, trust_env=False) as client:
-            stranger = Stranger(client, page, 1)
-            await stranger.arrive()
-            await story(stranger)
-            return stranger.heard
-
-    heard = asyncio.run(visit())
-    assert not [word for word in TOLD if word in heard]
-
-
-@pytest.mark.parametrize(("page", "button"), EACH)
+@pytest.mark.parametrize(
+    ("page", "button"), [(page, button) for page, buttons in BUTTONS.items() for button in buttons]
+)
 def test_every_file_gets_an_image_or_a_sentence_whatever_it_is_called(address, page, button):
     suffix = BUTTONS[page][button]
 
-    async def story(stranger):
-        for what, content in FILES.items():
-            said = await stranger.give(button, f"file{suffix}", content)
-            read = what in READ and suffix == ".png"
-            assert said == "" if read and not said else SENTENCE.search(said), f"{what}: {said}"
-        for name in NAMES:
-            said = await stranger.give(button, name, READ["L BMP"])
-            assert said == "" or SENTENCE.search(said), f"{name}: {said}"
+    async def story():
+        async with httpx.AsyncClient(base_url=address, timeout=120, trust_env=False) as client:
+            stranger = Stranger(client, page, 1)
+            await stranger.arrive()
+            for what, content in FILES.items():
+                said = await stranger.give(button, f"file{suffix}", content)
+                read = what in READ and suffix == ".png"
+                assert said == "" if read and not said else SENTENCE.search(said), f"{what}: {said}"
+            for name in NAMES:
+                said = await stranger.give(button, name, READ["L BMP"])
+                assert said == "" or SENTENCE.search(said), f"{name}: {said}"
+            assert not [word for word in TOLD if word in stranger.heard]
 
-    tell(address, page, story)
-
-
-@pytest.mark.parametrize(("page", "button"), EACH)
-def test_a_path_of_the_server_is_no_upload(address, page, button):
-    async def story(stranger):
-        for path in PATHS:
-            stranger.values[stranger.ids[button]] = {"path": path, "meta": {"_type": "gradio.FileData"}}
-            with pytest.raises(httpx.HTTPStatusError) as refused:
-                await stranger.act(button, "upload")
-            assert refused.value.response.status_code == 400
-            stranger.heard += refused.value.response.text
-
-    tell(address, page, story)
+    asyncio.run(story())
 
 
 def test_the_stories_of_the_lecture_hall_are_those_of_the_pages(address):

@@ -50,6 +50,7 @@ def test_there_is_a_limit_and_clearing_still_works_at_it():
         session = session.add(1, 1, 1)
     with pytest.raises(ValueError, match=f"{MOST_ACTIONS} clicks"):
         session.add(1, 1, 1)
+    assert session.undo().add(0, 2, 2).points == [*session.undo().points, (0, 2, 2)]
     assert session.clear().points == []
     assert len(session.clear().actions["a"]) == MOST_ACTIONS
 

@@ -46,7 +46,7 @@ def bring(app, session, tmp_path, content: bytes) -> dict:
     return answer
 
 
-def test_a_name_becomes_a_mask(app, session):
+def test_a_name_becomes_a_mask_and_another_name_changes_it(app, session):
     assert 'data-state="waiting"' in app.restore(None)["result"]
     answer = act(app, session, ["key", 3, 2.0])
     assert answer["session"].names.given == {0: 3}
@@ -58,27 +58,23 @@ def test_a_name_becomes_a_mask(app, session):
     assert "Cluster 1 is outlined: lymphocytes." in answer["plane"]
     assert 'data-own="2.00"' in answer["stopwatch"]
     assert "lymphocytes 100%" in answer["result"]
-    assert "cluster 2" in act(app, answer["session"], ["next", 1.0])["gallery"]
 
-
-def test_another_name_changes_the_mask_at_once(app, session):
-    def direct(result: str) -> str:
-        """What is read out of the mask of DQ."""
-        return result.split("DQ, place by place")[1].split('"')[0]
-
-    session = named(app, session, [0, 3], [1, 0], [2, 5])
+    session = named(app, answer["session"], [1, 0], [2, 5])
     before = app.result(session)
-    assert "result" not in act(app, session, ["go", 2])
+    answer = act(app, session, ["next", 1.0])
+    assert "result" not in answer  # the same names: not queried again
+    assert "cluster 4" in answer["gallery"]
     answer = act(app, session, ["name", 2, 1, 1])
-    assert "normal gland" in direct(before)
-    assert "normal gland" not in direct(answer["result"])
+    direct = [result.split("DQ, place by place")[1].split('"')[0] for result in (before, answer["result"])]
+    assert ["normal gland" in read_out for read_out in direct] == [True, False]
     assert act(app, answer["session"], ["undo", 1])["result"] == before
 
 
-def test_a_message_that_comes_twice_counts_once(app, session):
+def test_a_message_that_comes_twice_counts_once_and_nobody_elses_session_changes(app, session):
     message = SimpleNamespace(index=0, value=json.dumps({"serial": 1, "events": [["key", 0, 1]]}))
-    session = app.act(message, session)["session"]
-    assert app.act(message, session) == {"panel": views.panel(session)}
+    after = app.act(message, session)["session"]
+    assert app.act(message, after) == {"panel": views.panel(after)}
+    assert session.names.given == act(app, session, ["next", 1])["session"].names.given == {}
 
 
 def test_a_restarted_server_lets_the_page_load_again(app):
@@ -98,13 +94,9 @@ def test_a_refresh_brings_names_tile_and_groups_back(app, session):
     assert (back["memory"], back["result"]) == (answer["memory"], answer["result"])
     assert 'id="dots-23"' in back["dots"]
     assert all(app.regroup(gamma, session) == {} for gamma in (session.gamma, 0, 10**9))
-
-
-@pytest.mark.parametrize("memory", [None, 5, {}, {"version": 1}, {"version": 1, "names": {"given": [[99, 1]]}}])
-def test_another_memory_starts_afresh(app, memory):
-    restored = app.restore(memory)["session"]
-    assert restored.names.given == {}
-    assert restored.tile is app.first
+    for memory in (5, {}, {"version": 1}, {"version": 1, "names": {"given": [[99, 1]]}}):
+        restored = app.restore(memory)["session"]
+        assert (restored.names.given, restored.tile) == ({}, app.first)
 
 
 def test_a_saved_dictionary_brings_its_names_back(app, session, tmp_path):
@@ -116,22 +108,17 @@ def test_a_saved_dictionary_brings_its_names_back(app, session, tmp_path):
     assert act(app, answer["session"], ["undo", 1])["session"].names.given == {0: 1, 9: 1}
 
 
-def test_any_other_dictionary_is_queried_as_it_is(app, session, tmp_path):
+def test_any_other_dictionary_is_queried_as_it_is_or_refused(app, session, tmp_path):
     foreign = PrototypeDictionary(app.samples.clusters.centers[:2] * 3, torch.tensor([0, 1]), ("cells <b>", "glass"))
     answer = bring(app, named(app, session, [0, 3]), tmp_path, to_bytes(foreign))
-    session, result = answer["session"], answer["result"]
     assert (answer["problem"], answer["own_names"].visible) == ("", True)
-    assert "the dictionary you loaded" in result
-    assert "cells &lt;b&gt;" in result
-    assert "cells <b>" not in result
-    assert "mean Dice" not in result  # of other classes than the truth's
-    assert "load it again" in app.restore(answer["memory"] | {"tile": "phantom-1"})["problem"]
-    answer = app.own_names(session)
+    for text, there in (("the dictionary you loaded", True), ("cells &lt;b&gt;", True), ("cells <b>", False)):
+        assert (text in answer["result"]) is there
+    assert "mean Dice" not in answer["result"]  # of other classes than the truth's
+    assert "load it again" in app.restore(answer["memory"])["problem"]
+    answer = app.own_names(answer["session"])
     assert answer["own_names"].visible is False
     assert "your dictionary" in answer["result"]
-
-
-def test_a_dictionary_of_another_encoder_is_refused(app, session, tmp_path):
     answer = bring(app, session, tmp_path, to_bytes(PrototypeDictionary(torch.eye(8), torch.zeros(8).long(), ("fat",))))
     assert list(answer) == ["problem"]
     assert "another encoder" in answer["problem"]
@@ -148,18 +135,17 @@ def test_saving_says_what_is_missing(app, session):
     assert (mask == 2).all()
 
 
-def image(tmp_path, height: int = 70) -> str:
-    pixels = np.random.default_rng(0).integers(0, 255, (height, 90, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "own.png")
-    return str(tmp_path / "own.png")
+def test_an_own_tile_is_queried_or_refused(app, session, tmp_path):
+    def read(height: int, mpp: str) -> dict:
+        path = tmp_path / "own.png"
+        pixels = np.random.default_rng(0).integers(0, 255, (height, 90, 3), np.uint8)
+        Image.fromarray(pixels).save(path)
+        answer = app.read(str(path), mpp)
+        assert not path.exists()
+        return answer
 
-
-def test_an_own_tile_is_queried(app, session, tmp_path):
-    session = named(app, session, [0, 3])
-    read = app.read(image(tmp_path), " 1,0 ")
-    assert read["problem"] == ""
-    assert not (tmp_path / "own.png").exists()
-    answer = app.show(read["arrived"], session)
+    tile = read(70, " 1,0 ")["arrived"]
+    answer = app.show(tile, named(app, session, [0, 3]))
     assert answer["choice"].value == OWN
     assert ("Your tile", OWN) in answer["choice"].choices
     assert "truth-tile" not in answer["images"]
@@ -167,19 +153,10 @@ def test_an_own_tile_is_queried(app, session, tmp_path):
     assert "Truth" not in answer["result"]
     other = app.pick("phantom-1", answer["session"])["session"]
     assert other.tile.key == "phantom-1"
-    assert app.pick(OWN, other)["session"].tile is read["arrived"]
+    assert app.pick(OWN, other)["session"].tile is tile
     assert "upload it again" in app.restore(answer["memory"])["problem"]
     assert app.show(None, session) == app.pick(OWN, session) == {}
-
-
-@pytest.mark.parametrize(("height", "mpp", "said"), [(70, "100", "from 0.05 to 20"), (40, "", "64 on each side")])
-def test_a_tile_that_cannot_be_used_is_explained(app, tmp_path, height, mpp, said):
-    answer = app.read(image(tmp_path, height), mpp)
-    assert answer["arrived"] is None
-    assert said in answer["problem"]
-
-
-def test_visitors_share_nothing(app):
-    one, other = (app.restore(None)["session"] for _ in range(2))
-    named(app, one, [0, 1])
-    assert act(app, other, ["next", 1])["session"].names.given == {}
+    for height, mpp, said in ((70, "100", "from 0.05 to 20"), (40, "", "64 on each side")):
+        refused = read(height, mpp)
+        assert refused["arrived"] is None
+        assert said in refused["problem"]

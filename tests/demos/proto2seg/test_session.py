@@ -1,4 +1,4 @@
-"""Where a visitor is among clusters: keys in a row, undo, the next open one, and what a refresh brings back."""
+"""A visitor's work on clusters: keys in a row, undo, the next open one, and what a refresh brings back."""
 
 import dataclasses
 import json
@@ -6,11 +6,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from demos.proto2seg.names import Names
+from demos.proto2seg.names import LONGEST, MOST_UNDONE, Names, names_from_json
 from demos.proto2seg.samples import Clusters
 from demos.proto2seg.session import GAMMA, Session, from_memory, to_memory
 from histolab_lite.methods.proto2seg import MIXTURE, PrototypeDictionary
+from tests.demos.anything import JSON
 
 NAMES, COLOURS = ("fat", "muscle", "nerve"), ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 CLUSTERS = Clusters(torch.eye(4), (b"",) * 4, np.zeros((4, 2)), np.arange(4), np.eye(4)[:, :3], NAMES, COLOURS)
@@ -99,3 +102,59 @@ def test_a_forged_memory_does_no_harm(field, value):
     assert session.at in range(4)
     assert session.gamma == GAMMA
     assert from_memory(value, CLUSTERS)[1] == Session(CLUSTERS)
+
+
+def test_a_change_of_many_clusters_is_one_change():
+    names = Names().set({0: 1, 1: 1}).set({0: None, 1: None, 2: 4})
+    assert names.given == {2: 4}
+    assert names.undo()[0].given == {0: 1, 1: 1}
+    assert names.set({2: 4}) is names  # nothing that undo would have to take back
+    assert names.set({0: MIXTURE}).by_cluster(4).tolist() == [MIXTURE, MIXTURE, 4, MIXTURE]
+
+
+def test_undo_is_remembered_for_a_while():
+    names = Names()
+    for number in range(MOST_UNDONE + 11):
+        names = names.set({0: number % 3})
+    assert len(names.before) == MOST_UNDONE
+    while names.before:
+        names, _ = names.undo()
+    assert names.given == {0: 10 % 3}
+
+
+def test_the_mean_is_of_clusters_that_are_done():
+    names = Names().spend(0, 10.0).spend(1, 30.0).spend(0, 4.0).spend(2, 99.0)
+    assert names.mean_seconds is None
+    assert names.set({0: 1}).set({1: MIXTURE}).set({3: 1}).mean_seconds == 22.0
+    assert names.spend(0, float("nan")).seconds == names.seconds
+    for _ in range(61):
+        names = names.spend(0, 600.0)
+    assert names.seconds[0] == LONGEST
+
+
+@given(st.lists(st.dictionaries(st.integers(0, 4), st.none() | st.integers(MIXTURE, 3), min_size=1), max_size=20))
+def test_names_come_back_from_the_browser(changes):
+    names = Names()
+    for change in changes:
+        names = names.set(change).spend(next(iter(change)), 1.5)
+    assert names_from_json(json.loads(json.dumps(names.to_json())), 5, 4) == names
+
+
+PAIRS = st.lists(st.lists(JSON, min_size=2, max_size=2), max_size=5)
+
+
+@given(JSON, JSON | PAIRS, JSON | st.lists(JSON | PAIRS, max_size=4), JSON | PAIRS)
+def test_forged_names_do_no_harm(anything, given_, before, seconds):
+    assert names_from_json(anything, 5, 4).given == {}
+    names = names_from_json({"given": given_, "before": before, "seconds": seconds}, 5, 4)
+    while names.before:
+        names, cluster = names.undo()
+        assert cluster in range(5)
+        assert all(name in range(MIXTURE, 4) and at in range(5) for at, name in names.given.items())
+    assert all(0 <= spent <= LONGEST for spent in names.seconds.values())
+
+
+@pytest.mark.parametrize("pair", [[5, 0], [-1, 0], [0, 4], [0, -2], [True, 0], [0, True], ["0", 0], [0, 0.0], [0], 7])
+def test_a_name_that_cannot_be_meant_is_left_out(pair):
+    names = names_from_json({"given": [[1, 1], pair], "before": [[pair]]}, 5, 4)
+    assert (names.given, names.before) == ({1: 1}, ())
