@@ -48,10 +48,7 @@ def test_two_clicks_make_an_outline(app):
     assert 'class="heat"' in answer["contrast"]
     share = re.search(r'data-class="1" data-share="([^"]*)"', answer["numbers"])[1]
     assert 0.4 <= float(share) < 0.6
-
-
-def test_a_click_on_the_image_before_is_dropped(app):
-    for session in (Session().show(SECOND), Session()):
+    for session in (Session().show(SECOND), Session()):  # a click on the image that was shown before
         assert app.click(event(10, 20, "sample"), session, *SETTINGS)["session"] == session
 
 
@@ -94,30 +91,20 @@ def test_clicks_come_before_the_features(app):
     assert app.refresh("", session, *SETTINGS) == {}
 
 
-def test_the_scale_is_changed_for_one_visitor(app):
-    session = app.scale(Session().show(SECOND), 0.4, *SETTINGS)["session"]
-    assert session.image.mpp == 0.4
-    assert SECOND.mpp is None
-    assert app.scale(session, None, *SETTINGS)["session"].image.mpp is None
-
-
 def test_a_refresh_brings_a_sample_back_and_asks_for_an_own_image_again(app):
     answer = app.restore(to_memory(Session().show(SECOND).add(3, 5, 6)), *SETTINGS)
     assert (answer["sample"], answer["count"]) == ("second", 3)
     assert answer["session"].points == [(3, 5, 6)]
     assert "&lt;i&gt;Source" in answer["caption"]
-    own = make_image(np.zeros((40, 40, 3), np.uint8), "digest", "Your image")
+    own = make_image(np.zeros((40, 40, 3), np.uint8), "digest", "<b>Your image")
     memory = to_memory(Session().show(own).add(1, 5, 6))
     answer = app.restore(memory, *SETTINGS)
     assert (answer["sample"], answer["memory"]) == ("sample", memory)
-    assert "Upload the same file again" in answer["problem"]
+    assert "&lt;b&gt;Your image is not kept here. Upload the same file again" in answer["problem"]
     assert app.show(own, answer["session"], *SETTINGS)["session"].points == [(1, 5, 6)]
-
-
-@pytest.mark.parametrize("memory", [None, 3, {}, {"version": 1, "image": "gone", "title": 5, "actions": {"gone": [1]}}])
-def test_a_memory_of_nothing_or_nonsense_starts_afresh(app, memory):
-    answer = app.restore(memory, *SETTINGS)
-    assert (answer["sample"], answer["count"], answer["problem"]) == ("sample", 1, "")
+    for memory in (None, 3, {}, {"version": 1, "image": "gone", "title": 5, "actions": {"gone": [1]}}):
+        answer = app.restore(memory, *SETTINGS)
+        assert (answer["sample"], answer["count"], answer["problem"]) == ("sample", 1, "")
 
 
 def test_uploads_are_read_or_explained(app, tmp_path):
@@ -133,7 +120,10 @@ def test_uploads_are_read_or_explained(app, tmp_path):
     assert app.show(None, Session(), *SETTINGS) == {}
 
 
-def test_names_and_choices():
+def test_names_choices_and_scale(app):
+    session = app.scale(Session().show(SECOND), 0.4, *SETTINGS)["session"]
+    assert (session.image.mpp, SECOND.mpp) == (0.4, None), "changed for one visitor"
+    assert app.scale(session, None, *SETTINGS)["session"].image.mpp is None
     assert class_names(["  Tumour ", "", None]) == ["outside", "Tumour", "tissue 2", "tissue 3"]
     assert len(class_names(["x" * 500, "", ""])[1]) == 40
     assert choices(2, "a", "b", "c") == [("● a", 1), ("■ b", 2), ("✕ outside", 0)]

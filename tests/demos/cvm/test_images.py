@@ -67,16 +67,12 @@ def test_a_failure_is_passed_on_and_not_kept():
     assert cache(image("a")).nbytes == 1024
 
 
-def test_another_scale_is_another_entry():
+def test_large_images_are_shown_smaller_and_another_scale_is_another_entry():
     made = []
     cache = PreparedCache(10**6, lambda shown: made.append(shown.work_size) or entry())
-    cache(image("a", (80, 120)))
-    cache(image("a", (80, 120), mpp=0.25))  # finer than the encoder: half the size
-    cache(image("a", (80, 120), mpp=0.62))  # coarser: as it is
+    for mpp in (None, 0.25, 0.62):  # finer than the encoder: half the size; coarser: as it is
+        cache(image("a", (80, 120), mpp=mpp))
     assert made == [(80, 120), (40, 60)]
-
-
-def test_large_images_are_shown_smaller():
     large = image("a", (3000, 1000), mpp=0.1)
     assert 0.99 * LARGEST_VIEW < np.prod(large.view.shape[:2]) <= LARGEST_VIEW
     assert large.size == (3000, 1000)

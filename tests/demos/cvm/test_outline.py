@@ -50,8 +50,8 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
     return (a & b).sum() / (a | b).sum()
 
 
-def test_lines_are_the_border_of_the_mask(found):
-    image, _, _, shown = found
+def test_lines_are_the_border_of_the_mask_and_points_keep_their_class(found):
+    image, _, points, shown = found
     rows, columns = np.indices(shown.ids.shape)
     x, y = (columns + 0.5) * image.downsample[0], (rows + 0.5) * image.downsample[1]
     for name, lines in shown.regions.items():
@@ -61,6 +61,8 @@ def test_lines_are_the_border_of_the_mask(found):
             assert (line <= image.size[::-1]).all()
             inside ^= shapely.contains_xy(shapely.Polygon(line).buffer(0), x, y)
         assert overlap(inside, shown.ids == name) > 0.97
+        for row, column in points[name]:
+            assert shown.ids[int(row / image.downsample[1]), int(column / image.downsample[0])] in (name, 255)
 
 
 def test_numbers_are_those_of_the_mask(found):
@@ -74,13 +76,6 @@ def test_numbers_are_those_of_the_mask(found):
     assert f"{area:.4f} mm²" in html
     unknown = dataclasses.replace(image, mpp=None)
     assert "mm²" not in views.numbers(unknown, [(1, 0, 0)], table, NAMES, pending=False)
-
-
-def test_clicked_points_keep_their_class(found):
-    image, _, points, shown = found
-    for name, clicked in points.items():
-        for row, column in clicked:
-            assert shown.ids[int(row / image.downsample[1]), int(column / image.downsample[0])] in (name, 255)
 
 
 def test_files_agree_with_the_mask(found):

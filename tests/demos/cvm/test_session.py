@@ -13,12 +13,9 @@ from tests.demos.anything import JSON
 IMAGE, OTHER = (make_image(np.zeros((60, 80, 3), np.uint8), key, key) for key in "ab")
 
 
-def test_points_by_class_tissues_first():
+def test_points_are_added_taken_back_and_cleared():
     session = Session().show(IMAGE).add(0, 1, 2).add(2, 3, 4).add(1, 5, 6).add(0, 7, 8)
     assert list(session.by_class().items()) == [(1, [(5, 6)]), (2, [(3, 4)]), (0, [(1, 2), (7, 8)])]
-
-
-def test_undo_takes_back_points_and_clearing():
     session = Session().show(IMAGE).add(1, 1, 1).add(0, 2, 2)
     assert session.undo().points == [(1, 1, 1)]
     assert session.clear().points == []
@@ -37,17 +34,13 @@ def test_each_image_keeps_its_points():
     assert session.show(OTHER).points == []
 
 
-@pytest.mark.parametrize(("row", "column"), [(-1, 0), (0, -1), (60, 0), (0, 80)])
-def test_points_off_the_image_are_refused(row, column):
-    with pytest.raises(ValueError, match="x goes from 0 to 79, y from 0 to 59"):
-        Session().show(IMAGE).add(1, row, column)
-    assert Session().show(IMAGE).add(1, 59, 79).points == [(1, 59, 79)]
-
-
-def test_there_is_a_limit_and_clearing_still_works_at_it():
+def test_points_off_the_image_or_too_many_are_refused_and_clearing_still_works():
     session = Session().show(IMAGE)
+    for row, column in ((-1, 0), (0, -1), (60, 0), (0, 80)):
+        with pytest.raises(ValueError, match="x goes from 0 to 79, y from 0 to 59"):
+            session.add(1, row, column)
     for _ in range(MOST_ACTIONS):
-        session = session.add(1, 1, 1)
+        session = session.add(1, 59, 79)
     with pytest.raises(ValueError, match=f"{MOST_ACTIONS} clicks"):
         session.add(1, 1, 1)
     assert session.undo().add(0, 2, 2).points == [*session.undo().points, (0, 2, 2)]

@@ -64,12 +64,6 @@ def test_nothing_else_does(path):
         assert routes.find(method, path) == (Kind.NOTHING, "")
 
 
-def test_a_body_where_none_belongs_is_refused_unread(client, inside):
-    for content in (b"abc", iter([b"abc"])):  # with its length, and in chunks
-        assert client.request("GET", "/one/", content=content).status_code == 400
-    assert not inside
-
-
 def test_a_session_is_bound_to_its_visitor_on_every_route(client, inside):
     sessions = set()
     for _ in range(2):
@@ -103,7 +97,10 @@ def test_too_much_at_a_time_is_refused(client, monkeypatch):
     assert [join() for _ in range(3)] == [400] * 3, "each gives its place back"
 
 
-def test_a_web_socket_is_closed(client):
+def test_a_body_where_none_belongs_is_refused_unread_and_a_web_socket_closed(client, inside):
+    for content in (b"abc", iter([b"abc"])):  # with its length, and in chunks
+        assert client.request("GET", "/one/", content=content).status_code == 400
+    assert not inside
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/one/"):
         pass
 

@@ -24,8 +24,8 @@ def test_the_bundle_is_small_and_whole():
     assert sizes.min() >= SHOWN
     assert (np.diff(sizes) <= 0).all()
     np.testing.assert_allclose(CLUSTERS.fractions.sum(1), 1, atol=1e-3)
-    for sheet in CLUSTERS.sheets:
-        assert Image.open(io.BytesIO(sheet)).size == (SHOWN * PATCH * ZOOM, PATCH * ZOOM)
+    sizes = {Image.open(io.BytesIO(sheet)).size for sheet in CLUSTERS.sheets}
+    assert sizes == {(SHOWN * PATCH * ZOOM, PATCH * ZOOM)}
     for tile in SAMPLES.tiles.values():
         assert tile.truth.shape == tile.size == Image.open(io.BytesIO(tile.jpeg)).size[::-1]
         assert tile.features.shape == (CLUSTERS.centers.shape[1], TILE // STRIDE, TILE // STRIDE)
