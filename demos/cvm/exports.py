@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 
@@ -14,6 +13,7 @@ from demos.cvm.images import InputImage
 from demos.cvm.outline import Outline
 from demos.cvm.session import OUTSIDE
 from demos.shared.colours import PALETTE
+from demos.shared.markup import image_file
 from demos.shared.saving import pack
 from histolab_lite.data import IGNORE
 from histolab_lite.formats.masks import mask_png
@@ -40,6 +40,4 @@ def figure(image: InputImage, found: Outline, opacity: float) -> str:
     for name in np.unique(shown[shown != IGNORE]):
         region = shown == name
         pixels[region & ~binary_erosion(region, iterations=2, border_value=1)] = PALETTE[name]
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG")
-    return pack("outline.png", "image/png", file.getvalue())
+    return pack("outline.png", "image/png", image_file(Image.fromarray(pixels), "png"))

@@ -17,7 +17,7 @@ from demos.cvm.images import InputImage
 from demos.cvm.outline import Outline
 from demos.cvm.session import OUTSIDE, Point
 from demos.shared.colours import PALETTE, SYMBOLS, UNSURE, css_colour
-from demos.shared.markup import covering, data_uri, scale_bar, unseen
+from demos.shared.markup import as_uri, covering, image_file, scale_bar, unseen
 from histolab_lite.data import IGNORE
 
 CIVIDIS = (colormaps["cividis"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
@@ -41,7 +41,7 @@ element.addEventListener('click', (event) => {
 
 def tissue(image: InputImage) -> str:
     """The image itself, which the views refer to."""
-    uri = data_uri(Image.fromarray(image.view), "jpeg", quality=88)
+    uri = as_uri(image_file(Image.fromarray(image.view), "jpeg", quality=88), "image/jpeg")
     return unseen(f'<image id="tissue" href="{uri}" {covering(image.size)}/>')
 
 
@@ -79,7 +79,7 @@ def contrast_view(image: InputImage, found: Outline | None, name: str) -> str:
         bright = found.contrast / max(found.contrast.max(), 1e-6)
         colours = Image.fromarray((bright * 255).round().astype(np.uint8), mode="P")
         colours.putpalette(CIVIDIS.tobytes())
-        uri = data_uri(colours, "png", compress_level=3)
+        uri = as_uri(image_file(colours, "png", compress_level=3), "image/png")
         heat = f'<image class="heat" href="{uri}" {covering(image.size)}/>'
         label = f"Contrast: bright where the tissue resembles the points {name} and not the others"
     return (

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from demos.bundle import FOLDER
+from demos.shared.markup import image_file
 from histolab_lite.data.patches import grid_patches
 from histolab_lite.data.phantom import CLASS_NAMES, PALETTE
 from histolab_lite.data.tiles import load_tiles
@@ -149,9 +150,7 @@ def load(folder: Path = FOLDER) -> Samples:
 
 def jpeg(rgb: np.ndarray, quality: int = 88) -> bytes:
     """An image, uint8 (H, W, 3), as a JPEG file."""
-    file = io.BytesIO()
-    Image.fromarray(rgb).save(file, format="JPEG", quality=quality)
-    return file.getvalue()
+    return image_file(Image.fromarray(rgb), "jpeg", quality=quality)
 
 
 def _as_tensor(content: bytes) -> torch.Tensor:

@@ -34,11 +34,11 @@ def bar(pages: Mapping[str, str], here: str, more: Mapping[str, str] | None = No
     return f'<nav class="pages" aria-label="Demos">{"".join(links)}{rest}</nav>'
 
 
-def data_uri(image: Image.Image, kind: str, **options: int) -> str:
-    """An image as the address of itself. kind: its format, such as "png"."""
+def image_file(image: Image.Image, kind: str, **options: int) -> bytes:
+    """An image as a file. kind: its format, such as "png"."""
     file = io.BytesIO()
     image.save(file, format=kind, **options)
-    return as_uri(file.getvalue(), f"image/{kind}")
+    return file.getvalue()
 
 
 def as_uri(content: bytes, kind: str) -> str:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import gradio as gr
+import nbformat
 import pytest
 from fastapi.testclient import TestClient
 
@@ -28,33 +29,29 @@ def page(text: str) -> gr.Blocks:
     return blocks
 
 
-def serve(folder, limits=Limits(), **pages: str) -> TestClient:  # noqa: B008  # frozen
-    blocks = {name.replace("_", "-"): page(text) for name, text in pages.items()}
-    return TestClient(application(blocks, limits, folder, [lessons.router()]))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Of uploads."""
+    return tmp_path_factory.mktemp("uploads")
 
 
-@pytest.fixture
-def client(tmp_path):
-    with serve(tmp_path, one="First", two="Second") as client:
+@pytest.fixture(scope="module")
+def client(folder):
+    """Of a server of three pages, one of which has a former name."""
+    pages = {name: page(text) for name, text in {"one": "First", "two": "Second", "cvm": "Moved"}.items()}
+    with TestClient(application(pages, Limits(), folder, [lessons.router()])) as client:
         yield client
 
 
-def test_every_page_has_an_address_and_the_start_leads_to_the_first(client):
-    assert client.get("/", follow_redirects=False).headers["location"] == "one/"
+def test_every_page_has_an_address_and_former_names_lead_to_it(client):
     for address, text in (("/", "First"), ("/two/", "Second"), ("/two", "Second")):
         assert text in client.get(address).text
-    assert client.get("/health").json() == {"status": "ok", "pages": ["one", "two"]}
-
-
-@pytest.mark.parametrize(("old", "name"), serving.MOVED.items())
-def test_a_link_to_a_page_by_its_former_name_leads_to_the_page(tmp_path, old, name):
-    with serve(tmp_path, one="First", **{name: "Moved"}) as client:
-        for address in (f"/{old}", f"/{old}/"):
-            assert "Moved" in client.get(address).text
-            assert client.get(address, follow_redirects=False).headers["location"].endswith(f"{name}/")
-        (other, *_) = set(serving.MOVED) - {old}
-        for address in (f"/{old}/config", f"/{other}/"):
-            assert client.get(address).status_code == 404
+    for address, to in (("/", "one/"), ("/click-points", "cvm/"), ("/click-points/", "../cvm/")):
+        assert client.get(address, follow_redirects=False).headers["location"] == to
+        assert client.get(address).status_code == 200
+    for address in ("/click-points/config", "/seed-slide/"):  # a page that is not served here
+        assert client.get(address).status_code == 404
+    assert client.get("/health").json() == {"status": "ok", "pages": ["one", "two", "cvm"]}
 
 
 @pytest.mark.parametrize("name", app.PAGES)
@@ -67,15 +64,19 @@ def test_one_name_runs_through_method_page_lesson_and_tests(name):
     assert f'href="../lessons/{app.PAGES[name].lesson}"' in app.nav(name)
 
 
-def test_a_lesson_is_shown_with_its_images_and_nothing_else_is(client):
+def test_a_lesson_is_shown_with_its_images_and_nothing_else_is(client, monkeypatch, tmp_path):
+    output = nbformat.v4.new_output("display_data", {"image/png": "aW1hZ2U="})
+    cells = [nbformat.v4.new_markdown_cell("# Title"), nbformat.v4.new_code_cell("1", outputs=[output])]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "00_small.ipynb")
+    monkeypatch.setattr(lessons, "FOLDER", tmp_path)
     for address in ("/three/", "/openapi.json", "/lessons/", "/lessons/00", "/lessons/..%2FREADME"):
         answer = client.get(address)
         assert 400 <= answer.status_code < 500
         assert not [word for word in ("Traceback", "root:", "site-packages") if word in answer.text]
-    answer = client.get("/lessons/05_dropout_attention")
-    assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/html")
+    answer = client.get("/lessons/00_small")
+    assert answer.headers["content-type"].startswith("text/html")
     assert "<h1" in answer.text
-    assert "data:image/png;base64" in answer.text
+    assert "data:image/png;base64,aW1hZ2U=" in answer.text
 
 
 def test_a_page_keeps_the_limits(tmp_path):
@@ -89,7 +90,8 @@ def test_a_page_keeps_the_limits(tmp_path):
 
 def test_a_password_is_asked_for_and_health_needs_none(tmp_path):
     right = ("anna", "s:cret ü".encode())
-    with serve(tmp_path, Limits(auth=("anna", "s:cret ü")), one="First") as client:
+    limits = Limits(auth=("anna", "s:cret ü"))
+    with TestClient(application({"one": page("First")}, limits, tmp_path, [lessons.router()])) as client:
         for method in ("GET", "POST"):
             for path in (*(f"/one/{rest}" for rest in GUARDED), "/lessons/00_tissue"):
                 assert client.request(method, path).status_code == 401, path
@@ -101,13 +103,14 @@ def test_a_password_is_asked_for_and_health_needs_none(tmp_path):
         assert client.get("/health").status_code == 200
 
 
-def test_an_upload_is_kept_under_a_name_that_tells_nothing_of_the_server(client, tmp_path):
+def test_an_upload_is_kept_under_a_name_that_tells_nothing_of_the_server(client, folder):
     form = {"files": ("a.txt", b"private")}
+    client.cookies.clear()
     assert client.post("/one/gradio_api/upload", files=form).status_code == 403, "without a cookie"
     client.get("/one/")
     (name,) = client.post("/one/gradio_api/upload", files=form).json()
-    assert str(tmp_path) not in name
-    assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == [b"private"]
+    assert str(folder) not in name
+    assert [path.read_bytes() for path in folder.rglob("*") if path.is_file()] == [b"private"]
 
 
 def test_the_rest_of_a_broken_upload_is_deleted_once_it_is_old(tmp_path):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from demos.cvm.images import make_image
 from demos.cvm.session import MOST_ACTIONS, MOST_IMAGES, Session, from_memory, to_memory
@@ -59,6 +59,7 @@ def test_memory_brings_points_back_and_holds_no_image():
     assert "0, 0, 0" not in json.dumps(memory)
 
 
+@settings(max_examples=50)
 @given(JSON, JSON, JSON)
 def test_a_forged_memory_does_no_harm(anything, actions, done):
     for memory in (anything, {"version": 1, "image": anything, "actions": actions}):

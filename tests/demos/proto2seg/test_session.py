@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demos.proto2seg.names import LONGEST, MOST_UNDONE, Names, names_from_json
@@ -143,6 +143,7 @@ def test_names_come_back_from_the_browser(changes):
 PAIRS = st.lists(st.lists(JSON, min_size=2, max_size=2), max_size=5)
 
 
+@settings(max_examples=50)
 @given(JSON, JSON | PAIRS, JSON | st.lists(JSON | PAIRS, max_size=4), JSON | PAIRS)
 def test_forged_names_do_no_harm(anything, given_, before, seconds):
     assert names_from_json(anything, 5, 4).given == {}
