@@ -92,15 +92,6 @@ def test_axe_would_find_one(meet):
     visitor.complaints.clear()
 
 
-def test_the_lesson_opens_from_the_bar(meet):
-    visitor = meet()
-    visitor.at("cvm")
-    visitor.page.context.route("**/*.js*", lambda route: route.abort())  # MathJax
-    with visitor.page.context.expect_page() as opened:
-        visitor.page.locator("nav.pages .about a", has_text="Lesson 07").click()
-    expect(opened.value.locator("h1").first).to_be_visible(timeout=60_000)
-
-
 def test_a_crash_of_the_server_loses_no_label(browser, tmp_path):
     """Killed, not stopped, then started again at the same address."""
     port = free_port()

@@ -32,12 +32,10 @@ def test_what_is_named_changes_and_the_rest_stays(said, sent):
     assert reply(lambda: said) == sent
 
 
-def test_an_answer_to_nothing_is_a_mistake():
+def test_an_answer_to_nothing_is_a_mistake_and_one_bit_by_bit_is_not():
     with pytest.raises(KeyError, match="third"):
         reply(lambda: {"third": "c"})
 
-
-def test_a_handler_may_answer_bit_by_bit():
     def handler():
         yield {"first": 1}
         yield {}
