@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import gradio as gr
 import typer
@@ -63,7 +63,7 @@ SWEEP, OLDEST = 600, 2400  # seconds: how often files are looked through, and wh
 MOVED = {"click-points": "cvm", "label-clusters": "proto2seg", "tag-patches": "mlps", "seed-slide": "sic"}
 
 #: Options of every page: it shows no file of the server's disk and no traceback, and asks no other server.
-SERVED = {
+SERVED: dict[str, Any] = {
     "theme": theme(),
     "css_paths": CSS,
     "footer_links": [],

@@ -77,7 +77,7 @@ def names_from_json(entry: Any, clusters: int, classes: int) -> Names:
 
     def named(pair: Any) -> tuple[int, int | None]:
         cluster, name = _pair(pair, clusters)
-        return (cluster, None) if name is None else (cluster, *memory.numbers([name], range(MIXTURE, classes)))
+        return cluster, None if name is None else memory.numbers([name], range(MIXTURE, classes))[0]
 
     def spent(pair: Any) -> tuple[int, float]:
         cluster, seconds = _pair(pair, clusters)

@@ -58,10 +58,9 @@ def _query(tile: Tile, dictionary: PrototypeDictionary, gamma: int, class_names:
     grouped = cluster_then_query(features, dictionary, gamma, generator=generator)
     scores = None
     if tile.truth is not None and dictionary.class_names == class_names:
-        number = len(class_names)
-        scores = tuple(
-            segmentation_scores([upsample(ids, tile.size)], [tile.truth], number) for ids in (direct, grouped)
-        )
+        upsampled = [upsample(direct, tile.size), upsample(grouped, tile.size)]
+        by_direct, by_group = (segmentation_scores([ids], [tile.truth], len(class_names)) for ids in upsampled)
+        scores = by_direct, by_group
     return Answer(direct.numpy().astype(np.uint8), grouped.numpy().astype(np.uint8), scores)
 
 
