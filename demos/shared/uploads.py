@@ -123,11 +123,11 @@ def _decode(image: Image.Image) -> tuple[np.ndarray, bool]:
         image.load()
         turned = image.getexif().get(0x0112, 1) in range(2, 9)
         upright = ImageOps.exif_transpose(image)
-        if upright.mode == "F" or (upright.mode == "I" and not 0 <= upright.getextrema()[0] <= 65535):
-            raise UploadError("This image holds measurements, not colours. Save it as an 8-bit RGB image.")
-        if upright.mode.startswith("I"):  # 16-bit grey
-            grey = (np.asarray(upright).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-            upright = Image.fromarray(grey)
+        if upright.mode.startswith(("F", "I")):
+            values = np.asarray(upright)
+            if upright.mode == "F" or values.min() < 0 or values.max() > 65535:  # not 16-bit grey
+                raise UploadError("This image holds measurements, not colours. Save it as an 8-bit RGB image.")
+            upright = Image.fromarray((values >> 8).astype(np.uint8))
         if upright.has_transparency_data:
             layers = upright.convert("RGBA")
             upright = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)

@@ -86,6 +86,11 @@ def test_sixteen_bits_become_eight(read, kind):
     ramp = np.linspace(0, 65535, 40).astype(np.uint16)
     pixels = read(encoded(Image.fromarray(np.tile(ramp, (40, 1))), kind)).view
     np.testing.assert_array_equal(pixels[0, :, 1], ramp >> 8)
+    for beyond in (-1, 65536):
+        values = np.zeros((40, 40), np.int32)
+        values[0, 0] = beyond
+        with pytest.raises(UploadError, match="measurements"):
+            read(encoded(Image.fromarray(values), "TIFF"))
 
 
 def test_a_turned_photograph_stands_upright_and_says_so(read):
