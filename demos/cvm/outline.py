@@ -38,8 +38,8 @@ def outline(
 ) -> Outline:
     """Segment an image. points: class id -> (row, column) in pixels of the full image, two classes or more. shown: the
     class whose contrast is returned."""
-    grid = prepared.features.shape[1:]
-    cells = {name: cvm.to_grid(clicked, image.size, grid) for name, clicked in points.items()}
+    _, height, width = prepared.features.shape
+    cells = {name: cvm.to_grid(clicked, image.size, (height, width)) for name, clicked in points.items()}
     scores = cvm.segment_classes(prepared.features, cells, eta=eta, lam=lam)
     contrast = scores.contrast[scores.classes.index(shown)].numpy()
     ids = scores.ids(prepared.tissue.shape, margin).numpy()

@@ -55,7 +55,7 @@ def plane(session: Session) -> str:
 
 def _dots(clusters: Clusters, cluster: int, name: int | None, current: bool) -> str:
     named = name is not None and name != MIXTURE
-    colour = css_colour(clusters.palette[name]) if named else UNNAMED if name is None else "#fff"
+    colour = UNNAMED if name is None else "#fff" if name == MIXTURE else css_colour(clusters.palette[name])
     width = 2.0 if current else 1.4 if named else 1.1
     use = f'<use href="#dots-{cluster}" stroke-linecap="round"'
     edge = ""

@@ -36,7 +36,7 @@ def answer(
 
 
 def by_name(
-    handler: Callable[..., Answer] | Callable[..., Iterator[Answer]],
+    handler: Callable[..., Any],
     outputs: Mapping[str, gr.components.Component],
 ) -> Callable[..., Any]:
     """The handler as Gradio calls it. KeyError for an answer with a name that is not among the outputs."""
