@@ -87,7 +87,7 @@ def names_from_json(entry: Any, clusters: int, classes: int) -> Names:
 
     given = {cluster: name for cluster, name in pairs(entry.get("given"), named).items() if name is not None}
     changes = memory.listed(entry.get("before"))[-MOST_UNDONE:]
-    before = History(aside for change in changes if (aside := pairs(change, named)))
+    before: History[Mapping[int, int | None]] = History(aside for item in changes if (aside := pairs(item, named)))
     return Names(given, before, pairs(entry.get("seconds"), spent))
 
 
