@@ -56,7 +56,7 @@ def test_what_a_killed_server_left_goes_when_the_next_one_starts_and_not_before(
 def test_what_is_no_servers_folder_stays(tmp_path):
     target = tmp_path / "elsewhere"
     target.mkdir()
-    (target / LOCK).touch()
+    (target / LOCK).write_text("theirs")
     (tmp_path / f"{PREFIX}link").symlink_to(target)
     (tmp_path / f"{PREFIX}file").touch()
     (tmp_path / f"{PREFIX}no-lock").mkdir()
@@ -64,3 +64,4 @@ def test_what_is_no_servers_folder_stays(tmp_path):
     with own_folder(tmp_path):
         pass
     assert sorted(tmp_path.rglob("*")) == before
+    assert (target / LOCK).read_text() == "theirs"
