@@ -52,7 +52,7 @@ SHAPES: dict[str, Callable[[str], Any]] = {
     "deep within": lambda path: {"a": [{"b": {"path": path, "meta": {**FILE, "more": 1}}}], "path": path},
 }
 
-#: Messages that cannot be meant, and the status of the answer.
+#: Invalid messages, and the status of the answer.
 MESSAGES = {
     "nested 100,000 times": (b'{"session_hash":"a","data":' + b"[" * 10**5 + b"]" * 10**5 + b"}", 400),
     "nested 100 times": (b'{"session_hash":"a","data":' + b"[" * 100 + b"]" * 100 + b"}", 400),
@@ -128,7 +128,7 @@ def other_visitors(hub: Hub) -> Iterator[Row]:
 
 
 def bodies(hub: Hub) -> Iterator[Row]:
-    """Messages and uploads that cannot be meant."""
+    """Invalid messages and uploads."""
     api = f"/{hub.pages[0]}/gradio_api"
     with hub.client(hub.pages[0]) as client:
         for what, (body, status) in MESSAGES.items():

@@ -70,7 +70,7 @@ def test_a_forged_memory_does_no_harm(anything, actions, done):
         assert (name in range(4), row in range(height), column in range(width)) == (True, True, True)
 
 
-def test_of_a_memory_only_what_can_be_meant_is_kept():
+def test_invalid_items_of_a_memory_are_left_out():
     done = [[1, 5, 6], [1, 5], [9, 5, 6], [1, -5, 6], [1, 5.5, 6], [True, 5, 6], ["1", 5, 6], [1, 59, 80], [0, 7, 8], 3]
     key, session = from_memory({"version": 1, "image": 7, "actions": {"a": done, "x" * 101: done, "b": "no"}})
     assert key is None

@@ -43,7 +43,7 @@ def client(inside, tmp_path):
     ["/", "/health", "/favicon.ico", "/one", "/one/", "/two/config", "/one/theme.css", "/one/assets/a/b-c.js"]
     + ["/one/static/fonts/a.woff2", "/one/gradio_api/app_id", "/slides/a/1/0_0.jpeg", "/old", "/old/"],
 )
-def test_what_pages_ask_for_gets_through(client, inside, path):
+def test_the_requests_of_pages_get_through(client, inside, path):
     assert client.get(f"{path}?deep_link=../a&view=b").text == "inside"
     assert inside == [("GET", path, "", b"")]
     refused = client.post(path, json={})
@@ -58,7 +58,7 @@ def test_what_pages_ask_for_gets_through(client, inside, path):
     + ["/one/gradio_api/stream/a/b/1/playlist-file", "/one/config/", "/ONE/", "/one/theme.css\n", "/slides2/a"]
     + ["/old/config"],
 )
-def test_nothing_else_does(path):
+def test_every_other_path_is_refused(path):
     routes = Routes(["one", "two"], ["slides"], ["old"])
     for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
         assert routes.find(method, path) == (Kind.NOTHING, "")

@@ -55,7 +55,7 @@ def test_next_goes_to_what_is_open_and_undo_to_what_it_changes():
     [None, [], "next", ["key"], ["key", 3, 1], ["key", -2, 1], ["key", "0", 1], ["name", 4, 0, 1], ["name", 0, 3, 1]]
     + [["go", 4], ["go", -1], ["go", 0.5], ["next"], {"do": "next"}, ["eval", "x"]],
 )
-def test_what_cannot_be_meant_is_left_out(event):
+def test_invalid_events_are_left_out(event):
     assert apply(event) == Session(CLUSTERS)
     assert apply(["key", 0, "soon"]).names.seconds == {0: 0.0}
 
@@ -156,6 +156,6 @@ def test_forged_names_do_no_harm(anything, given_, before, seconds):
 
 
 @pytest.mark.parametrize("pair", [[5, 0], [-1, 0], [0, 4], [0, -2], [True, 0], [0, True], ["0", 0], [0, 0.0], [0], 7])
-def test_a_name_that_cannot_be_meant_is_left_out(pair):
+def test_an_invalid_name_is_left_out(pair):
     names = names_from_json({"given": [[1, 1], pair], "before": [[pair]]}, 5, 4)
     assert (names.given, names.before) == ({1: 1}, ())

@@ -1,4 +1,4 @@
-"""What a browser reports or hands back is taken for what it can be. Histories are tested with the pages' sessions."""
+"""What a browser sends is checked item by item. Histories are tested with the sessions of the pages."""
 
 import pytest
 

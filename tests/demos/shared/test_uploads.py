@@ -118,7 +118,7 @@ def test_a_turned_photograph_stands_upright_and_says_so(read):
         (3, 10**9, 10**9, None),
     ],
 )
-def test_the_scale_is_read_where_it_can_be_meant(read, unit, x, y, mpp):
+def test_the_scale_is_read_if_it_is_plausible(read, unit, x, y, mpp):
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags[282], tags[283] = float(x), float(y)
     if unit:
