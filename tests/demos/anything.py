@@ -1,4 +1,4 @@
-"""Whatever JSON can say, for tests of what reads it."""
+"""Any value that JSON can hold, for tests of what reads it."""
 
 from hypothesis import strategies as st
 

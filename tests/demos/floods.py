@@ -1,4 +1,4 @@
-"""Attacks by sheer size and number, and how the server's memory and its other visitors fare meanwhile."""
+"""Attacks by size and number; the server's memory and the wait of other visitors are measured."""
 
 import contextlib
 import select

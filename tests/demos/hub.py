@@ -1,4 +1,4 @@
-"""A hub under attack, and what is kept of an attack on it."""
+"""A hub under attack, and the record of an attack."""
 
 import base64
 import json

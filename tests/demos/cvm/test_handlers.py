@@ -1,4 +1,4 @@
-"""What handlers make of a visitor's session: errors become sentences, old clicks are dropped, nothing is shared."""
+"""Handlers change a visitor's session: errors become sentences, old clicks are dropped, nothing is shared."""
 
 import re
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Features are computed once per image, for however many visitors, and never hold more memory than is allowed."""
+"""Features are computed once per image for all visitors, and use no more memory than allowed."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

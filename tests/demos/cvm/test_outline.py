@@ -1,4 +1,4 @@
-"""What a click shows: lines, numbers and files that agree with each other and with the mask."""
+"""An outline's lines, numbers and files agree with each other and with the mask."""
 
 import dataclasses
 import io

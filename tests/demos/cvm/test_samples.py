@@ -1,4 +1,4 @@
-"""What is offered, and what must not be."""
+"""Which images are offered, and which must not be."""
 
 import dataclasses
 

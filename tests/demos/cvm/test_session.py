@@ -1,4 +1,4 @@
-"""A visitor's points: added, taken back, remembered; whatever the browser claims to remember is checked."""
+"""A visitor's points are added, taken back and remembered; what the browser remembers is checked."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Bodies are read to their limit in bytes and seconds, and no further."""
+"""Bodies are read up to a limit in bytes and seconds, and no further."""
 
 import asyncio
 

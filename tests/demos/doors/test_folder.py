@@ -1,4 +1,4 @@
-"""The server's temporary files go when it ends, and where it was killed, when the next one starts."""
+"""The server's temporary files are deleted when it ends; after a killed server, the next one deletes them."""
 
 import os
 import subprocess

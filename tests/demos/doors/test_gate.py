@@ -1,4 +1,4 @@
-"""Requests are refused in the gate, whatever stands behind it; and behind it Gradio's own door is shut as well."""
+"""The gate refuses requests before any page sees them; behind it, Gradio's own door is shut as well."""
 
 import json
 

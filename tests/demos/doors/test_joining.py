@@ -1,4 +1,4 @@
-"""A visitor's message: what pages use of it is kept, and no file or address of the sender's."""
+"""Of a visitor's message, the fields that pages use are kept, and no file or address of the sender."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Uploads lie apart, belong to their visitor, and take no more room than there is."""
+"""Uploads are kept apart, belong to their visitor, and take no more room than there is."""
 
 import asyncio
 import errno

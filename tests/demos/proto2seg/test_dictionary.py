@@ -1,4 +1,4 @@
-"""Dictionaries as files: what was saved comes back; whatever else comes is refused with a reason, and deleted."""
+"""A saved dictionary can be loaded again; every other file is refused with a reason, and deleted."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What handlers make of a visitor's session: names become masks, errors sentences, and nothing is shared."""
+"""Handlers change a visitor's session: names become masks, errors become sentences, nothing is shared."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The bundle of the page of clusters: whole, small, and such that it can be named and queried."""
+"""The bundle of the page of clusters is complete and small, and its clusters can be named and queried."""
 
 import io
 

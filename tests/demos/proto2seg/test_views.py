@@ -1,4 +1,4 @@
-"""What pages show of classes: letters that differ and can be read, marks in the regions, dots that can be found."""
+"""Letters of classes differ and can be read, marks lie in their regions, and every patch has a dot."""
 
 import re
 

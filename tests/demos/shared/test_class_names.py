@@ -1,4 +1,4 @@
-"""Names of classes: read with their commas, or refused in a sentence."""
+"""Names of classes are split at commas, or refused in a sentence."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What handlers answer by name reaches the components of those names, and no other."""
+"""The named values of an answer reach the components of those names, and no others."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Images of strangers: each is read rightly or refused in a sentence, never with a traceback or a path."""
+"""A stranger's image is read correctly, or refused in a sentence without a traceback or a path."""
 
 import contextlib
 import hashlib

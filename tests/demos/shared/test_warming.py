@@ -1,4 +1,4 @@
-"""Warming goes one by one, in order, and an error is told and stops nothing."""
+"""Warming runs one task after another; an error is logged and stops nothing."""
 
 import threading
 
