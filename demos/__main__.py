@@ -1,4 +1,4 @@
-"""``python -m demos``: all demos under one roof."""
+"""``python -m demos``: all demos on one server."""
 
 import typer
 

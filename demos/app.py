@@ -1,8 +1,8 @@
-"""The demos under one roof: one page per method, a bar of links between them, one server.
+"""All demos on one server: one page per method, and a bar of links between them.
 
     python -m demos [--host 127.0.0.1] [--port 7860]
 
-Every page has an address to share, such as /mlps/; ``serving`` says what the environment can set.
+Every page has its own address, such as /mlps/. ``serving`` lists the environment variables.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from demos.sic import page as sic
 
 
 class About(NamedTuple):
-    """title: in the bar. lesson: which derives the method. paper: its address."""
+    """title: shown in the bar. lesson: the one that derives the method. paper: its address."""
 
     title: str
     lesson: str
     paper: str
 
 
-#: By name in the address.
+#: The pages, by their name in the address.
 PAGES = {
     "cvm": About("Click points · CVM", "07_contrast_variational_model", "https://doi.org/10.1109/CVPR52729.2023.01500"),
     "proto2seg": About(
@@ -45,7 +45,7 @@ PAGES = {
 
 
 def build(public: bool) -> dict[str, gr.Blocks]:
-    """The pages by name. public: see ``cvm.samples``."""
+    """Build the pages, by name. public: see ``cvm.samples``."""
     return {
         "cvm": cvm.build(public, nav("cvm")),
         "proto2seg": proto2seg.build(nav=nav("proto2seg")),
@@ -55,7 +55,7 @@ def build(public: bool) -> dict[str, gr.Blocks]:
 
 
 def nav(here: str) -> str:
-    """The bar on top of a page."""
+    """The bar of links at the top of a page."""
     about = PAGES[here]
     more = {f"Lesson {about.lesson[:2]}": f"../lessons/{about.lesson}", "Paper": about.paper}
     return bar({name: page.title for name, page in PAGES.items()}, here, more)

@@ -1,17 +1,17 @@
-"""One server for all pages, or for one: a path each, a health check, limits, and a password where one is set.
+"""One server for all pages, or for one: a path per page, a health check, limits, and an optional password.
 
-Whoever hosts the pages sets these variables of the environment; each has a default:
+These environment variables set the limits; each has a default:
 
-    HISTOLAB_DEMO_AUTH        name:password, asked of every visitor; by default nobody is asked
-    HISTOLAB_DEMO_QUEUE       events that may wait on a page, 100; more are refused
-    HISTOLAB_DEMO_VISITORS    visitors that a page remembers, 200; then the one longest away is forgotten
-    HISTOLAB_DEMO_UPLOAD_MB   size of an upload, 20 and no more
-    HISTOLAB_DEMO_SLIDE_MB    the same of a whole slide, 200 and no more
-    HISTOLAB_DEMO_ROOM_MB     room on the disk for all uploads that no page has read yet, 2000
-    HISTOLAB_DEMO_FRAMES      sites that may show a page in a frame, with spaces between; by default none
+    HISTOLAB_DEMO_AUTH        name:password, asked of every visitor; by default there is no password
+    HISTOLAB_DEMO_QUEUE       events that may wait on each page, 100; more are refused
+    HISTOLAB_DEMO_VISITORS    visitors that each page remembers, 200; then it forgets the one longest away
+    HISTOLAB_DEMO_UPLOAD_MB   size of an upload, 20 at most
+    HISTOLAB_DEMO_SLIDE_MB    size of a whole slide, 200 at most
+    HISTOLAB_DEMO_ROOM_MB     disk space for all uploads that no page has read yet, 2000
+    HISTOLAB_DEMO_FRAMES      sites that may show a page in a frame, separated by spaces; by default none
 
-What stands between the network and the pages is in ``doors``. Behind a proxy, uvicorn's FORWARDED_ALLOW_IPS names the
-proxy, so that visitors are told apart by their own addresses.
+``doors`` checks every request before a page sees it. Behind a proxy, set uvicorn's FORWARDED_ALLOW_IPS to the proxy's
+address, so that each visitor is known by the visitor's own address.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import gradio as gr
 import typer
@@ -44,9 +44,9 @@ from demos.doors.receiving import Uploads
 from demos.shared.style import CSS, theme
 from demos.shared.uploads import LARGEST_FILE, LARGEST_SLIDE
 
-#: Options of a page's command.
-Host = Annotated[str, typer.Option(help="127.0.0.1: this machine alone; 0.0.0.0: the network.")]
-Port = Annotated[int | None, typer.Option(help="By default the first free one from 7860.")]
+#: The options of every page's command.
+Host = Annotated[str, typer.Option(help="127.0.0.1: only this machine; 0.0.0.0: the network.")]
+Port = Annotated[int | None, typer.Option(help="By default the first free port from 7860.")]
 
 FIRST_PORT, PORTS = 7860, 100
 MB = 10**6
@@ -59,11 +59,11 @@ GRACE = 3  # seconds, for open answers to be sent
 MALLOC = ((-8, 2), (-3, 2**20), (-1, 2**20))  # M_ARENA_MAX; M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, bytes
 SWEEP, OLDEST = 600, 2400  # seconds: how often files are looked through, and which are deleted
 
-#: Names that pages had before. Links to them lead to the new ones.
+#: Former names of pages. Links with them lead to the pages' present addresses.
 MOVED = {"click-points": "cvm", "label-clusters": "proto2seg", "tag-patches": "mlps", "seed-slide": "sic"}
 
-#: How a page is served: it shows no file of the server's disk and no traceback, and asks no other server.
-SERVED = {
+#: Options of every page: it shows no file of the server's disk and no traceback, and asks no other server.
+SERVED: dict[str, Any] = {
     "theme": theme(),
     "css_paths": CSS,
     "footer_links": [],
@@ -88,14 +88,14 @@ class Limits:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Limits:
-        """ValueError names the variable that cannot be meant, and not its value, which may be a password."""
+        """Read the variables above. ValueError names the wrong variable, but not its value, which may be a password."""
         auth = environment.get("HISTOLAB_DEMO_AUTH", "")
         name, colon, password = auth.partition(":")
         if auth and not (name and colon and password):
-            raise ValueError("HISTOLAB_DEMO_AUTH must be a name and a password with a colon between.")
+            raise ValueError("HISTOLAB_DEMO_AUTH must be a name, a colon and a password.")
         frames = environment.get("HISTOLAB_DEMO_FRAMES", "").split()
         if not all(SITE.fullmatch(site) for site in frames):
-            raise ValueError("HISTOLAB_DEMO_FRAMES must be sites such as https://huggingface.co, with spaces between.")
+            raise ValueError("HISTOLAB_DEMO_FRAMES must be sites such as https://huggingface.co, separated by spaces.")
         return cls(
             auth=(name, password) if auth else None,
             queue=_number(environment, "HISTOLAB_DEMO_QUEUE", cls.queue, 10_000),
@@ -121,15 +121,17 @@ def application(
     routers: Sequence[APIRouter] = (),
     slides: Collection[str] = (),
 ) -> Gate:
-    """pages: by name; "cvm" is served at /cvm/, and / leads to the first. uploads: where they lie, Gradio's
-    GRADIO_TEMP_DIR. routers: what is served beside them, behind the same gate, and is only read. slides:
-    pages to which whole slides may be uploaded."""
+    """Mount all pages behind the gate.
+
+    pages: by name; "cvm" is served at /cvm/, and / leads to the first. uploads: their folder, Gradio's GRADIO_TEMP_DIR.
+    routers: more addresses behind the same gate, for GET requests only. slides: pages that accept whole slides.
+    """
     app = FastAPI(openapi_url=None)  # nor the pages that describe it
     first = next(iter(pages))
 
     @app.get("/health")
     def health() -> dict[str, object]:
-        """For whoever watches the server; it needs no password and says nothing of visitors."""
+        """For a monitor of the server; it needs no password and tells nothing about visitors."""
         return {"status": "ok", "pages": list(pages)}
 
     @app.get("/favicon.ico")
@@ -163,10 +165,10 @@ def serve(
     routers: Sequence[APIRouter] = (),
     slides: Collection[str] = (),
 ) -> None:
-    """Until Ctrl-C, or until the system asks it to end. port: by default the first free one from 7860.
+    """Serve pages until Ctrl-C, or until the system ends the server. port: by default the first free one from 7860.
 
-    Temporary files, which uploads are until they are read, lie in a folder of this server's own; they are gone within
-    the hour, and when it ends. build: makes the pages, see ``application``, once that folder is there.
+    Uploads that no page has read yet are temporary files in a folder of this server. They are deleted within the hour,
+    and when the server ends. build: makes the pages, see ``application``, once that folder exists.
     """
     try:
         limits = Limits.read(os.environ)
@@ -183,7 +185,7 @@ def serve(
             app, host=host, port=port, log_level="warning", http=PromptProtocol, server_header=False, ws="none"
         )
         server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, daemon=True)  # open pages, which wait for events, hold nobody up
+        thread = threading.Thread(target=server.run, daemon=True)  # open pages do not delay the end
         thread.start()
         try:
             while thread.is_alive():
@@ -193,13 +195,13 @@ def serve(
             server.should_exit = True
             thread.join(GRACE)
     sys.stdout.flush()
-    # An ordinary end would wait for what is still being computed, which nobody will see.
-    os._exit(0 if server.started else 1)  # it never starts where another program has the port
+    # An ordinary end would wait for computations whose results nobody will see.
+    os._exit(0 if server.started else 1)  # it does not start if another program has the port
 
 
 def _give_back() -> None:
-    """Let memory that is freed go back to the system. glibc would keep one heap per thread, and what encoding an image
-    took: with ten visitors, each with a large image of their own, 2.9 GiB in place of 1.8."""
+    """Return freed memory to the system. glibc would keep one heap per thread, and the memory that encoding an image
+    needs: with ten visitors, each with a large image of their own, 2.9 GiB instead of 1.8."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in MALLOC:
@@ -207,7 +209,7 @@ def _give_back() -> None:
 
 
 def forget(folder: Path, oldest: float) -> None:
-    """Delete the files that have lain there for more than so many seconds, such as the rest of a broken upload."""
+    """Delete files that are older than so many seconds, such as the rest of a broken upload."""
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):  # Gradio deletes too; a folder that still holds a file stays
             if time.time() - path.stat().st_mtime > oldest:
@@ -215,7 +217,7 @@ def forget(folder: Path, oldest: float) -> None:
 
 
 def free_port(host: str) -> int:
-    """OSError where a hundred ports are taken."""
+    """The first free port from 7860; OSError if a hundred ports are taken."""
     for port in range(FIRST_PORT, FIRST_PORT + PORTS):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -228,7 +230,7 @@ def free_port(host: str) -> int:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine's user can see what is served there."""
+    """Whether only this machine can reach what is served at this address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,6 +1,6 @@
-"""python -m demos.space FOLDER: what a Hugging Face Space needs to host the demos, to be uploaded as it is.
+"""python -m demos.space FOLDER: write the files with which a Hugging Face Space hosts the demos.
 
-A Space with the Gradio SDK installs ``requirements.txt``, then runs ``app.py``, which has to answer at port 7860.
+A Space with the Gradio SDK installs ``requirements.txt``, then runs ``app.py``, which must answer at port 7860.
 https://huggingface.co/docs/hub/spaces-config-reference
 """
 
@@ -49,7 +49,7 @@ Variables of the Space set a password and limits: [`demos/serving.py`](demos/ser
 
 
 def write(folder: Path) -> None:
-    """FileExistsError where the folder holds something."""
+    """Write the Space to a new folder; FileExistsError if the folder is not empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not empty; name a new folder.")
     for name in NEEDED:
@@ -62,7 +62,7 @@ def write(folder: Path) -> None:
 
 
 def requirements() -> list[str]:
-    """Those of the project and of its demos. Gradio comes with the Space."""
+    """What the project and its demos require. The Space brings Gradio."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return project["dependencies"] + project["optional-dependencies"]["demos"]
 

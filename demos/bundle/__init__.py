@@ -1,6 +1,6 @@
-"""What the pages show before anyone uploads anything, made beforehand, so that a server starts within seconds.
+"""What the pages show before anyone uploads an image, made in advance, so that a server starts within seconds.
 
-``python -m demos.bundle`` makes it all again, from seeds; nothing here is anyone's tissue.
+``python -m demos.bundle`` makes all of it again, from random seeds. Nothing here is real tissue.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""python -m demos.bundle: make the files of this folder again, some minutes."""
+"""python -m demos.bundle: make the files of this folder again; takes some minutes."""
 
 from demos.bundle import FOLDER
 from demos.proto2seg import samples as clusters

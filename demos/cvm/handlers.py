@@ -1,6 +1,6 @@
-"""What happens on the page of ``cvm``: a handler takes a visitor's session and returns what is to be shown.
+"""The handlers of the page ``cvm``: each takes a visitor's session and returns what the page shows next.
 
-``events`` says which of them may change a session.
+``shared.events`` says which of them may change a session.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONGEST_NAME = 40
 
 
 class Settings(NamedTuple):
-    """What the controls are set to. choice: class id of the next click. names: of the tissues, as the visitor wrote
+    """The values of the controls. choice: class id of the next click. names: of the tissues, as the visitor wrote
     them."""
 
     eta: float
@@ -36,18 +36,19 @@ class Settings(NamedTuple):
 
     @classmethod
     def read(cls, eta: float, lam: float, margin: float, choice: int, *names: str) -> Settings:
+        """From the controls, in the page's order."""
         return cls(eta, lam, margin, int(choice), names)
 
 
 class Handlers:
-    """What all visitors share: samples, and features by image. Handlers take a visitor's session and return it."""
+    """All visitors share the samples and the features of images. A handler takes and returns one visitor's session."""
 
     def __init__(self, offered: Mapping[str, InputImage]) -> None:
         self.offered = offered
         self.prepared = PreparedCache()
 
     def warm(self) -> None:
-        """Look at the first image and compile the kernels before the first visitor comes."""
+        """Encode the first image and compile the kernels before the first visitor comes."""
         first = next(iter(self.offered.values()))
         self.prepared(first)
         corners = Session().show(first).add(1, 0, 0).add(OUTSIDE, first.size[0] - 1, first.size[1] - 1)
@@ -56,7 +57,7 @@ class Handlers:
     # What the page shows for a session -------------------------------------------------------------------------
 
     def find(self, session: Session, settings: Settings) -> Outline | None:
-        """None until there are two sides of points, and features."""
+        """The outline; None until there are points of two classes, and features."""
         points = session.by_class()
         prepared = self.prepared.ready(session.image) if session.image else None
         if session.image is None or prepared is None or len(points) < 2:
@@ -66,7 +67,7 @@ class Handlers:
         return outline(session.image, prepared, points, eta, lam, margin, shown)
 
     def draw(self, session: Session, *given: Any) -> Answer:
-        """awaited names the image whose features are missing."""
+        """All views of a session. "awaited" names the image whose features are missing."""
         image, settings = session.image, Settings.read(*given)
         if image is None:
             text = '<p class="next">Choose an image, or upload one.</p>'
@@ -86,6 +87,7 @@ class Handlers:
     # Queue "edit": changes of the session ------------------------------------------------------------------------
 
     def edit(self, change: Callable[[Session], Session], session: Session, *settings: Any) -> Answer:
+        """Change the session, and draw it; an error becomes a message."""
         try:
             session, message = change(session), ""
         except ValueError as error:
@@ -94,6 +96,7 @@ class Handlers:
         return {"session": session, "memory": to_memory(session), "problem": message, **drawn}
 
     def click(self, event: gr.SelectData, session: Session, *settings: Any) -> Answer:
+        """Add a point where the visitor clicked."""
         column, row = event.index
 
         def add(session: Session) -> Session:
@@ -104,6 +107,8 @@ class Handlers:
         return self.edit(add, session, *settings)
 
     def add(self, session: Session, x: float | None, y: float | None, *settings: Any) -> Answer:
+        """Add a point by its coordinates."""
+
         def add(session: Session) -> Session:
             if session.image is None:
                 raise ValueError("Choose an image first.")
@@ -120,6 +125,8 @@ class Handlers:
         return self.edit(Session.clear, session, *settings)
 
     def scale(self, session: Session, mpp: float | None, *settings: Any) -> Answer:
+        """Set the image's µm per pixel, for this visitor."""
+
         def rescale(session: Session) -> Session:
             if session.image is None or session.image.mpp == (mpp or None):
                 return session
@@ -130,7 +137,8 @@ class Handlers:
         return self.edit(rescale, session, *settings)
 
     def show(self, image: InputImage | None, session: Session, *settings: Any) -> Answer:
-        if image is None:  # an upload that could not be read; what was wrong is said already
+        """Show another image."""
+        if image is None:  # an upload that could not be read; the page shows why
             return {}
         own = image.key not in self.offered
         return {
@@ -145,7 +153,7 @@ class Handlers:
         return self.show(self.offered.get(key), session, *settings)
 
     def restore(self, memory: Any, *settings: Any) -> Answer:
-        """Where the visitor left off."""
+        """Show what the visitor's browser has kept."""
         key, session = from_memory(memory)
         image = self.offered.get(key or "") or next(iter(self.offered.values()))
         shown = self.show(image, session, *settings)
@@ -157,12 +165,12 @@ class Handlers:
         return {"sample": image.key, "count": count, **shown}
 
     def switch(self, session: Session, *settings: Any) -> Answer:
-        """Another choice of the next click: of several tissues, the contrast of that one is shown."""
+        """Another class is chosen for the next click: if there are several tissues, show the contrast of this one."""
         several = len(session.by_class().keys() - {OUTSIDE}) > 1
         return self.draw(session, *settings) if several else {}
 
     def offer(self, count: int, *names: str) -> Answer:
-        """The choice and the names for so many tissues."""
+        """The choices and the name fields for this number of tissues."""
         visible = {f"name {number}": gr.update(visible=number <= count) for number in range(1, 1 + MOST_TISSUES)}
         return {"choice": gr.update(choices=choices(count, *names)), **visible}
 
@@ -172,6 +180,7 @@ class Handlers:
     # Queue "slow": seconds, and no session -----------------------------------------------------------------------
 
     def read(self, path: str | None) -> Answer:
+        """Read an uploaded image."""
         if path is None:
             return {"arrived": None, "problem": ""}
         try:
@@ -180,11 +189,12 @@ class Handlers:
             return {"arrived": None, "problem": notice(str(error))}
 
     def look(self, awaited: str, session: Session) -> None:
+        """Compute the features that are missing."""
         if awaited and session.image:
             self.prepared(session.image)
 
     def export(self, kind: str, session: Session, opacity: float, *given: Any) -> Answer:
-        """packed: the file for the page."""
+        """The file for the visitor as "packed"."""
         settings = Settings.read(*given)
         found = self.find(session, settings)
         if session.image is None or found is None:
@@ -200,12 +210,12 @@ class Handlers:
 
 
 def class_names(names: Sequence[str]) -> list[str]:
-    """What the classes are called, by class id; a name left empty becomes the one it had at first."""
+    """The names of the classes, by class id; an empty name becomes the usual one."""
     given = [(name or "").strip()[:LONGEST_NAME] or usual for name, usual in zip(names, TISSUE_NAMES, strict=True)]
     return ["outside", *given]
 
 
 def choices(count: int, *names: str) -> list[tuple[str, int]]:
-    """What the next click can be, tissues first."""
+    """The choices for the next click, tissues first."""
     called = class_names(names)
     return [(views.label(name, called[name]), name) for name in (*range(1, count + 1), OUTSIDE)]

@@ -1,4 +1,4 @@
-"""An image to click on, and what is computed once about it, for every visitor who shows it."""
+"""An image to click on, and its features, which are computed once for all visitors."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from histolab_lite.data.slides import tissue_mask
 from histolab_lite.methods import cvm
 
 LARGEST_VIEW = 2**20  # pixels; a larger image is shown and segmented at this size
-FINEST_MPP = 0.5  # µm per pixel that the encoder was trained at; finer images are shrunk for it
-LARGEST_GRID = 192 * 192  # places that are told apart, which are 48 pixels wide: 75 MB of features
-CACHE_BYTES = 400 * 10**6  # of features: of five or six images; one that is dropped takes two seconds again
+FINEST_MPP = 0.5  # µm per pixel of the encoder's training; finer images are shrunk to it
+LARGEST_GRID = 192 * 192  # places on the feature grid: 75 MB of features
+CACHE_BYTES = 400 * 10**6  # features of five or six images; a dropped one is computed again in two seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +29,13 @@ class InputImage:
     """view: uint8 (h, w, 3), the image or a smaller copy. size: (rows, columns) of the full image, in whose pixels
     points and outlines are given. mpp: µm per pixel of the full image, None if unknown."""
 
-    key: str  # a sample's name, or the digest of an upload
+    key: str  # a sample's name, or an upload's digest
     title: str
     view: np.ndarray
     size: tuple[int, int]
     mpp: float | None = None
-    caption: str = ""  # where it comes from, under which licence
-    note: str = ""  # what the visitor should know about how it was read
+    caption: str = ""  # source and licence
+    note: str = ""  # tells the visitor how the file was read
 
     @property
     def downsample(self) -> tuple[float, float]:
@@ -59,6 +59,7 @@ class Prepared:
 
     @property
     def nbytes(self) -> int:
+        """Size in memory."""
         return self.features.nbytes + self.tissue.nbytes
 
 
@@ -71,13 +72,13 @@ def make_image(rgb: np.ndarray, key: str, title: str, **more: object) -> InputIm
 
 
 def read_upload(path: str | Path, forget: bool = False) -> InputImage:
-    """A visitor's image, keyed by the digest of its content. forget, UploadError: see ``uploads``."""
+    """A visitor's image, with the digest of its content as key. forget, UploadError: see ``shared.uploads``."""
     upload = read_pixels(path, forget)
     return make_image(upload.rgb, upload.digest, "Your image", mpp=upload.mpp, note=upload.note)
 
 
 def prepare(image: InputImage) -> Prepared:
-    """The slow half, some seconds."""
+    """The slow half, some seconds: features, and where there is tissue."""
     height, width = image.work_size
     stride = max(4, math.ceil((height * width / LARGEST_GRID) ** 0.5))
     features = cvm.encode(_resize(image.view, image.work_size), stride=stride)
@@ -92,9 +93,9 @@ def _resize(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 class PreparedCache:
-    """Prepared images, those used last, up to a number of bytes. Two visitors who ask at once wait for one answer.
+    """The prepared images that were used last, up to a number of bytes. Visitors who ask at once wait for one result.
 
-    It is shared: it holds images by their digest and nothing that a visitor did.
+    All visitors share it: it holds features by image, and no visitor's work.
     """
 
     def __init__(self, limit: int = CACHE_BYTES, make: Callable[[InputImage], Prepared] = prepare) -> None:
@@ -103,7 +104,7 @@ class PreparedCache:
         self._entries: OrderedDict[tuple[str, tuple[int, int]], Future[Prepared]] = OrderedDict()
 
     def ready(self, image: InputImage) -> Prepared | None:
-        """What is there already; None rather than to wait."""
+        """The prepared image if it is there already, else None, without waiting."""
         with self._lock:
             entry = self._entries.get((image.key, image.work_size))
             return entry.result() if entry and entry.done() and not entry.exception() else None

@@ -1,4 +1,4 @@
-"""From clicks to what the page shows, in one call: the fast half, the same for every visitor."""
+"""The fast half: from points to an outline, in one call without state."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from demos.cvm.images import InputImage, Prepared
 from histolab_lite.data import IGNORE
 from histolab_lite.methods import cvm
 
-# η and λ of the method, in step with it.
+# η and λ, as the method sets them.
 DEFAULTS = {name: inspect.signature(cvm.segment).parameters[name].default for name in ("eta", "lam")}
 
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """contrast: float (h, w) in [0, 1], on the grid. regions: class id -> closed lines (N, 2), (x, y) in pixels of the
-    full image; drawn by the even-odd rule. ids: uint8 of the view's size, 255 for unsure."""
+    """contrast: float (h, w) in [0, 1], on the feature grid. regions: class id -> closed lines (N, 2), (x, y) in pixels
+    of the full image, to be filled by the even-odd rule. ids: uint8, of the view's size, 255 for unsure."""
 
     contrast: np.ndarray
     regions: dict[int, list[np.ndarray]]
@@ -36,9 +36,10 @@ def outline(
     margin: float,
     shown: int,
 ) -> Outline:
-    """points: class id -> (row, column) in pixels of the full image, two classes or more. shown: whose contrast."""
-    grid = prepared.features.shape[1:]
-    cells = {name: cvm.to_grid(clicked, image.size, grid) for name, clicked in points.items()}
+    """Segment an image. points: class id -> (row, column) in pixels of the full image, two classes or more. shown: the
+    class whose contrast is returned."""
+    _, height, width = prepared.features.shape
+    cells = {name: cvm.to_grid(clicked, image.size, (height, width)) for name, clicked in points.items()}
     scores = cvm.segment_classes(prepared.features, cells, eta=eta, lam=lam)
     contrast = scores.contrast[scores.classes.index(shown)].numpy()
     ids = scores.ids(prepared.tissue.shape, margin).numpy()
@@ -51,7 +52,7 @@ def outline(
 
 
 def _lines(lead: np.ndarray, level: float, size: tuple[int, int]) -> list[np.ndarray]:
-    """Where a map (h, w) rises above a level, between the centres of its cells as the mask has it, up to the border."""
+    """The lines along which a map (h, w) crosses a level, interpolated between the centres of its cells."""
     padded = np.pad(np.pad(lead, 1, mode="edge"), 1, constant_values=-1.0)
     scale = np.array([size[1] / lead.shape[1], size[0] / lead.shape[0]])
     lines = find_contours(padded, max(level, 1e-6))
@@ -59,7 +60,7 @@ def _lines(lead: np.ndarray, level: float, size: tuple[int, int]) -> list[np.nda
 
 
 def shares(ids: np.ndarray, tissue: np.ndarray) -> dict[int, tuple[float, float]]:
-    """Class id -> (share of the image, share of the tissue), 255 among them if some is unsure."""
+    """Class id -> (share of the image, share of the tissue), with 255 if there are unsure pixels."""
     counts = np.bincount(ids.ravel(), minlength=IGNORE + 1)
     within = np.bincount(ids[tissue], minlength=IGNORE + 1)
     return {int(name): (counts[name] / ids.size, within[name] / within.sum()) for name in np.flatnonzero(counts)}

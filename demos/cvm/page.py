@@ -1,4 +1,4 @@
-"""Click a few points in a tissue and a few out of it, and the tissue is outlined: CVM without training.
+"""Click a few points inside a tissue and a few outside: the page outlines it, by CVM without training.
 
     python -m demos.cvm [--host 127.0.0.1] [--port 7861]
 
@@ -24,31 +24,30 @@ from demos.shared.uploads import SUFFIXES
 from demos.shared.warming import soon
 
 MARGIN, OPACITY = 0.1, 0.5
-# BrowserState obscures what it keeps with a key that every visitor is sent: no secret, but it must stay the same,
-# the page's first name, by which browsers find what they keep.
+# Browsers keep a visitor's work under this key, the page's former name, so it must not change. It is not a secret.
 BROWSER_KEY = "histolab-lite/click-points"
 
 HEADING = """<h1>Click points, get an outline</h1>
-<p>Click a few points <b>inside</b> the tissue you are after, then a few <b>outside</b> it. The outline follows.</p>"""
+<p>Click a few points <b>inside</b> a tissue, then a few <b>outside</b> it. The page draws the outline.</p>"""
 WHAT_IS_THIS = """
-**Left**, the image with your points (● inside, ✕ outside) and the outline. Click where the outline is wrong: a point
+**Left**: the image with your points (● inside, ✕ outside) and the outline. Correct the outline by clicking: a point
 inside where tissue is missing, a point outside where there is too much. Three points on each side are a good start.
 
-**Contrast** says for every place how much more it resembles your points inside than those outside. The network that
-compares them has never seen your image, nor any outline.
+**Contrast** shows for every place how much more it resembles your points inside than those outside. The network that
+compares them was not trained on your image, nor on any outline.
 
-**Segmentation** is what becomes of it: one region with a short border that follows the contrast. Hatched places are
-unsure, since they resemble both sides about equally. Click there first.
+**Segmentation** is the result: a region with a short border that follows the contrast. Hatched places are unsure,
+because they resemble both sides about equally. Click there first.
 
-**Keep in mind.** It finds tissue that *looks like* your clicks, no more: tumour and normal epithelium that look alike
-end up together. Shares are of the tissue, without empty glass; areas include all that the outline holds.
+**Keep in mind.** The page finds tissue that *looks like* your points. It cannot separate tumour from normal epithelium
+if they look alike. Shares are of the tissue, without empty glass; areas are of all that is inside the outline.
 
 The method: Zhang et al., *Weakly supervised segmentation with point annotations for histopathology images via
 contrast-based variational model*, CVPR 2023.
 """
 PRIVACY = (
-    "Your image is read by this server, kept in its memory while your page is open, and not stored. Your points are "
-    "kept in this browser: they are back after a refresh; your own image has to be uploaded again for that."
+    "The server keeps your image in its memory while your page is open, and does not store it. This browser keeps your "
+    "points: they are back after a refresh. Your own image must be uploaded again."
 )
 
 
@@ -102,7 +101,7 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
                     gr.Markdown(WHAT_IS_THIS)
                 with gr.Accordion("Adjust", open=False, elem_id="adjust"):
                     opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity of the colours")
-                    margin = gr.Slider(0, 0.5, MARGIN, step=0.05, label="Call it unsure more often")
+                    margin = gr.Slider(0, 0.5, MARGIN, step=0.05, label="Margin: higher marks more places as unsure")
                     eta = gr.Slider(
                         0,
                         1,
@@ -120,7 +119,7 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
                     add = gr.Button("Add point", elem_id="add", min_width=100)
                 with gr.Accordion("Scale, and more than one tissue", open=False, elem_id="more"):
                     mpp = gr.Number(label="µm per pixel, for areas and the scale bar", elem_id="mpp")
-                    count = gr.Radio([1, 2, 3], value=1, label="Tissues to tell apart", elem_id="count")
+                    count = gr.Radio([1, 2, 3], value=1, label="Number of tissues", elem_id="count")
                     names = [
                         gr.Textbox(
                             name,

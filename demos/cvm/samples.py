@@ -1,4 +1,4 @@
-"""Images that a visitor can start with: drawn ones, and real tissue where its licence and the machine allow it."""
+"""Images to start with: phantoms, and real tissue if it is in the data folder and its licence allows it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ TILES = {"ocdc": ("Oral carcinoma", (0, 4, 8)), "glas": ("Colon, H&E", (5, 14, 4
 
 
 def samples(public: bool) -> dict[str, InputImage]:
-    """Key -> image, in the order in which they are offered.
+    """Key -> image, in the order of the menu.
 
-    public: whether others than this machine's user can see the page. Data sets that must not be redistributed are then
-    left out; those that are not in the data folder always are.
+    public: whether other machines can reach the page. Data sets that must not be redistributed are then left out. Data
+    sets that are not in the data folder are always left out.
     """
     return {image.key: image for image in [_immunohistochemistry(), *_phantoms(), *_real(public)]}
 
@@ -41,7 +41,7 @@ def _phantoms() -> Iterator[InputImage]:
             tile.name,
             f"Phantom slide {number}",
             mpp=tiles.mpp,
-            caption="A phantom: drawn by a program to look like H&E, tissue of nobody.",
+            caption="A phantom slide: drawn by a program to look like H&E. No real tissue.",
         )
 
 

@@ -1,4 +1,4 @@
-"""What one visitor did: points by image, with undo. Nothing here changes in place, and nothing is shared."""
+"""One visitor's work: points by image, with undo. Every change returns a new session."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Action = Point | None  # None clears all points before it
 
 @dataclass(frozen=True)
 class Session:
-    """image: the one on the page. actions: by image key, the oldest first, of the images used last."""
+    """image: the one on the page. actions: of the images used last, by image key, the oldest first."""
 
     image: InputImage | None = None
     actions: Mapping[str, History[Action]] = field(default_factory=dict)
 
     @property
     def done(self) -> History[Action]:
-        """On the current image."""
+        """The actions on the current image."""
         assert self.image is not None
         return self.actions.get(self.image.key, History())
 
     @property
     def points(self) -> list[Point]:
-        """Those of the current image that stand."""
+        """The points of the current image, without those that were cleared."""
         if self.image is None:
             return []
         points: list[Point] = []
@@ -50,11 +50,12 @@ class Session:
         return {name: [(row, column) for own, row, column in points if own == name] for name in order}
 
     def show(self, image: InputImage) -> Session:
+        """Go to an image."""
         done = self.actions.get(image.key, History())
         return Session(image, memory.used_last(self.actions, image.key, done, MOST_IMAGES))
 
     def add(self, name: int, row: int, column: int) -> Session:
-        """ValueError for a point off the image, or one too many."""
+        """Add a point. ValueError if it lies off the image, or if there are too many."""
         assert self.image is not None
         height, width = self.image.size
         if not (0 <= row < height and 0 <= column < width):
@@ -66,10 +67,11 @@ class Session:
         return self._with(self.done.add((name, row, column), MOST_ACTIONS, full))
 
     def undo(self) -> Session:
-        """Takes back the last point, or the last clearing."""
+        """Take back the last point, or the last clearing."""
         return self if self.image is None else self._with(self.done.undo())
 
     def clear(self) -> Session:
+        """Remove all points of the image; ``undo`` brings them back."""
         if self.image is None or not self.points:
             return self
         return self._with(self.done.add(None, MOST_ACTIONS))
@@ -80,18 +82,18 @@ class Session:
 
 
 def to_memory(session: Session) -> dict[str, Any]:
-    """What the visitor's browser keeps for the next visit: points and digests, never an image."""
+    """What the visitor's browser keeps for the next visit: points and digests, but no pixels."""
     return memory.to_memory(
-        picture=session.image.key if session.image else None,
+        image=session.image.key if session.image else None,
         title=session.image.title if session.image else None,
         actions={key: [action and list(action) for action in done] for key, done in session.actions.items() if done},
     )
 
 
 def from_memory(kept: Any) -> tuple[str | None, Session]:
-    """The last image's key, and a session without an image. Whatever ``to_memory`` did not write is left out."""
+    """The key of the last image, and a session without an image. Anything ``to_memory`` did not write is left out."""
     kept = memory.from_memory(kept)
-    return memory.text(kept.get("picture")), Session(None, memory.works(kept.get("actions"), _history, MOST_IMAGES))
+    return memory.text(kept.get("image")), Session(None, memory.works(kept.get("actions"), _history, MOST_IMAGES))
 
 
 def _history(entry: Any) -> History[Action]:

@@ -1,6 +1,6 @@
-"""What the page shows, as SVG in pixels of the full image: tissue below, outlines and points above, sharp at any size.
+"""The views of the page, as SVG in pixels of the full image: tissue below, outlines and points above.
 
-The tissue is sent once, as ``<image id="tissue">``; each view refers to it, so that a click brings lines only.
+The tissue is sent once, as ``<image id="tissue">``, and each view refers to it, so that a click sends lines only.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from demos.cvm.images import InputImage
 from demos.cvm.outline import Outline
 from demos.cvm.session import OUTSIDE, Point
 from demos.shared.colours import PALETTE, SYMBOLS, UNSURE, css_colour
-from demos.shared.markup import data_uri, scale_bar
+from demos.shared.markup import as_uri, covering, image_file, scale_bar, unseen
 from histolab_lite.data import IGNORE
 
 CIVIDIS = (colormaps["cividis"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
 
-# A click inside a view, in pixels of the image; a ring is drawn at once, until the answer comes.
+# Sends a click inside a view, in pixels of the image. A ring shows it at once, until the answer comes.
 ON_CLICK = """
 element.addEventListener('click', (event) => {
   const svg = event.target.closest('svg[data-image]');
@@ -40,15 +40,9 @@ element.addEventListener('click', (event) => {
 
 
 def tissue(image: InputImage) -> str:
-    """The image itself, to be referred to; nothing of it shows here."""
-    uri = data_uri(Image.fromarray(image.view), "jpeg", quality=88)
-    whole = f'<image id="tissue" href="{uri}" {_whole(image)}/>'
-    return f'<svg class="gone" width="0" height="0" aria-hidden="true"><defs>{whole}</defs></svg>'
-
-
-def _whole(image: InputImage) -> str:
-    """Of an SVG image that covers it."""
-    return f'width="{image.size[1]}" height="{image.size[0]}" preserveAspectRatio="none"'
+    """The image itself, which the views refer to."""
+    uri = as_uri(image_file(Image.fromarray(image.view), "jpeg", quality=88), "image/jpeg")
+    return unseen(f'<image id="tissue" href="{uri}" {covering(image.size)}/>')
 
 
 def _svg(image: InputImage, label: str, content: str) -> str:
@@ -60,7 +54,7 @@ def _svg(image: InputImage, label: str, content: str) -> str:
 
 
 def main_view(image: InputImage, points: Sequence[Point], found: Outline | None, names: Sequence[str]) -> str:
-    """The image to click on, with outlines, points and scale bar. names: of class 0, 1, …."""
+    """The image to click on, with outlines, points and scale bar. names: of the classes 0, 1, …."""
     lines = "".join(
         f'<path d="{path}" fill="none" stroke="#000" stroke-opacity=".7" stroke-width="4.5" {SCREEN}/>'
         f'<path d="{path}" fill="none" stroke="{css_colour(PALETTE[name])}" stroke-width="2.2" {SCREEN}/>'
@@ -79,15 +73,15 @@ def main_view(image: InputImage, points: Sequence[Point], found: Outline | None,
 
 
 def contrast_view(image: InputImage, found: Outline | None, name: str) -> str:
-    """The heat map of the contrast, bright where tissue is like the points of ``name`` and unlike the others."""
-    heat, label = "", "Contrast: no points on both sides yet"
+    """A heat map, bright where the tissue resembles the points of ``name`` and not the others."""
+    heat, label = "", "Contrast: click points inside and outside first"
     if found:
         bright = found.contrast / max(found.contrast.max(), 1e-6)
         colours = Image.fromarray((bright * 255).round().astype(np.uint8), mode="P")
         colours.putpalette(CIVIDIS.tobytes())
-        uri = data_uri(colours, "png", compress_level=3)
-        heat = f'<image class="heat" href="{uri}" {_whole(image)}/>'
-        label = f"Contrast: bright where the tissue is like the points {name} and unlike the others"
+        uri = as_uri(image_file(colours, "png", compress_level=3), "image/png")
+        heat = f'<image class="heat" href="{uri}" {covering(image.size)}/>'
+        label = f"Contrast: bright where the tissue resembles the points {name} and not the others"
     return (
         '<p class="title">Contrast</p>'
         + _svg(image, label, heat)
@@ -97,7 +91,7 @@ def contrast_view(image: InputImage, found: Outline | None, name: str) -> str:
 
 
 def segmentation_view(image: InputImage, found: Outline | None, names: Sequence[str]) -> str:
-    """Each tissue filled with its colour, hatched where unsure."""
+    """Each tissue filled with its colour; unsure places hatched."""
     height, width = image.size
     paths = _paths(found)
     fills = "".join(
@@ -119,7 +113,7 @@ def segmentation_view(image: InputImage, found: Outline | None, names: Sequence[
     return (
         '<p class="title">Segmentation</p>'
         + _svg(image, label, fills)
-        + '<p class="caption">filled: what the outline holds; hatched: unsure</p>'
+        + '<p class="caption">filled: inside the outline; hatched: unsure</p>'
     )
 
 
@@ -130,9 +124,9 @@ def numbers(
     names: Sequence[str],
     pending: bool,
 ) -> str:
-    """Shares and areas in a table, or what to do next. pending: the features are still being computed."""
+    """A table of shares and areas, or what to do next. pending: whether the features are still being computed."""
     if pending:
-        text = "Looking at the image, some seconds. You can click already."
+        text = "The image is being read; this takes some seconds. You can click already."
         return f'<p class="next waiting" data-state="reading">{text}</p>'
     if shares is None:
         return f'<p class="next" data-state="waiting">{_next_step(points)}</p>'
@@ -148,16 +142,16 @@ def numbers(
             f"{escape(text)}</th><td>{of_tissue:.1%}</td><td>{size}</td></tr>"
         )
     head = '<thead><tr><th></th><th scope="col">share of tissue</th><th scope="col">area</th></tr></thead>'
-    scale = "" if image.mpp else '<p class="small">Area and scale bar need the µm per pixel, which is not known.</p>'
+    scale = "" if image.mpp else '<p class="small">The scale is not known: enter the µm per pixel for areas.</p>'
     return f'<table class="numbers" data-state="done">{head}<tbody>{"".join(rows)}</tbody></table>{scale}'
 
 
 def _next_step(points: Sequence[Point]) -> str:
     names = {name for name, _, _ in points}
     if not names:
-        return "Click a point <b>inside</b> the tissue you are after."
+        return "Click a point <b>inside</b> the tissue that you want to outline."
     if names == {OUTSIDE}:
-        return "Now choose <b>● inside</b> and click at least one point in the tissue you are after."
+        return "Now choose <b>● inside</b> and click at least one point in the tissue that you want to outline."
     return "Now choose <b>✕ outside</b> and click at least one point in other tissue."
 
 
@@ -165,7 +159,7 @@ SCREEN = 'vector-effect="non-scaling-stroke" stroke-linejoin="round" stroke-line
 
 
 def _paths(found: Outline | None) -> dict[int, str]:
-    """Class id -> the d of an SVG path."""
+    """Class id -> the lines as SVG's path data."""
     if found is None:
         return {}
     return {
@@ -175,7 +169,7 @@ def _paths(found: Outline | None) -> dict[int, str]:
 
 
 def _mark(name: int, x: float, y: float, size: float) -> str:
-    """A point's shape around (x, y), about 2 × size wide: dark below, its colour above."""
+    """The shape of a point at (x, y): its colour, with an edge that shows on any tissue."""
     colour, s = css_colour(PALETTE[name]), size / 1.5
     if name == OUTSIDE:
         d = f"M{x - s:.1f} {y - s:.1f}L{x + s:.1f} {y + s:.1f}M{x - s:.1f} {y + s:.1f}L{x + s:.1f} {y - s:.1f}"
@@ -202,5 +196,5 @@ def _key(name: int) -> str:
 
 
 def label(name: int, text: str) -> str:
-    """A class as a choice: its shape and its name."""
+    """A class in a menu: its shape and its name."""
     return f"{SYMBOLS[name]} {text}"

@@ -1,4 +1,4 @@
-"""A request's body, read no further than its limit and no longer than a slow line takes."""
+"""Read a request's body, with a limit on its size and on its time."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from demos.doors.refusal import Refusal
 
 @dataclass(frozen=True)
 class Pace:
-    """Who has sent so many bytes has ``patience`` seconds for them, and one more for each ``bytes_per_second``."""
+    """The time for a body: ``patience`` seconds, and one more second per ``bytes_per_second`` bytes received."""
 
     patience: float
     bytes_per_second: float
 
 
 def announced(headers: Headers, most: int) -> int:
-    """Bytes that a request says it has, or the most it may have. Raises Refusal where it has more."""
+    """The announced size in bytes, or the largest allowed if none is announced. Raises Refusal for a larger one."""
     length = headers.get("content-length", str(most))
     if not (length.isascii() and length.isdigit() and len(length) < 16):
-        raise Refusal(400, "The length of this request is no number.")
+        raise Refusal(400, "The length of this request is not a number.")
     if int(length) > most:
         raise _too_large(most)
     return int(length)
 
 
 async def chunks(receive: Receive, most: int, pace: Pace) -> AsyncGenerator[bytes, None]:
-    """The body as it comes. most: bytes.
+    """Yield the body part by part. most: its largest size in bytes.
 
-    Raises Refusal for a body that is too large or too slow, ClientDisconnect where the sender has gone.
+    Raises Refusal for a body that is too large or too slow, ClientDisconnect if the sender has left.
     """
     start, received = asyncio.get_running_loop().time(), 0
     more = True

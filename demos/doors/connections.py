@@ -1,4 +1,4 @@
-"""How long a connection may take to send the head of a request, and how many connections there can be."""
+"""Limits of connections: how long the head of a request may take, and how many connections may be open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PATIENCE = 10.0  # seconds, for the head of a request
 
 
 class PromptProtocol(H11Protocol):
-    """HTTP as uvicorn speaks it; a connection that does not finish the head of its request is closed."""
+    """uvicorn's HTTP, which also closes a connection that does not finish the head of its request in time."""
 
     _limit: asyncio.TimerHandle | None = None
 
@@ -40,7 +40,7 @@ class PromptProtocol(H11Protocol):
 
 
 def allow_many() -> None:
-    """As many open files, connections among them, as the system lets this program have."""
+    """Allow as many open files, and so connections, as the system grants this program."""
     with contextlib.suppress(ImportError, OSError, ValueError):  # Windows has no such limit
         import resource
 

@@ -1,5 +1,5 @@
-"""The server's own folder for temporary files. It is gone when the server ends, and where the server was killed, when
-the next one starts."""
+"""The server's own folder for temporary files. It is deleted when the server ends; after a killed server, the next one
+deletes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREFIX, LOCK = "histolab-demos-", "in-use.lock"
 
 @contextlib.contextmanager
 def own_folder(inside: Path | None = None) -> Iterator[Path]:
-    """A new folder for uploads, inside one that ``tempfile`` uses meanwhile. inside: the system's folder by default."""
+    """Make a folder for uploads, inside one that ``tempfile`` uses. inside: by default the system's folder."""
     before = tempfile.tempdir, os.environ.get("GRADIO_TEMP_DIR")
     parent = Path(inside or before[1] or tempfile.gettempdir())
     remove_abandoned(parent)
@@ -39,7 +39,7 @@ def own_folder(inside: Path | None = None) -> Iterator[Path]:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Delete the folders of servers that run no longer: the system has given back their locks, however they ended."""
+    """Delete the folders of servers that no longer run: the system releases their locks, however they ended."""
     for folder in parent.glob(f"{PREFIX}*"):
         mine = folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.getuid()
         if mine and (folder / LOCK).is_file():

@@ -1,5 +1,5 @@
-"""The one way in. A request is asked for the password, what it wants and how large it is, in that order, and nothing of
-its body is read before. The gate stands before all routes of all pages."""
+"""The only entrance, before all routes of all pages. It checks the password, the address and the size of a request, in
+this order, before it reads the body."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from demos.doors.visitors import Visitors
 LARGEST_MESSAGE = 10**6  # bytes
 FORM = 10**4  # bytes around an upload's file
 MESSAGE_PACE, UPLOAD_PACE = Pace(10, 100_000), Pace(20, 10_000)
-#: At a time: of one address, behind which may sit a lecture hall, and of all.
+#: At the same time: from one address, which may be that of a lecture hall, and from all.
 MOST_REQUESTS, MOST_BODIES = (500, 2000), (50, 200)
 
 
 class Gate:
-    """Around the application of all pages. largest: bytes of an upload, by page. others, moved: see ``Routes``. auth:
-    name and password. frames: sites that may show pages in a frame, with spaces between."""
+    """The application of all pages behind its checks. largest: bytes of an upload, by page. others, moved: see
+    ``Routes``. auth: name and password. frames: sites that may show pages in a frame, separated by spaces."""
 
     def __init__(
         self,
@@ -117,10 +117,10 @@ class Gate:
 
 @contextmanager
 def _counted(now: Counter[str], address: str, most: tuple[int, int]) -> Iterator[None]:
-    """One more at a time. most: of one address, of all. Raises Refusal."""
+    """Count what runs at the same time. most: from one address, from all. Raises Refusal if there is too much."""
     of_one, of_all = most
     if now[address] >= of_one or now.total() >= of_all:
-        raise Refusal(429, "Too much is being asked of this server just now. Try again in a minute.")
+        raise Refusal(429, "The server has too many requests just now. Try again in a minute.")
     now[address] += 1
     try:
         yield
@@ -131,7 +131,7 @@ def _counted(now: Counter[str], address: str, most: tuple[int, int]) -> Iterator
 
 
 def _adding(send: Send, said: list[tuple[bytes, bytes]]) -> Send:
-    """Send with more headers."""
+    """A ``send`` that adds headers to the answer."""
 
     async def answer(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -142,13 +142,13 @@ def _adding(send: Send, said: list[tuple[bytes, bytes]]) -> Send:
 
 
 def _asking(scope: Scope, path: str, query: Mapping[str, str]) -> Scope:
-    """The same request at this address. What else the address asked for is left out: Gradio restores from its disk
-    what a ``deep_link`` names."""
+    """The same request with this path and query. All else in its query is dropped: Gradio would restore the page that a
+    ``deep_link`` names from its disk."""
     return {**scope, "path": path, "raw_path": path.encode(), "query_string": urlencode(query).encode()}
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:
-    """Receive a body that was read already, then whatever else comes, such as the sender's leaving."""
+    """A ``receive`` that repeats a body that was read already, then goes on, for example when the sender leaves."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:

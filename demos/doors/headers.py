@@ -1,4 +1,4 @@
-"""What a browser may do with an answer: it runs no program and asks for nothing of any other server.
+"""Headers that tell a browser what a page may do: run no program of another server, and ask no other server.
 
 https://owasp.org/www-project-secure-headers
 """
@@ -9,8 +9,8 @@ MATHJAX = "https://cdnjs.cloudflare.com"  # draws the lessons' formulas
 
 
 def policy(frames: str, programs: str = "") -> str:
-    """A Content-Security-Policy. Gradio's pages hold programs of their own and make some from text, which needs the two
-    "unsafe" words. frames: sites that may show the page in a frame. programs: another server that may be asked."""
+    """A Content-Security-Policy. Gradio's pages contain programs and make some from text, which needs the two "unsafe"
+    words. frames: sites that may show the page in a frame. programs: another server whose programs may run."""
     own = f"'self' {programs}".strip()
     return "; ".join(
         (
@@ -29,7 +29,7 @@ def policy(frames: str, programs: str = "") -> str:
 
 
 def headers(path: str, frames: str) -> list[tuple[bytes, bytes]]:
-    """Of every answer. path: of the request."""
+    """The headers of every answer. path: the path of the request."""
     said = {
         "content-security-policy": policy(frames, MATHJAX if path.startswith("/lessons/") else ""),
         "x-content-type-options": "nosniff",

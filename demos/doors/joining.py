@@ -1,7 +1,7 @@
-"""What of a visitor's message reaches a page: the fields that pages use, without a file or an address of the sender's.
+"""Clean a visitor's message: keep the fields that pages use, and drop every path and address that the sender wrote.
 
-Gradio takes any value with a "path" and a "meta" for a file of the server's disk, wherever it stands in a message.
-Here a path is left only where it names an upload of this very visitor, and is then made the server's.
+Gradio treats any value with a "path" and a "meta" as a file on the server's disk, wherever it stands in a message. So a
+path is kept only if it names an upload of this visitor, and is replaced by the path of that upload.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ NOT_UNDERSTOOD = "This message cannot be understood."
 
 
 def clean(body: bytes, own: Callable[[str], Path], session: Callable[[str], str]) -> bytes:
-    """body: JSON of Gradio's ``/queue/join``. own: where the visitor's upload of that name lies. session: the server's
-    name of a session. Raises Refusal."""
+    """The cleaned message. body: JSON of Gradio's ``/queue/join``. own: from the name of a visitor's upload to its
+    path. session: from a browser's name of a session to the server's. Raises Refusal."""
     try:
         message = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""HTTP's basic authentication, RFC 7617, which browsers ask for once and then send along."""
+"""HTTP basic authentication, RFC 7617: the browser asks the visitor once, and then sends the password along."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from demos.doors.refusal import Refusal
 
 
 class Password:
-    """auth: name and password; None lets everybody in."""
+    """auth: name and password; with None everybody may enter."""
 
     def __init__(self, auth: tuple[str, str] | None) -> None:
         self._expected = None if auth is None else ":".join(auth).encode()
 
     def check(self, header: str) -> None:
-        """header: of the request, "Authorization". Raises Refusal."""
+        """Raise Refusal for a wrong password. header: the request's "Authorization"."""
         if self._expected is None:
             return
         scheme, _, sent = header.partition(" ")

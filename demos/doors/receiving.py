@@ -1,4 +1,4 @@
-"""Uploads: each in a folder of its own, under a name that nobody can guess and that its visitor alone may use."""
+"""Uploads: each in its own folder, under a random name that only its visitor may use."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from starlette.responses import Response
 
 from demos.doors.refusal import Refusal
 
-SPARE = 500 * 10**6  # bytes of the disk that uploads leave free
+SPARE = 500 * 10**6  # bytes that uploads leave free on the disk
 LONGEST_NAME = 100
 FULL = "The server has no room for this file just now. Try again in a few minutes."
-NOT_YOURS = "This file is not kept here any longer. Upload it again."
+NOT_YOURS = "The server no longer has this file. Upload it again."
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class _Kept:
 
 
 class Uploads:
-    """folder: of the server. room: bytes for all visitors together; one address may take half of them, and one visitor
-    a fifth. Uploads still coming count as large as they may become."""
+    """folder: the server's. room: bytes for all visitors together; one address may take half of them, and one visitor
+    a fifth. An upload that is still coming counts with its largest possible size."""
 
     def __init__(self, folder: Path, room: int) -> None:
         self.folder, self.room = folder, room
@@ -45,7 +45,7 @@ class Uploads:
         self._coming: list[tuple[str, str, int]] = []  # visitor, address, bytes
 
     def own(self, visitor: str, name: str) -> Path:
-        """Where the upload of that name lies. Raises Refusal for one that is not there, or another visitor's."""
+        """The path of the upload of that name. Raises Refusal if it is not there, or belongs to another visitor."""
         kept = self._kept.get(name.partition("/")[0])
         if kept is None or kept.visitor != visitor or not kept.path.is_file():
             raise Refusal(400, NOT_YOURS)
@@ -54,10 +54,9 @@ class Uploads:
     async def receive(
         self, headers: Headers, body: AsyncGenerator[bytes, None], size: int, visitor: str, address: str
     ) -> Response:
-        """Keep the one file of a form, and answer with its name as Gradio's program expects it. size: bytes, at
-        most.
+        """Keep the one file of a form, and answer with its name, as Gradio's program in the browser expects.
 
-        Raises Refusal for another form, or where there is no room.
+        size: bytes, at most. Raises Refusal for any other form, or if there is no room.
         """
         with self._place(visitor, address, size):
             try:
@@ -115,7 +114,7 @@ class Uploads:
 
 
 def _plain(name: str) -> str:
-    """A file name of letters, digits and a few signs; its ending stays, by which pages tell kinds of files."""
+    """A file name of letters, digits and a few signs. The extension is kept, because pages check it."""
     name = re.sub(r"[^\w. -]", "_", re.split(r"[/\\]", name)[-1]).strip(". ")
     stem, dot, suffix = name.rpartition(".")
     return f"{stem[: LONGEST_NAME - 1 - len(suffix)]}{dot}{suffix}"[-LONGEST_NAME:] or "file"

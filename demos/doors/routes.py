@@ -1,7 +1,7 @@
-"""Which requests exist. Gradio serves some sixty routes; the pages use nine of them, and no other is let through.
+"""The requests that are allowed. Gradio serves about sixty routes; the pages use nine of them, and only these pass.
 
-So no file of the server can be asked for (``/file=``), no address be fetched through it (``/proxy=``), and no handler
-be called past the queue (``/run``, ``/call``), in whatever version of Gradio.
+So nobody can ask for a file of the server (``/file=``), fetch an address through it (``/proxy=``), or call a handler
+without the queue (``/run``, ``/call``), in any version of Gradio.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ class Kind(Enum):
     LISTEN = "a session's events"
     JOIN = "a message to a page"
     UPLOAD = "a file for a page"
-    NOTHING = "what is not there"
+    NOTHING = "nothing that exists"
 
 
 NAME = r"[\w-][\w.-]*"
 SESSION = r"[A-Za-z0-9]{1,64}"
-#: Beneath a page's address, by method.
+#: Paths below a page's address, by method.
 READ = re.compile(rf"(config|theme\.css|(assets|static)(/{NAME})+|gradio_api/(app_id|startup-events))")
 LISTEN = re.compile(rf"gradio_api/(queue/data|heartbeat/{SESSION})")
 POSTED = {"gradio_api/queue/join": Kind.JOIN, "gradio_api/upload": Kind.UPLOAD}
@@ -33,14 +33,14 @@ OPEN = ("/health", "/favicon.ico")
 
 
 class Routes:
-    """pages: their names. others: first parts of the addresses of what is served beside them, to be read alone. moved:
-    names that pages had before, which lead to those they have now."""
+    """pages: their names. others: first parts of further addresses, for GET only. moved: former names of pages, which
+    lead to the present ones."""
 
     def __init__(self, pages: Collection[str], others: Collection[str], moved: Collection[str] = ()) -> None:
         self._pages, self._others, self._moved = frozenset(pages), frozenset(others), frozenset(moved)
 
     def find(self, method: str, path: str) -> tuple[Kind, str]:
-        """What a request wants, and of which page, "" for none."""
+        """What a request wants, and from which page; "" for no page."""
         name, slash, rest = path.removeprefix("/").partition("/")
         page = name if name in self._pages else ""
         if method in ("GET", "HEAD"):

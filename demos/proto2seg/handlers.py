@@ -1,6 +1,6 @@
-"""What happens on the page of ``proto2seg``: a handler takes a visitor's session and returns what is to be shown.
+"""The handlers of the page ``proto2seg``: each takes a visitor's session and returns what the page shows next.
 
-``events`` says which of them may change a session.
+``shared.events`` says which of them may change a session.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from demos.shared.uploads import UploadError, given_scale, read_pixels
 from histolab_lite.formats.masks import mask_png
 from histolab_lite.methods.proto2seg import upsample
 
-OWN = "own"  # the choice of the visitor's tile, whatever its key
+OWN = "own"  # the choice of the visitor's own tile
 
 
 class Handlers:
-    """What all visitors share: the samples."""
+    """All visitors share the samples. A handler takes and returns one visitor's session."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
         self.first = next(iter(samples.tiles.values()))
 
     def warm(self) -> None:
-        """One answer, before the first visitor comes."""
+        """Query once before the first visitor comes."""
         start = Session(self.samples.clusters, tile=self.first)
         self.draw(start.apply([["key", 0, 0], ["next", 0], ["key", 1, 0]]))
 
     # What the page shows for a session -------------------------------------------------------------------------
 
     def draw(self, session: Session, again: bool = True) -> Answer:
-        """again: whether the tile has to be queried."""
+        """All views of a session. again: whether the tile must be queried again."""
         result = {"result": self.result(session)} if again else {}
         return {
             "panel": views.panel(session),
@@ -54,6 +54,7 @@ class Handlers:
         }
 
     def result(self, session: Session) -> str:
+        """Query the tile, and show the masks."""
         dictionary = session.dictionary
         assert session.tile is not None
         answer = None
@@ -64,6 +65,7 @@ class Handlers:
     # Queue "edit": changes of the session ------------------------------------------------------------------------
 
     def edit(self, change: Callable[[Session], Session], session: Session, message: str = "") -> Answer:
+        """Change the session, and draw what has changed."""
         before, session = session, change(session)
         gallery = {} if before.at == session.at else {"gallery": views.gallery(session)}
         asked = before.names.given, before.loaded
@@ -71,23 +73,23 @@ class Handlers:
         return {"session": session, "memory": to_memory(session), "problem": message, **gallery, **drawn}
 
     def act(self, event: gr.SelectData, session: Session) -> Answer:
-        """Keys and clicks of the panel, several at once where they came fast."""
-        if session.tile is None:  # the server was started anew, and knows this page no more
+        """Apply keys and clicks of the panel; several come in one message if they were fast."""
+        if session.tile is None:  # the server has restarted, and does not know this page
             return {"panel": RELOAD}
         serial, events = read_message(event.value)
         if serial <= session.serial:
-            return {"panel": views.panel(session)}  # it came twice
+            return {"panel": views.panel(session)}  # the message came twice
         return self.edit(lambda session: replace(session.apply(events), serial=serial), session)
 
     def regroup(self, gamma: float, session: Session) -> Answer:
-        """Another γ."""
+        """Query with another γ."""
         if session.tile is None or not 1 <= gamma <= LARGEST_GAMMA or int(gamma) == session.gamma:
             return {}
         session = replace(session, gamma=int(gamma))
         return {"session": session, "memory": to_memory(session), "result": self.result(session)}
 
     def show(self, tile: Tile | None, session: Session) -> Answer:
-        """tile: None if it could not be read, what was wrong is said."""
+        """Show another tile; None if the upload could not be read, and the page shows why."""
         if tile is None or session.clusters is None:
             return {}
         own = tile.key not in self.samples.tiles
@@ -101,14 +103,16 @@ class Handlers:
         }
 
     def pick(self, key: str, session: Session) -> Answer:
+        """Show the chosen tile."""
         return self.show(session.own if key == OWN else self.samples.tiles.get(key), session)
 
     def choices(self, session: Session) -> list[tuple[str, str]]:
+        """The tiles to choose from."""
         own = [("Your tile", OWN)] if session.own is not None else []
         return [(tile.title, key) for key, tile in self.samples.tiles.items()] + own
 
     def restore(self, memory: Any) -> Answer:
-        """Where the visitor left off."""
+        """Show what the visitor's browser has kept."""
         key, session = from_memory(memory, self.samples.clusters)
         tile = self.samples.tiles.get(key or "", self.first)
         gone = []
@@ -116,7 +120,7 @@ class Handlers:
             gone.append("Your own tile is not kept here: upload it again to query it.")
         if key is not None and memory.get("loaded"):
             gone.append("The dictionary you loaded is not kept here: load it again.")
-        message = notice(" ".join([*gone, "Your names are all here."])) if gone else ""
+        message = notice(" ".join([*gone, "All your names are kept."])) if gone else ""
         shown = self.show(tile, session)
         return {
             **shown,
@@ -128,10 +132,11 @@ class Handlers:
         }
 
     def start_over(self, session: Session) -> Answer:
+        """Remove all names and times."""
         return {} if session.tile is None else self.edit(Session.start_over, session)
 
     def bring(self, path: str | None, session: Session) -> Answer:
-        """A dictionary from a file: names of these clusters come back as names, any other is queried as it is."""
+        """Load a dictionary. Prototypes of these clusters become names; any other dictionary is queried as it is."""
         if path is None or session.tile is None:
             return {}
         clusters = self.samples.clusters
@@ -143,11 +148,12 @@ class Handlers:
         if names is None:
             return self.edit(lambda session: replace(session, loaded=dictionary), session)
         dropped = {cluster: None for cluster, name in session.names.given.items() if name >= 0}
-        message = notice("These are prototypes of this page’s clusters, so their names are back. Undo takes them away.")
+        message = notice("These are prototypes of this page’s clusters, so their names are back. Undo removes them.")
         back = session.names.set({**dropped, **names})
         return self.edit(lambda session: replace(session, names=back, loaded=None), session, message)
 
     def own_names(self, session: Session) -> Answer:
+        """Query with the visitor's names again, not with a loaded dictionary."""
         if session.tile is None:
             return {}
         return self.edit(lambda session: replace(session, loaded=None), session)
@@ -155,7 +161,7 @@ class Handlers:
     # Queue "slow": seconds, and no session -----------------------------------------------------------------------
 
     def read(self, path: str | None, scale: str | None) -> Answer:
-        """scale: µm per pixel as the visitor wrote it, empty if the file has it."""
+        """Read an uploaded tile. scale: µm per pixel as the visitor wrote it, empty if the file states it."""
         if path is None:
             return {"arrived": None, "problem": ""}
         try:
@@ -165,10 +171,10 @@ class Handlers:
             return {"arrived": None, "problem": notice(str(error))}
 
     def save(self, kind: str, session: Session) -> Answer:
-        """packed: the file for the page."""
+        """The file for the visitor as "packed"."""
         dictionary = session.dictionary if session.clusters is not None else None
         if dictionary is None or session.tile is None:
-            text = "There is nothing to save yet: give at least one cluster the name of a class."
+            text = "There is nothing to save yet: name at least one cluster."
             return {"packed": "", "problem": notice(text)}
         if kind == "dictionary":
             packed = pack("dictionary.safetensors", "application/octet-stream", to_bytes(dictionary))

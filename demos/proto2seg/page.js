@@ -1,4 +1,4 @@
-// Buttons and keys of the page of clusters, for `panel.js`.
+// Buttons and keys of the page `proto2seg`, for `panel.js`.
 const MIXTURE = -1;
 
 function pressed(button) {
@@ -24,7 +24,7 @@ function keyed(event) {
   return true;
 }
 
-// A cluster's dots on the plane lead to it; its numbered button does the same by keyboard.
+// A click on a cluster's dots goes to it. Its numbered button does the same for the keyboard.
 document.addEventListener('click', (event) => {
   const dots = event.target.closest('#plane [data-go]');
   if (dots && panel()) push('go', Number(dots.dataset.go));

@@ -1,4 +1,4 @@
-"""Name two dozen clusters of patches, and every place of a tile has a class: Proto2Seg without drawing a line.
+"""Name two dozen clusters of patches, and every place of a tile gets a class: Proto2Seg without outlines.
 
     python -m demos.proto2seg [--host 127.0.0.1] [--port 7862]
 
@@ -27,34 +27,34 @@ SCRIPT = Path(__file__).with_name("page.js")
 BROWSER_KEY = "histolab-lite/label-clusters"  # no secret: see ``cvm.page``
 
 HEADING = """<h1>Name clusters, get masks</h1>
-<p>A computer has put patches that look alike together. Say what each cluster shows; the masks follow at once.</p>"""
+<p>The computer has grouped patches that look alike into clusters. Name each cluster; the masks appear at once.</p>"""
 KEYS = """<label id="keys"><input type="checkbox" checked>
 <span>Keys: <kbd>1</kbd>, <kbd>2</kbd>, … name the cluster, <kbd>0</kbd> or <kbd>M</kbd> drops it as mixed,
 <kbd>Space</kbd> or <kbd>→</kbd> next, <kbd>←</kbd> back, <kbd>Backspace</kbd> undo</span></label>"""
 WHAT_IS_THIS = """
-**Clusters.** A network that was trained without any label describes a patch by 256 numbers. k-means puts 1728 patches
-of drawn tissue into 24 groups of similar numbers. You see the ten patches nearest to the centre of each: if one tissue
-fills more than about 80 % of what you see, give the cluster its name; otherwise drop it as mixed. The same name again
-takes it back.
+**Clusters.** A network that was trained without labels describes each patch by 256 numbers. k-means puts 1728 patches
+of drawn tissue into 24 clusters of similar numbers. You see the ten patches nearest to the centre of a cluster. If one
+tissue fills more than about 80 % of what you see, give the cluster its name; otherwise drop it as mixed. The same name
+again removes it.
 
-**The dictionary** is what remains: the centres of the clusters you named, the *prototypes*, each with its class. Those
-you dropped or left open are not in it.
+**The dictionary** holds the centres of the clusters that you named, the *prototypes*, each with its class. It does not
+hold the clusters that you dropped or did not name.
 
-**DQ**, direct query: every place of the tile takes the class of the prototype most similar to it, place by place.
+**DQ**, direct query: every place of the tile gets the class of the prototype most similar to it.
 
-**CQ**, cluster-then-query: the places of the tile are put into groups first, and each group asks as one, so that a
-stray place follows its group. There are γ groups for every class that DQ finds.
+**CQ**, cluster-then-query: the places of the tile are first put into groups, and each group gets one class, so that a
+single odd place follows its group. There are γ groups per class that DQ finds.
 
-**Keep in mind.** Only named classes can appear: name one alone, and everything is of that class. The tiles were not
-among the patches. Masks are as coarse as their grid of 16 µm; the paper trains a second network on them, as lesson 04
-does. Mean Dice is the mean over all classes that the mask or the truth holds.
+**Keep in mind.** Only named classes can appear: if you name one class, every place has that class. The tiles were not
+among the clustered patches. Masks have a grid of 16 µm; the paper trains a second network on them, as lesson 04 does.
+Mean Dice is the mean over all classes in the mask or the truth.
 
 The method: Pan, Yan, Chen et al., *Human-machine interactive tissue prototype learning for label-efficient
 histopathology image segmentation*, IPMI 2023. Lessons 02 and 03 derive it.
 """
 PRIVACY = (
-    "Your names are kept in this browser and are back after a refresh; the server stores none. Your own tile is kept "
-    "in its memory while the page is open, and has to be uploaded again afterwards."
+    "This browser keeps your names: they are back after a refresh, and the server does not store them. The server "
+    "keeps your own tile in its memory while the page is open; after a refresh it must be uploaded again."
 )
 
 
@@ -82,7 +82,7 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
                     choice = gr.Radio(
                         [(tile.title, key) for key, tile in app.samples.tiles.items()],
                         value=app.first.key,
-                        label="Tile, never clustered",
+                        label="Tile, not among the clusters",
                         elem_id="tile",
                         min_width=300,
                     )
@@ -105,12 +105,12 @@ def build(samples: Samples | None = None, nav: str = "") -> gr.Blocks:
             gr.Markdown(WHAT_IS_THIS)
         with gr.Accordion("Your own tile", open=False, elem_id="own"):
             gr.Markdown(
-                f"An H&E image, asked the same dictionary. It is brought to {MPP:g} µm per pixel; of a large one the "
-                f"middle {LARGEST_SIDE} pixels are used. These prototypes are of drawn tissue: on real tissue load a "
+                f"Query an H&E image of your own. It is resized to {MPP:g} µm per pixel; of a large image the middle "
+                f"{LARGEST_SIDE} pixels are used. This page's prototypes are of drawn tissue: for real tissue, load a "
                 "dictionary of your own."
             )
             with gr.Row(equal_height=True):
-                mpp = gr.Textbox(label="µm per pixel, if the file does not say", elem_id="mpp", min_width=200)
+                mpp = gr.Textbox(label="µm per pixel, if the file does not state it", elem_id="mpp", min_width=200)
                 upload = gr.UploadButton("Upload a tile", file_types=list(SUFFIXES), elem_id="upload", min_width=150)
         with gr.Accordion("Start over", open=False, elem_id="again"):
             start_over = gr.Button("Forget all names and times", elem_id="start-over")

@@ -1,7 +1,7 @@
-"""The plane of ``proto2seg``: all patches in two dimensions by UMAP, coloured as their clusters are named.
+"""The plane of ``proto2seg``: all patches in two dimensions by UMAP, coloured by the names of their clusters.
 
-McInnes, Healy and Melville, "UMAP", 2018. The dots are sent once, as ``<path id="dots-3">``;
-what changes refers to them.
+McInnes, Healy and Melville, "UMAP", 2018. The dots are sent once, as ``<path id="dots-3">``,
+and the view refers to them.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from demos.proto2seg.samples import Clusters
 from demos.proto2seg.session import Session
 from demos.proto2seg.views import DROPPED, called, ink, letters
 from demos.shared.colours import css_colour
+from demos.shared.markup import unseen
 from histolab_lite.methods.proto2seg import MIXTURE
 
 UNNAMED = "#a3acba"
 
 
 def plane_dots(clusters: Clusters) -> str:
-    """The dots of every cluster, to be referred to; nothing of them shows here."""
+    """The dots of every cluster, which the view refers to."""
     points = clusters.points * 100
     paths = ""
     for cluster in range(len(clusters)):
         dots = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in points[clusters.labels == cluster])
         paths += f'<path id="dots-{cluster}" d="{dots}"/>'
-    return f'<svg class="gone" width="0" height="0" aria-hidden="true"><defs>{paths}</defs></svg>'
+    return unseen(paths)
 
 
 def plane(session: Session) -> str:
-    """All patches in two dimensions by UMAP: named clusters in their class's colour, the one in view outlined."""
+    """All patches: named clusters in the colour of their class, the cluster in view outlined."""
     clusters, given = session.clusters, session.names.given
     assert clusters is not None
     marks = letters(clusters.class_names)
@@ -40,7 +41,7 @@ def plane(session: Session) -> str:
     texts = "".join(_mark(clusters, cluster, given.get(cluster), marks, cluster == session.at) for cluster in order)
     height = clusters.points[:, 1].max() * 100 + 6
     label = (
-        f"Map of {len(clusters.labels)} patches, alike ones near each other. Cluster {session.at + 1} is outlined: "
+        f"Map of {len(clusters.labels)} patches, similar ones near each other. Cluster {session.at + 1} is outlined: "
         f"{called(session, session.at)}."
     )
     return (
@@ -54,7 +55,7 @@ def plane(session: Session) -> str:
 
 def _dots(clusters: Clusters, cluster: int, name: int | None, current: bool) -> str:
     named = name is not None and name != MIXTURE
-    colour = css_colour(clusters.palette[name]) if named else UNNAMED if name is None else "#fff"
+    colour = UNNAMED if name is None else "#fff" if name == MIXTURE else css_colour(clusters.palette[name])
     width = 2.0 if current else 1.4 if named else 1.1
     use = f'<use href="#dots-{cluster}" stroke-linecap="round"'
     edge = ""
@@ -67,7 +68,7 @@ def _dots(clusters: Clusters, cluster: int, name: int | None, current: bool) -> 
 
 
 def _mark(clusters: Clusters, cluster: int, name: int | None, marks: Sequence[str], current: bool) -> str:
-    """A letter or a cross on the dot in the middle of a cluster; a number where there is no name yet."""
+    """A letter or a cross on the middle dot of a cluster; its number if it has no name yet."""
     if name is None and not current:
         return ""
     points = clusters.points[clusters.labels == cluster] * 100

@@ -1,4 +1,4 @@
-"""From a dictionary to masks: direct query and cluster-then-query of one tile, and how near the truth they come."""
+"""From a dictionary to masks: direct query and cluster-then-query of one tile, and their scores."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from histolab_lite.methods.proto2seg import (
 from histolab_lite.metrics import SegmentationScores, segmentation_scores
 
 LARGEST_SIDE = 1024  # pixels of a visitor's tile, at the encoder's scale
-SEED = 0  # of the groups: the same names give the same mask
+SEED = 0  # random seed of the groups, so that the same names give the same mask
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """direct, grouped: class ids on the grid, uint8 (h, w), by DQ and by CQ. scores: of both, where the truth is known
-    and has the dictionary's classes."""
+    """direct, grouped: class ids on the grid, uint8 (h, w), by DQ and by CQ. scores: of both, if the truth is known and
+    has the dictionary's classes."""
 
     direct: np.ndarray
     grouped: np.ndarray
@@ -38,8 +38,8 @@ class Answer:
 def query(tile: Tile, dictionary: PrototypeDictionary, gamma: int, class_names: tuple[str, ...]) -> Answer:
     """The fast half, some hundredths of a second. class_names: the truth's.
 
-    On one thread: so small a problem takes ten times as long where two threads wait for each other on a busy machine,
-    and sums come out the same every time.
+    It uses one thread: on a busy machine two threads that wait for each other take ten times as long for so small a
+    problem, and with one thread sums are the same every time.
     """
     with _pools().limit(limits=1):
         return _query(tile, dictionary, gamma, class_names)
@@ -47,7 +47,7 @@ def query(tile: Tile, dictionary: PrototypeDictionary, gamma: int, class_names: 
 
 @cache
 def _pools() -> ThreadpoolController:
-    """OpenMP's, whose limit holds for the thread that sets it alone; found once PyTorch has loaded its libraries."""
+    """OpenMP's thread pools, whose limit holds only for the thread that sets it. Called after PyTorch is loaded."""
     return ThreadpoolController().select(user_api="openmp")
 
 
@@ -58,17 +58,16 @@ def _query(tile: Tile, dictionary: PrototypeDictionary, gamma: int, class_names:
     grouped = cluster_then_query(features, dictionary, gamma, generator=generator)
     scores = None
     if tile.truth is not None and dictionary.class_names == class_names:
-        number = len(class_names)
-        scores = tuple(
-            segmentation_scores([upsample(ids, tile.size)], [tile.truth], number) for ids in (direct, grouped)
-        )
+        upsampled = [upsample(direct, tile.size), upsample(grouped, tile.size)]
+        by_direct, by_group = (segmentation_scores([ids], [tile.truth], len(class_names)) for ids in upsampled)
+        scores = by_direct, by_group
     return Answer(direct.numpy().astype(np.uint8), grouped.numpy().astype(np.uint8), scores)
 
 
 def own_tile(upload: Upload, mpp: float | None) -> Tile:
-    """The slow half, some seconds: a visitor's image at the encoder's scale, its middle if it is larger.
+    """The slow half, some seconds: a visitor's image at the encoder's scale, or its middle if it is large.
 
-    mpp: µm per pixel, if the visitor gave it. UploadError for an image that is too small there.
+    mpp: µm per pixel, if the visitor gave it. UploadError for an image that is too small at that scale.
     """
     mpp = mpp or upload.mpp
     rgb, notes = upload.rgb, [upload.note] if upload.note else []
@@ -77,7 +76,7 @@ def own_tile(upload: Upload, mpp: float | None) -> Tile:
         height, width = (round(side * factor) for side in rgb.shape[:2])
     else:
         height, width = rgb.shape[:2]
-        notes.append(f"Its scale is not known, so a pixel is taken for {MPP:g} µm. Give the µm per pixel if you can.")
+        notes.append(f"Its scale is not known: one pixel counts as {MPP:g} µm. Enter the µm per pixel if you can.")
     if min(height, width) < PATCH:
         raise UploadError(
             f"This image has {height} × {width} pixels at the encoder's {MPP:g} µm per pixel; "
@@ -85,8 +84,8 @@ def own_tile(upload: Upload, mpp: float | None) -> Tile:
         )
     rows, columns = min(height, LARGEST_SIDE), min(width, LARGEST_SIDE)
     if (rows, columns) != (height, width):
-        notes.append(f"It is large: its middle, {columns} × {rows} µm, is used." if mpp
-                     else f"It is large: its middle, {columns} × {rows} pixels, is used.")  # fmt: skip
+        unit = "µm" if mpp else "pixels"
+        notes.append(f"The tile is large: only its middle, {columns} × {rows} {unit}, is used.")
     left, top = (width - columns) / 2, (height - rows) / 2
     scale = rgb.shape[1] / width, rgb.shape[0] / height
     box = left * scale[0], top * scale[1], (left + columns) * scale[0], (top + rows) * scale[1]

@@ -1,4 +1,4 @@
-"""What the names become: tissue, direct query, cluster-then-query and truth side by side, and how they compare."""
+"""The results: tissue, direct query, cluster-then-query and truth side by side, and a table of scores."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from demos.proto2seg.query import Answer
 from demos.proto2seg.samples import Clusters, Tile
 from demos.proto2seg.session import Session
 from demos.proto2seg.views import badge, letters
-from demos.shared.markup import as_uri, region_marks, scale_bar
+from demos.shared.markup import as_uri, covering, region_marks, scale_bar, unseen
 from histolab_lite.formats.masks import mask_png
 from histolab_lite.methods.proto2seg import PrototypeDictionary
 
-# Okabe and Ito's colours, for a dictionary whose classes are not the sample's.
+# Okabe and Ito's colours, for a dictionary with other classes than the samples.
 COLOURS = (
     (240, 228, 66), (213, 94, 0), (0, 114, 178), (0, 158, 115), (204, 121, 167), (86, 180, 233), (230, 159, 0),
     (0, 0, 0), (221, 221, 221),
@@ -24,24 +24,22 @@ Palette = Sequence[tuple[int, int, int]]
 
 
 def tile_images(tile: Tile, palette: Palette) -> str:
-    """The tissue and its truth, to be referred to; nothing of them shows here."""
-    images = f'<image id="tissue-tile" href="{as_uri(tile.jpeg, "image/jpeg")}" {_whole(tile)}/>'
+    """The tissue and its truth, which the views refer to."""
+    whole = covering(tile.size)
+    images = f'<image id="tissue-tile" href="{as_uri(tile.jpeg, "image/jpeg")}" {whole}/>'
     if tile.truth is not None:
-        images += f'<image id="truth-tile" href="{as_uri(mask_png(tile.truth, palette), "image/png")}" {_whole(tile)}/>'
-    return f'<svg class="gone" width="0" height="0" aria-hidden="true"><defs>{images}</defs></svg>'
-
-
-def _whole(tile: Tile) -> str:
-    return f'width="{tile.size[1]}" height="{tile.size[0]}" preserveAspectRatio="none"'
+        images += f'<image id="truth-tile" href="{as_uri(mask_png(tile.truth, palette), "image/png")}" {whole}/>'
+    return unseen(images)
 
 
 def palette_of(dictionary: PrototypeDictionary | None, clusters: Clusters) -> Palette:
+    """The samples' colours for the samples' classes, else ``COLOURS``."""
     own = dictionary is None or dictionary.class_names == clusters.class_names
     return clusters.palette if own else COLOURS
 
 
 def results(session: Session, dictionary: PrototypeDictionary | None, answer: Answer | None) -> str:
-    """Four images and a table; before the first name, what to do for them."""
+    """Four images and a table; before the first name, what to do."""
     tile, clusters = session.tile, session.clusters
     assert tile is not None
     assert clusters is not None
@@ -58,7 +56,7 @@ def results(session: Session, dictionary: PrototypeDictionary | None, answer: An
             continue
         score = f" · mean Dice {answer.scores[number].macro_dice:.2f}" if answer and answer.scores else ""
         uri = as_uri(mask_png(ids, palette), "image/png")
-        image = f'<image class="mask" href="{uri}" {_whole(tile)}/>{region_marks(ids, marks, tile.size)}'
+        image = f'<image class="mask" href="{uri}" {covering(tile.size)}/>{region_marks(ids, marks, tile.size)}'
         views.append(_figure(tile, f"{title}. {_composition(ids, names)}", f"{title}{score}", image))
     if tile.truth is not None:
         image = '<use class="mask" href="#truth-tile"/>'
@@ -94,12 +92,12 @@ def _said(session: Session, dictionary: PrototypeDictionary | None) -> str:
         return ""
     count = f"<b>{len(dictionary)}</b> {'prototype' if len(dictionary) == 1 else 'prototypes'}"
     if session.loaded is not None:
-        return f"<p>Queried with the dictionary you loaded: {count}. Naming a cluster goes back to your names.</p>"
+        return f"<p>Queried with the dictionary you loaded: {count}. Name a cluster to use your names again.</p>"
     return f"<p>Queried with your dictionary: {count}, the centres of the clusters you named.</p>"
 
 
 def _table(dictionary: PrototypeDictionary, answer: Answer, names: Sequence[str], palette: Palette) -> str:
-    """By class: prototypes, share of the tile, and Dice where the truth is known. It is the legend, too."""
+    """Per class: prototypes, share of the tile, and Dice if the truth is known. It is also the legend."""
     scored = answer.scores is not None
     columns = ["prototypes", "share by DQ", "share by CQ", *(["Dice of DQ", "Dice of CQ"] if scored else [])]
     head = "".join(f'<th scope="col">{column}</th>' for column in ("Class", *columns))

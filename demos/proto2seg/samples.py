@@ -1,6 +1,6 @@
-"""Clusters to name, and tiles to try the names on: drawn tissue, computed beforehand and kept in one file.
+"""Clusters to name, and tiles to query: phantom tissue, computed in advance and kept in one file.
 
-``make`` writes the file, in some minutes; ``load`` reads it, in a moment. Clusters are numbered from the largest on.
+``make`` writes the file in some minutes; ``load`` reads it quickly. Cluster 0 is the largest.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from demos.bundle import FOLDER
+from demos.shared.markup import image_file
 from histolab_lite.data.patches import grid_patches
 from histolab_lite.data.phantom import CLASS_NAMES, PALETTE
 from histolab_lite.data.tiles import load_tiles
@@ -25,19 +26,19 @@ from histolab_lite.methods.proto2seg import embed, encode, representatives
 from histolab_lite.models.checkpoint import read_weights, save_weights
 
 FILE = "label_clusters.safetensors"
-MPP, PATCH, STRIDE = 1.0, 64, 16  # µm per pixel that the encoder reads, and pixels of it, as in lessons 02 and 03
-ZOOM = 2  # patches are shown so much finer than the encoder reads them
+MPP, PATCH, STRIDE = 1.0, 64, 16  # the encoder's µm per pixel, and pixels at that scale, as in lessons 02 and 03
+ZOOM = 2  # patches are shown at twice the encoder's resolution
 SIDE = 768  # pixels of a slide
 CLUSTERED, QUERIED, SEED = 12, 3, 23  # slides
-K, SHOWN = 24, 10  # clusters, and patches of each that are looked at (t in the paper)
+K, SHOWN = 24, 10  # clusters, and patches shown per cluster (t in the paper)
 TILE = 512  # pixels
 
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """K clusters of N patches. centers: (K, D). sheets: K JPEGs, central patches side by side, nearest to the centre
-    first. points: (N, 2) in the plane, within 0 to 1. labels: (N,). fractions: (K, classes), what the truth says of
-    the pixels shown."""
+    """K clusters of N patches. centers: (K, D). sheets: K JPEGs of central patches side by side, the nearest to the
+    centre first. points: (N, 2) in the plane, from 0 to 1. labels: (N,). fractions: (K, classes), the true share of
+    each class in the pixels shown."""
 
     centers: torch.Tensor
     sheets: tuple[bytes, ...]
@@ -52,13 +53,13 @@ class Clusters:
 
     @property
     def key(self) -> str:
-        """Names given to other clusters than these are no names of these."""
+        """A digest, so that names of other clusters are not used for these."""
         return hashlib.sha256(self.centers.numpy().tobytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """features: float16 (D, h, w), to be queried. size: (rows, columns). truth: class ids of that size, where known."""
+    """features: float16 (D, h, w), to be queried. size: (rows, columns). truth: class ids of that size, if known."""
 
     key: str
     title: str
@@ -72,12 +73,14 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
+    """The clusters, and the tiles by their keys."""
+
     clusters: Clusters
     tiles: Mapping[str, Tile]
 
 
 def make(folder: Path) -> Path:
-    """Draw, embed, cluster, lay out in the plane, and write all of it to ``folder``."""
+    """Draw slides, embed and cluster their patches, lay them out in the plane, and write all to ``folder``."""
     from umap import UMAP  # compiles for half a minute
 
     tiles = load_tiles("phantom", n_slides=CLUSTERED + QUERIED, size=ZOOM * SIDE, mpp=MPP / ZOOM, seed=SEED)
@@ -114,7 +117,7 @@ def make(folder: Path) -> Path:
 
 
 def _most_mixed(mask: np.ndarray) -> tuple[int, int]:
-    """Corner of the tile whose rarest class is the most frequent, and so on."""
+    """Corner of the tile whose rarest class has the largest share, then the second rarest, and so on."""
     corners = [(row, column) for row in range(0, SIDE - TILE + 1, 64) for column in range(0, SIDE - TILE + 1, 64)]
 
     def shares(corner: tuple[int, int]) -> list[int]:
@@ -126,7 +129,7 @@ def _most_mixed(mask: np.ndarray) -> tuple[int, int]:
 
 
 def load(folder: Path = FOLDER) -> Samples:
-    """What ``make`` wrote."""
+    """Read what ``make`` wrote."""
     content, _ = read_weights(folder / FILE)
     clusters = Clusters(
         content["centers"],
@@ -146,9 +149,8 @@ def load(folder: Path = FOLDER) -> Samples:
 
 
 def jpeg(rgb: np.ndarray, quality: int = 88) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(rgb).save(file, format="JPEG", quality=quality)
-    return file.getvalue()
+    """An image, uint8 (H, W, 3), as a JPEG file."""
+    return image_file(Image.fromarray(rgb), "jpeg", quality=quality)
 
 
 def _as_tensor(content: bytes) -> torch.Tensor:

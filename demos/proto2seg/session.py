@@ -1,4 +1,4 @@
-"""Where one visitor is: which cluster, what they are called, and which tile is queried. Nothing changes in place."""
+"""One visitor's work: the cluster in view, the names, and the tile. Every change returns a new session."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ GAMMA, LARGEST_GAMMA = 5, 20
 
 @dataclass(frozen=True)
 class Session:
-    """clusters: None before the page is loaded. at: the cluster in view. tile: the one that is
-    queried. own: the one that the visitor uploaded. loaded: a dictionary from a file, which is
-    queried instead of the names. serial: number of the page's last message, so that one sent twice counts once."""
+    """clusters: None before the page is loaded. at: the cluster in view. tile: is queried. own: was uploaded by the
+    visitor. loaded: a dictionary from a file, used instead of the names. serial: number of the page's last message, so
+    that a message that comes twice counts once."""
 
     clusters: Clusters | None = None
     names: Names = field(default_factory=Names)
@@ -32,7 +32,7 @@ class Session:
 
     @property
     def dictionary(self) -> PrototypeDictionary | None:
-        """None while no cluster has the name of a class."""
+        """The loaded dictionary, or that of the names; None while no cluster has a class."""
         if self.loaded is not None:
             return self.loaded
         assert self.clusters is not None
@@ -43,10 +43,10 @@ class Session:
         )
 
     def apply(self, events: list[Any]) -> Session:
-        """What the page reports, one after another; what cannot be meant is left out.
+        """Apply the events that the page reports, in order. Invalid events are left out.
 
-        ["key", class, seconds] names the cluster in view, ["name", cluster, class, seconds] any; the same name again
-        takes it back, and class MIXTURE drops the cluster. ["next", seconds], ["back", seconds], ["undo", seconds],
+        ["key", class, seconds] names the cluster in view, ["name", cluster, class, seconds] any cluster; the same name
+        again removes it, and class MIXTURE drops the cluster. ["next", seconds], ["back", seconds], ["undo", seconds],
         ["go", cluster].
         """
         assert self.clusters is not None
@@ -70,7 +70,7 @@ class Session:
         return session
 
     def _name(self, cluster: int, name: int, seconds: Any) -> Session:
-        """Names are queried from now on, whatever was loaded."""
+        """Name a cluster; the names replace a loaded dictionary."""
         session = self._spend(cluster, seconds)
         again = self.names.given.get(cluster) == name
         return replace(session, names=session.names.set({cluster: None if again else name}), loaded=None)
@@ -79,14 +79,14 @@ class Session:
         return replace(self, names=self.names.spend(cluster, seconds))
 
     def open_after(self, cluster: int) -> int:
-        """The next cluster without a name, from the first again after the last; else simply the next."""
+        """The next cluster without a name, after the last one from the first; if all have names, the next one."""
         assert self.clusters is not None
         number = len(self.clusters)
         following = [(cluster + step) % number for step in range(1, number + 1)]
         return next((other for other in following if other not in self.names.given), following[0])
 
     def start_over(self) -> Session:
-        """No name and no time; undo brings the names back."""
+        """Remove all names and times; undo brings the names back."""
         names = self.names.set(dict.fromkeys(self.names.given))
         return replace(self, names=replace(names, seconds={}), at=0, loaded=None)
 
@@ -105,8 +105,8 @@ def to_memory(session: Session) -> dict[str, Any]:
 
 
 def from_memory(kept: Any, clusters: Clusters) -> tuple[str | None, Session]:
-    """The key of the tile that was shown last, and the session, without a tile. Whatever ``to_memory`` did not write,
-    or wrote of other clusters, is left out."""
+    """The key of the last tile, and the session without a tile. Anything that ``to_memory`` did not write, or wrote for
+    other clusters, is left out."""
     fresh, kept = Session(clusters), memory.from_memory(kept)
     if kept.get("clusters") != clusters.key:
         return None, fresh

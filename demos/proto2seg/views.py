@@ -1,6 +1,6 @@
-"""What the page of ``proto2seg`` shows of clusters: their patches, names to give, and the stopwatch.
+"""The views of clusters on the page ``proto2seg``: patches, names to choose from, and the stopwatch.
 
-Colour is never alone: a class has a letter, and a cluster that was dropped a cross.
+Colour is never the only sign: each class has a letter, and a dropped cluster has a cross.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PAPER = (  # Table 2: average seconds of three pathologists
 
 
 def letters(names: Sequence[str]) -> tuple[str, ...]:
-    """A letter of its own for every class, the first of a word where it can be; M is that of mixed clusters."""
+    """A different letter for every class, if possible the first of a word. M is reserved for mixed clusters."""
     given: list[str] = []
     for name in names:
         words = name.upper().split()
@@ -35,7 +35,7 @@ def letters(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def gallery(session: Session) -> str:
-    """The central patches of the cluster in view, and a hint for those who ask."""
+    """The central patches of the cluster in view, and a hint to open."""
     clusters, at = session.clusters, session.at
     assert clusters is not None
     side = ZOOM * PATCH
@@ -56,7 +56,7 @@ def gallery(session: Session) -> str:
 
 
 def _hint(clusters: Clusters, at: int) -> str:
-    """What the truth says of the pixels shown."""
+    """The true classes of the pixels shown."""
     shares = clusters.fractions[at]
     order = [name for name in np.argsort(-shares) if shares[name] >= 0.005]
     text = ", ".join(f"{clusters.class_names[name]} {shares[name]:.0%}" for name in order)
@@ -65,7 +65,7 @@ def _hint(clusters: Clusters, at: int) -> str:
         if shares.max() > 0.8
         else "none above 80 %, so the paper would drop it"
     )
-    return f"<details><summary>Hint</summary><p>The drawing program says: {escape(text)} ({rule}).</p></details>"
+    return f"<details><summary>Hint</summary><p>The drawing program knows: {escape(text)} ({rule}).</p></details>"
 
 
 def panel(session: Session) -> str:
@@ -107,13 +107,13 @@ def _badge(session: Session, name: int, letter: str) -> str:
 
 
 def badge(letter: str, colour: tuple[int, int, int]) -> str:
-    """A letter on its class's colour."""
+    """A letter on the colour of its class."""
     style = f"background:{css_colour(colour)};color:{ink(colour)}"
     return f'<span class="badge" style="{style}" aria-hidden="true">{letter}</span>'
 
 
 def ink(colour: tuple[int, int, int]) -> str:
-    """Black or white, whichever can be read on a colour (WCAG's relative luminance)."""
+    """Black or white, whichever has more contrast with a colour (WCAG's relative luminance)."""
     linear = [(c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
     return "#000" if 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.179 else "#fff"
 
@@ -129,13 +129,14 @@ def _place(session: Session, cluster: int, name: int | None, marks: Sequence[str
 
 
 def called(session: Session, cluster: int) -> str:
+    """The name of a cluster, in words."""
     assert session.clusters is not None
     name = session.names.given.get(cluster)
     return "no name yet" if name is None else "dropped" if name == MIXTURE else session.clusters.class_names[name]
 
 
 def _counts(session: Session) -> tuple[int, int, int]:
-    """Clusters that are named, that are dropped, and all."""
+    """How many clusters are named, are dropped, and exist."""
     assert session.clusters is not None
     dropped = sum(name == MIXTURE for name in session.names.given.values())
     return len(session.names.given) - dropped, dropped, len(session.clusters)
@@ -163,7 +164,7 @@ def _said(session: Session) -> str:
 
 
 def stopwatch(session: Session) -> str:
-    """The visitor's pace beside the paper's Table 2."""
+    """The visitor's time per cluster beside the times in the paper's Table 2."""
     own, number = session.names.mean_seconds, len(session.names.given)
     assert session.clusters is not None
     every = len(session.clusters)
@@ -176,7 +177,7 @@ def stopwatch(session: Session) -> str:
     return (
         f'<p class="title">Stopwatch</p><ul class="paces" data-own="{own or 0:.2f}">{rows}</ul>'
         '<p class="small">Paper: Table 2, mean of three pathologists on real breast tissue, images of 1024 × 1024 '
-        "pixels. Your patches are drawn, so this compares orders of magnitude. A pause counts as a minute at most.</p>"
+        "pixels. Your patches are drawn, so compare orders of magnitude only. A pause counts as one minute at most.</p>"
     )
 
 

@@ -1,4 +1,4 @@
-"""Colours that colour-blind people tell apart, and shapes with them: colour is never alone.
+"""Colours that colour-blind people can tell apart, each with a shape, so that colour is never the only sign.
 
 Okabe and Ito, "Color universal design", 2008. Class 0 is outside, 1 to 3 are tissues.
 """
@@ -9,4 +9,5 @@ UNSURE = (128, 128, 128)
 
 
 def css_colour(rgb: tuple[int, int, int]) -> str:
+    """The colour as CSS and SVG write it, such as #d55e00."""
     return "#{:02x}{:02x}{:02x}".format(*rgb)

@@ -1,7 +1,7 @@
-"""What a page's events share: answers by name, the queue they wait in, and files that they hand to the visitor.
+"""What the events of all pages share: answers by name, two queues, and files that a visitor saves.
 
-A visitor's session is changed in the queue "edit" alone, one event at a time, so that no click is lost however fast
-they come. What takes seconds runs in the queue "slow" and changes no session.
+Only the queue "edit" changes a visitor's session, one event at a time, so that no click is lost.
+Work that takes seconds runs in the queue "slow" and changes no session.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 ONE_BY_ONE = {"concurrency_id": "edit", "concurrency_limit": 1, **QUIET}
 SLOWLY = {"concurrency_id": "slow", "concurrency_limit": 1, **QUIET}
 
-#: What a handler answers: the new values of what changes, by name. All else stays as it is.
+#: A handler's answer: new values by name. What is not named stays as it is.
 Answer = dict[str, Any]
 
 
@@ -30,16 +30,16 @@ def answer(
     outputs: Mapping[str, gr.components.Component],
     **queue: Any,
 ) -> Any:
-    """Let a handler answer an event. outputs: the components that it may change, by the names that it calls them by.
-    Returns what ``event`` does, for what comes after."""
+    """Let a handler answer an event. outputs: the components that it may change, by the names it uses in its answers.
+    Returns what ``event`` returns, so that more can follow."""
     return event(by_name(handler, outputs), inputs, list(outputs.values()), **queue)
 
 
 def by_name(
-    handler: Callable[..., Answer] | Callable[..., Iterator[Answer]],
+    handler: Callable[..., Any],
     outputs: Mapping[str, gr.components.Component],
 ) -> Callable[..., Any]:
-    """The handler as Gradio calls it. KeyError for an answer that names none of the outputs."""
+    """The handler as Gradio calls it. KeyError for an answer with a name that is not among the outputs."""
 
     def placed(answer: Answer) -> dict:
         return {outputs[name]: value for name, value in answer.items()} or gr.skip()
@@ -61,8 +61,8 @@ def save_by(
     inputs: Sequence[gr.components.Component],
     problem: gr.HTML,
 ) -> None:
-    """Let buttons save files. buttons: by kind of file. save(kind, *inputs): the file from ``pack`` as "packed", or
-    what is wrong as "problem"."""
+    """Let buttons save files. buttons: by kind of file. save(kind, *inputs) answers with the file from ``pack`` as
+    "packed", or with a sentence as "problem"."""
     packed = gr.Textbox(visible="hidden", elem_id="packed")
     for kind, button in buttons.items():
         packing = answer(button.click, partial(save, kind), inputs, {"packed": packed, "problem": problem}, **QUIET)

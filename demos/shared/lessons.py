@@ -12,8 +12,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 
 
 def router() -> APIRouter:
-    """/lessons/07_contrast_variational_model, and so on. As in every notebook, its formulas are drawn by MathJax, which
-    the reader's browser fetches."""
+    """Serve /lessons/07_contrast_variational_model and so on. The visitor's browser fetches MathJax, which draws the
+    formulas."""
     lessons = APIRouter(prefix="/lessons")
 
     @lessons.get("/{name}")
@@ -26,12 +26,13 @@ def router() -> APIRouter:
 
 
 def names() -> list[str]:
+    """The lessons, by the names of their notebooks."""
     return sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 
 
 @lru_cache(maxsize=4)
 def _page(name: str) -> str:
-    """About a megabyte, made within seconds."""
+    """The lesson as HTML, about a megabyte; takes seconds."""
     from nbconvert import HTMLExporter  # slow to import, and few visitors ask
 
     return HTMLExporter(require_js_url="").from_filename(str(FOLDER / f"{name}.ipynb"))[0]

@@ -1,4 +1,4 @@
-"""Pieces of HTML and SVG that every demo's page uses."""
+"""Pieces of HTML and SVG that all pages use."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
-SMALLEST_REGIONS = 0.03  # share of a mask from which a class gets its mark
+SMALLEST_REGIONS = 0.03  # a class with a smaller share of a mask gets no mark
 
 
 def notice(text: str) -> str:
-    """What went wrong, or what to know; read out by a screen reader at once."""
+    """A message, which a screen reader reads out at once."""
     return f'<div class="notice" role="alert">{escape(text)}</div>'
 
 
 def bar(pages: Mapping[str, str], here: str, more: Mapping[str, str] | None = None) -> str:
-    """Links to all pages, name in the address -> title; ``here`` is the one that bears them. more: title -> address of
-    what else there is about this one."""
+    """Links to all pages. pages: from the name in the address to the title. here: the page that shows the bar. more:
+    further links about this page, from title to address."""
     links = (
         f'<a href="../{name}/"{" aria-current=page" if name == here else ""}>{escape(title)}</a>'
         for name, title in pages.items()
@@ -34,18 +34,30 @@ def bar(pages: Mapping[str, str], here: str, more: Mapping[str, str] | None = No
     return f'<nav class="pages" aria-label="Demos">{"".join(links)}{rest}</nav>'
 
 
-def data_uri(image: Image.Image, kind: str, **options: int) -> str:
+def image_file(image: Image.Image, kind: str, **options: int) -> bytes:
+    """An image as a file. kind: its format, such as "png"."""
     file = io.BytesIO()
     image.save(file, format=kind, **options)
-    return as_uri(file.getvalue(), f"image/{kind}")
+    return file.getvalue()
 
 
 def as_uri(content: bytes, kind: str) -> str:
+    """A file as the address of itself. kind: its MIME type."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
+def unseen(content: str) -> str:
+    """SVG that is sent once and not shown, so that other SVG can refer to it by its ids."""
+    return f'<svg class="gone" width="0" height="0" aria-hidden="true"><defs>{content}</defs></svg>'
+
+
+def covering(size: tuple[int, int]) -> str:
+    """Attributes of an SVG image that covers another of this size, (rows, columns)."""
+    return f'width="{size[1]}" height="{size[0]}" preserveAspectRatio="none"'
+
+
 def scale_bar(size: tuple[int, int], mpp: float | None) -> str:
-    """A bar of a round length, about a fifth of the width, in the lower right corner; none without a scale.
+    """A bar of a round length, at most a fifth of the width, in the lower right corner; "" if the scale is not known.
 
     size: (rows, columns) of the image, in whose pixels the SVG is drawn. mpp: µm per pixel.
     """
@@ -68,7 +80,7 @@ def scale_bar(size: tuple[int, int], mpp: float | None) -> str:
 
 
 def region_marks(ids: np.ndarray, texts: Mapping[int, str], size: tuple[int, int]) -> str:
-    """A class's letter or number in its largest region, so that colour is not alone.
+    """The letter or number of each class, in the middle of its widest region, so that colour is never the only sign.
 
     ids: class ids (h, w). texts: by class id. size: (rows, columns) of the image, in whose pixels the SVG is drawn.
     """

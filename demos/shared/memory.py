@@ -1,5 +1,6 @@
-"""What a visitor did, and what the visitor's browser keeps of it. A browser may report or hand back anything: what fits
-is taken, item by item, and the rest is left out.
+"""What a visitor did, and what the visitor's browser keeps of it.
+
+A browser may send anything. Each item is checked: valid ones are used, all others are left out.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ VERSION = 1
 LONGEST_KEY = 100
 LONGEST_PAUSE = 600.0  # seconds
 
-Change, Read, Work = TypeVar("Change"), TypeVar("Read"), TypeVar("Work")
+Change = TypeVar("Change")
+Read = TypeVar("Read")
+Work = TypeVar("Work")
 
 
 class History(tuple[Change, ...]):
-    """Changes, the oldest first. Nothing changes in place."""
+    """A visitor's changes, the oldest first. No method changes the object; each returns a new one."""
 
     def add(self, change: Change, most: int, full: str = "") -> History[Change]:
-        """ValueError, with the sentence ``full``, where there are as many as there may be; without it the oldest is
-        forgotten."""
+        """With one more change. If there are ``most`` already: ValueError with the sentence ``full``, or without one
+        the oldest change is forgotten."""
         if full and len(self) >= most:
             raise ValueError(full)
         return History((*self, change)[-most:])
@@ -31,27 +34,27 @@ class History(tuple[Change, ...]):
 
 
 def used_last(works: Mapping[str, Work], key: str, work: Work, most: int | None = None) -> dict[str, Work]:
-    """With this work under its key, at the end. most: how many are kept, those that were used last."""
+    """The works with this one at the end. most: how many are kept, those that were used last."""
     others = {other: own for other, own in works.items() if other != key}
     return dict([*others.items(), (key, work)][-(most or 0) :])
 
 
 class Unfit(ValueError):
-    """What the page cannot have written."""
+    """An item that the page cannot have written."""
 
 
 def to_memory(**kept: Any) -> dict[str, Any]:
-    """What a browser keeps."""
+    """The form in which a browser keeps its values."""
     return {"version": VERSION, **kept}
 
 
 def from_memory(memory: Any) -> Mapping[str, Any]:
-    """What ``to_memory`` made; empty for anything else, and for another version."""
+    """The values that ``to_memory`` wrote; empty for anything else, and for another version."""
     return memory if isinstance(memory, Mapping) and memory.get("version") == VERSION else {}
 
 
 def fitting(items: Iterable[Any], read: Callable[[Any], Read]) -> list[Read]:
-    """What ``read`` makes of each item. What it refuses, by a ValueError, is left out."""
+    """The results of ``read`` for each item, without those items for which it raises ValueError."""
     done = []
     for item in items:
         with suppress(ValueError):
@@ -60,7 +63,7 @@ def fitting(items: Iterable[Any], read: Callable[[Any], Read]) -> list[Read]:
 
 
 def works(entry: Any, read: Callable[[Any], Work], most: int) -> dict[str, Work]:
-    """By key, those used last. read: of one work."""
+    """The works by their keys, those that were used last. read: turns one entry into a work."""
 
     def one(item: tuple[Any, Any]) -> tuple[str, Work]:
         key, work = item
@@ -72,16 +75,17 @@ def works(entry: Any, read: Callable[[Any], Work], most: int) -> dict[str, Work]
 
 
 def listed(entry: Any) -> list[Any]:
-    """Empty for what is no list."""
+    """The entry if it is a list, else an empty list."""
     return entry if isinstance(entry, list) else []
 
 
 def text(entry: Any) -> str | None:
+    """The entry if it is a text."""
     return entry if isinstance(entry, str) else None
 
 
 def numbers(entry: Any, *within: range) -> tuple[int, ...]:
-    """A list of as many whole numbers, each within its range. Raises Unfit for anything else."""
+    """A list of whole numbers, one within each range. Raises Unfit for anything else."""
     if not isinstance(entry, list) or len(entry) != len(within):
         raise Unfit
     if not all(is_whole(number) and number in allowed for number, allowed in zip(entry, within, strict=True)):
@@ -90,15 +94,16 @@ def numbers(entry: Any, *within: range) -> tuple[int, ...]:
 
 
 def is_whole(value: Any) -> bool:
+    """Whether it is an int, but not True or False."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Finite, and neither True nor False."""
+    """Whether it is a finite number, but not True or False."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and -1e300 < value < 1e300  # JSON has whole numbers that no float holds
+    return number and -1e300 < value < 1e300  # JSON allows whole numbers that are too large for a float
 
 
 def clean_seconds(value: Any) -> float:
-    """Seconds, within reason."""
+    """Seconds from 0 to LONGEST_PAUSE; 0 for anything that is not a number."""
     return round(min(max(float(value), 0.0), LONGEST_PAUSE), 2) if is_number(value) else 0.0

@@ -1,9 +1,9 @@
-// Messages to the server, in order, however fast things are done: those done while an answer is awaited go with the next
-// message. A message bears a number, so that one sent twice counts once. The page's own script calls `push`, and
-// `received` with the number of the last message that the server has seen; `abandoned` is called when it gives up.
+// Messages to the server, in order: events that happen while an answer is awaited go with the next message. Each message
+// has a number, so that one that is sent twice counts once. The page's own script calls `push`, and `received` with the
+// number of the last message that the server has seen; `abandoned` is called when the server does not answer at all.
 let pending = [], sent = null, tries = 0, timer = null, serial = 0, abandoned = () => {};
 const PATIENCE = 6000; // ms
-const SILENT = 'The server does not answer, so what you did last is not kept yet. If this stays, reload the page.';
+const SILENT = 'The server does not answer, so your last step is not saved yet. If this message stays, reload the page.';
 
 const live = document.createElement('p');
 live.className = 'unseen';
@@ -28,7 +28,7 @@ function send() {
 }
 function post() {
   if (++tries > 1) complain(SILENT);
-  if (tries > 3) { // the server is gone, or the page says what is wrong
+  if (tries > 3) { // the server is gone, or the page shows an error
     [pending, sent, tries] = [[], null, 0];
     abandoned();
     return;

@@ -1,5 +1,5 @@
-// A panel of buttons and keys. The page's own script gives `pressed` (a button) and `keyed` (a key, true if it is one of
-// the page's), which push what the server is told.
+// A panel of buttons and keys. The page's own script defines `pressed` (a button) and `keyed` (a key; true if the page
+// uses it), which push events to the server.
 let spent = {}, since = performance.now(), shown = null;
 const LONGEST_PAUSE = 60000; // ms
 
@@ -18,7 +18,7 @@ function seconds() {
   spent[shown] = 0;
   return Math.round(taken * 100) / 100;
 }
-// One of several buttons, pressed, and no longer so if it was: seen at once; the answer has the last word.
+// Press one of several buttons, or release it if it was pressed. This shows at once; the server's answer decides.
 function toggled(button) {
   const now = button.getAttribute('aria-pressed') !== 'true';
   for (const other of button.parentElement.querySelectorAll('button')) other.setAttribute('aria-pressed', 'false');
@@ -55,16 +55,16 @@ document.addEventListener('keydown', (event) => {
   if (on && !on.checked) return;
   const target = event.target;
   if (target.closest('input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable], #result')) return;
-  if (event.code === 'Space' && target.closest('button, a, summary, input, [role=button], [role=tab]')) return; // theirs
+  if (event.code === 'Space' && target.closest('button, a, summary, input, [role=button], [role=tab]')) return; // these elements use Space themselves
   if (keyed(event)) event.preventDefault();
 });
-// Buttons of the rest of the page, likewise: a mouse's click does not make them the target of Space.
+// The same for buttons in the rest of the page.
 document.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (event.detail > 0 && button && !element.contains(button)) button.blur();
 });
 
-// A new panel takes the place of the old one; who had the focus gets it back.
+// A new panel replaces the old one; the button that had the focus gets it back.
 let focused = null;
 element.addEventListener('focusin', (event) => { focused = event.target.dataset.id || null; });
 element.addEventListener('focusout', (event) => { if (event.relatedTarget) focused = null; });

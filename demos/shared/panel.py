@@ -1,4 +1,4 @@
-"""A panel of buttons and keys: its script, and the messages in which a page reports what its visitor does."""
+"""A panel of buttons and keys: its script, and the messages with which the page reports what the visitor does."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-RELOAD = '<div data-serial="0" data-reload=""></div>'  # lets the page load itself again, with all that was kept
+RELOAD = '<div data-serial="0" data-reload=""></div>'  # makes the page reload itself; the browser has kept all labels
 HERE = Path(__file__).parent
 MESSAGES, PANEL = HERE / "messages.js", HERE / "panel.js"
 
 
 def script(*files: Path) -> str:
-    """One program of several files of JavaScript."""
+    """Join files of JavaScript into one program."""
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
 def read_message(value: Any) -> tuple[int, list[Any]]:
-    """(serial, events) as the page sends them; (0, []) for anything else."""
+    """The number and the events of a message from the page; (0, []) for anything else."""
     try:
         message = json.loads(value)
         serial, events = message["serial"], message["events"]

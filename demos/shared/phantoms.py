@@ -1,4 +1,4 @@
-"""Six phantom slides with their masks, bundled: what ``cvm`` and ``mlps`` start with."""
+"""Six phantom slides with their masks, in the bundle; ``cvm`` and ``mlps`` show them first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUALITY = 92
 
 
 def make(folder: Path) -> None:
-    """Draw the slides: a JPEG and a PNG of class ids each, about 3 MB in all."""
+    """Draw the slides: per slide a JPEG, and a PNG of class ids; about 3 MB in all."""
     tiles = load_tiles("phantom", n_slides=SLIDES, size=SIZE, mpp=MPP, seed=SEED)
     for tile in tiles:
         image, mask = _files(folder, tile.name)
@@ -27,7 +27,7 @@ def make(folder: Path) -> None:
 
 
 def bundled(folder: Path = FOLDER) -> TileSet:
-    """The slides that ``make`` left in the folder."""
+    """The slides that ``make`` wrote to the folder."""
     names = [f"phantom_{seed:06d}" for seed in range(SEED * 1000, SEED * 1000 + SLIDES)]
     tiles = tuple(Tile(name, *_files(folder, name), name, len(CLASS_NAMES)) for name in names)
     return TileSet("phantom", tiles, CLASS_NAMES, np.array(PALETTE, np.uint8), MPP)

@@ -1,4 +1,4 @@
-"""Handing a visitor a file without ever writing it to the server's disk: packed as text, unpacked by the browser."""
+"""Give a visitor a file without writing it to the server's disk: sent as text, and saved by the browser."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ SAVE_JS = """
 
 
 def pack(name: str, kind: str, content: bytes) -> str:
-    """A file for SAVE_JS. kind: its MIME type."""
+    """Pack a file for SAVE_JS. kind: its MIME type."""
     return json.dumps({"name": name, "type": kind, "content": base64.b64encode(content).decode()})

@@ -1,4 +1,4 @@
-"""How the demos look."""
+"""The look of all pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 HERE = Path(__file__).parent
-#: What each page has of its own, and what all share.
+#: The style sheets of each page, then the one that all share.
 CSS = [*sorted(HERE.parent.glob("*/page.css")), HERE / "style.css"]
 
 NO_DEVICE = "For teaching and research. Not a medical device: nothing here may guide a diagnosis."
@@ -21,7 +21,7 @@ def theme() -> gr.themes.Base:
         radius_size="sm",
         font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
         font_mono=["ui-monospace", "Consolas", "monospace"],
-    ).set(  # of WCAG's contrast AA, which Gradio's own greys and blues miss
+    ).set(  # contrast of WCAG's level AA, which Gradio's own greys and blues miss
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_400",
         button_primary_background_fill="*primary_600",
@@ -32,5 +32,5 @@ def theme() -> gr.themes.Base:
 
 
 def blocks(title: str) -> gr.Blocks:
-    """An empty page. It reports to nobody."""
+    """An empty page, which sends no usage statistics."""
     return gr.Blocks(title=title, analytics_enabled=False)

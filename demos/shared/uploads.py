@@ -1,6 +1,7 @@
-"""A visitor's own image, read with suspicion: what it is decides, never what it is called.
+"""Read a visitor's own image, which may be damaged or hostile.
 
-Whatever is wrong with it is said in a sentence, without a path and without a traceback.
+The type is detected from the content, not from the name. Every error is one sentence for the visitor, without a path
+and without a traceback.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ LARGEST_IMAGE = 25 * 10**6  # pixels
 SMALLEST_SIDE = 32
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
-PLAUSIBLE_MPP = (0.05, 20.0)  # 96 dpi, which many programs write without meaning it, would be 265 µm
-TURNED = "The file asks to be shown turned, as here; in a program that ignores this the outline will not fit."
-RESOLUTION_UNIT, UNITS = 296, {2: 25_400.0, 3: 10_000.0}  # TIFF tag; µm an inch, a centimetre
+PLAUSIBLE_MPP = (0.05, 20.0)  # many programs write 96 dpi by default; that would be 265 µm
+TURNED = "The image is turned here, as the file says. In programs that do not turn it, the outline will not fit."
+RESOLUTION_UNIT, UNITS = 296, {2: 25_400.0, 3: 10_000.0}  # TIFF tag; µm per inch, per centimetre
 
 
 class UploadError(ValueError):
@@ -31,7 +32,7 @@ class UploadError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Upload:
-    """rgb: uint8 (H, W, 3). digest: of the file's content. note: what the visitor should know about how it was read."""
+    """rgb: uint8 (H, W, 3). digest: of the file's content. note: tells the visitor how the file was read."""
 
     rgb: np.ndarray
     digest: str
@@ -40,13 +41,13 @@ class Upload:
 
 
 def read_file(path: str | Path, largest: int = LARGEST_FILE, forget: bool = False) -> bytes:
-    """An upload's content, of at most so many bytes. forget: delete the file.
+    """The content of an uploaded file. largest: bytes. forget: delete the file.
 
-    UploadError for one that is larger, or is no file that is there.
+    UploadError for a larger file, or if there is no such file.
     """
     path = Path(path)
     try:
-        if not path.is_file():  # nor a device, which might never end
+        if not path.is_file():  # a device might never end
             raise UploadError("The file did not arrive. Upload it again.")
         with path.open("rb") as file:
             content = file.read(largest + 1)
@@ -56,20 +57,17 @@ def read_file(path: str | Path, largest: int = LARGEST_FILE, forget: bool = Fals
         if forget:
             path.unlink(missing_ok=True)
     if len(content) > largest:
-        raise UploadError(f"This file has more than {largest / 1e6:.0f} MB, the most that can be read here.")
+        raise UploadError(f"This file has more than {largest / 1e6:.0f} MB, the largest size that can be read here.")
     return content
 
 
 def read_pixels(path: str | Path, forget: bool = False) -> Upload:
-    """The image in a file, whatever the file is called. forget: delete it.
-
-    UploadError says why there is no image.
-    """
+    """The image in a file, whatever its name. forget: delete the file. UploadError says why it cannot be read."""
     content = read_file(path, forget=forget)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of images that are refused below, and of odd metadata
+        warnings.simplefilter("ignore")  # Pillow warns about images that are refused below, and about odd metadata
         image = _open(content)
-        mpp = _mpp(image)  # before turning, which drops the tags
+        mpp = _mpp(image)  # before the image is turned, which drops the tags
         notes = []
         frames = _frames(image)
         if frames > 1:
@@ -82,8 +80,7 @@ def read_pixels(path: str | Path, forget: bool = False) -> Upload:
 
 
 def given_scale(given: Any) -> float | None:
-    """µm per pixel as the visitor gave it, a number or its text; None where nothing was given. UploadError for what is
-    no microscope's scale."""
+    """µm per pixel as the visitor wrote it; None for an empty field. UploadError for a scale that no microscope has."""
     text = "" if given is None else str(given).strip().replace(",", ".")
     if text in ("", "0"):
         return None
@@ -94,14 +91,14 @@ def given_scale(given: Any) -> float | None:
         mpp = float("nan")
     if not low <= mpp <= high:
         raise UploadError(
-            f"A scale is a number from {low:g} to {high:g} µm per pixel; 20× scans have about 0.5. Leave it empty if "
-            "the file has one."
+            f"A scale is a number from {low:g} to {high:g} µm per pixel; 20× scans have about 0.5. Leave the field "
+            "empty if the file states its scale."
         )
     return mpp
 
 
 def _open(content: bytes) -> Image.Image:
-    """Header only; whatever would be too large is refused before its pixels are decoded."""
+    """Read the header only; an image that is too large is refused before its pixels are decoded."""
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError:
@@ -110,7 +107,7 @@ def _open(content: bytes) -> Image.Image:
         raise UploadError(
             "This file is not an image that can be read here. Upload a PNG, JPEG, TIFF, WebP or BMP file."
         ) from None
-    except Exception:  # a decoder given bytes made to break it may raise anything
+    except Exception:  # hostile bytes can make a decoder raise anything
         raise UploadError(_broken()) from None
     width, height = image.size
     if width * height > LARGEST_IMAGE:
@@ -121,16 +118,16 @@ def _open(content: bytes) -> Image.Image:
 
 
 def _decode(image: Image.Image) -> tuple[np.ndarray, bool]:
-    """uint8 (H, W, 3) of the first frame, and whether it was turned as its EXIF tag asks."""
+    """uint8 (H, W, 3) of the first frame, and whether it was turned as its EXIF tag says."""
     try:
         image.load()
         turned = image.getexif().get(0x0112, 1) in range(2, 9)
         upright = ImageOps.exif_transpose(image)
-        if upright.mode == "F" or (upright.mode == "I" and not 0 <= upright.getextrema()[0] <= 65535):
-            raise UploadError("This image holds measurements, not colours. Save it as an 8-bit RGB image.")
-        if upright.mode.startswith("I"):  # 16-bit grey
-            grey = (np.asarray(upright).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-            upright = Image.fromarray(grey)
+        if upright.mode.startswith(("F", "I")):
+            values = np.asarray(upright)
+            if upright.mode == "F" or values.min() < 0 or values.max() > 65535:  # not 16-bit grey
+                raise UploadError("This image holds measurements, not colours. Save it as an 8-bit RGB image.")
+            upright = Image.fromarray((values >> 8).astype(np.uint8))
         if upright.has_transparency_data:
             layers = upright.convert("RGBA")
             upright = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
@@ -149,7 +146,7 @@ def _frames(image: Image.Image) -> int:
 
 
 def _mpp(image: Image.Image) -> float | None:
-    """µm per pixel by a TIFF's resolution tags, where they can be meant: square pixels, of a microscope's scale."""
+    """µm per pixel from a TIFF's resolution tags, if they are plausible: square pixels, and a microscope's scale."""
     if image.format != "TIFF":
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a page computes before its first visitor asks: while the server answers already, one page after the other."""
+"""Work that a page does before its first visitor comes, in the background, one page after the other."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="warming")
 
 
 def soon(work: Callable[[], object]) -> None:
-    """Do this once what was asked for earlier is done. An error is told in the server's log."""
+    """Do this after all earlier work. An error is written to the server's log."""
     _worker.submit(work).add_done_callback(Future.result)

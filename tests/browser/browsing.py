@@ -1,7 +1,6 @@
 """What the browser tests of the demos share: a demo served as `make demo` serves it, a Chromium, a visitor."""
 
-from __future__ import annotations
-
+import json
 import os
 import re
 import shutil
@@ -9,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +15,9 @@ from pathlib import Path
 
 import pytest
 
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="a browser is driven by playwright: pip install playwright"
-)
 pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
-Axe = pytest.importorskip(
-    "axe_playwright_python.sync_playwright", reason="axe-core is needed: pip install axe-playwright-python"
-).Axe
+sync_api = pytest.importorskip("playwright.sync_api", reason="a browser is driven by playwright, which is not here")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not here")
 expect = sync_api.expect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,38 +34,44 @@ FLAGS = (
 def serve(
     module: str, log: Path, *arguments: str, port: int | None = None, errors_allowed: bool = False
 ) -> Iterator[str]:
-    """The address of a demo, without real data sets, on a free port. Its output must tell of no error, unless allowed:
-    Gradio tells its operator of every file that it refuses by itself."""
+    """The address of a demo on a free port. Its output must tell of no error, unless allowed: Gradio tells its operator
+    of every file that it refuses by itself."""
     port = port or free_port()
-    command = [sys.executable, "-m", module, "--port", str(port), *arguments]
+    with running([sys.executable, "-m", module, "--port", str(port), *arguments], port, log) as url:
+        yield url
+    assert errors_allowed or "Traceback" not in log.read_text(), log.read_text()
+
+
+@contextmanager
+def running(command: list[str], port: int, log: Path, folder: Path = ROOT) -> Iterator[str]:
+    """The address of a server, once it answers; without real data sets."""
     environment = {key: value for key, value in os.environ.items() if key != "HISTOLAB_DATA"}
     with log.open("w") as file:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT)
         try:
             url, until = f"http://127.0.0.1:{port}", time.monotonic() + 240
-            while not answers(url):
-                assert server.poll() is None, f"the demo stopped:\n{log.read_text()}"
-                assert time.monotonic() < until, f"the demo does not answer:\n{log.read_text()}"
+            while not health(url):
+                assert server.poll() is None, f"the server stopped:\n{log.read_text()}"
+                assert time.monotonic() < until, f"the server does not answer:\n{log.read_text()}"
                 time.sleep(0.3)
             yield url
         finally:
             server.terminate()
             server.wait(30)
-    assert errors_allowed or "Traceback" not in log.read_text(), log.read_text()
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]
 
 
-def answers(url: str) -> bool:
+def health(url: str) -> dict:
+    """What the server says of itself; nothing while it does not answer."""
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5):
-            return True
-    except (urllib.error.URLError, TimeoutError):
-        return False
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return json.load(answer)
+    except OSError:
+        return {}
 
 
 @contextmanager
@@ -147,7 +147,7 @@ class Visitor:
     def barriers(self) -> list[str]:
         """What axe-core finds that keeps a person from using the page as it stands, each with its place."""
         self.page.wait_for_timeout(500)  # what fades in is pale until then
-        found = Axe().run(self.page).response["violations"]
+        found = axe.Axe().run(self.page).response["violations"]
         return [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
 
     @property

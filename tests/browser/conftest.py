@@ -1,7 +1,5 @@
 """What the suites in a real browser share. Each of their tests carries the marker ``browser``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,24 +1,19 @@
 """Visitors without a browser: whatever they upload gets an image or a sentence, and nothing of the server; and a
 lecture hall of them."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re
 import tempfile
 
+import httpx  # comes with gradio
 import psutil
 import pytest
 
-pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
-
-import httpx  # noqa: E402  # comes with gradio
-
-from benchmarks.demos import load as demo_load  # noqa: E402
-from benchmarks.demos.visitors import Visitor  # noqa: E402
-from tests.browser.browsing import ROOT, serve  # noqa: E402
-from tests.hostile import NAMES, READ, REFUSED  # noqa: E402
+from benchmarks.demos import load as demo_load
+from benchmarks.demos.visitors import Visitor
+from tests.browser.browsing import ROOT, serve
+from tests.hostile import NAMES, READ, REFUSED
 
 pytestmark = pytest.mark.slow
 #: Page -> the buttons that take files, and how a file's name must end.
@@ -29,16 +24,17 @@ BUTTONS = {
     "sic": {"seed-upload": ".tif"},
 }
 SECRET = "value-of-the-environment"
+TOLD = ("Traceback", "site-packages", SECRET, str(ROOT), tempfile.gettempdir() + "/", "/temporary/", "root:")
 SENTENCE = re.compile(r'[A-Z][a-z]+ [^<>]+[.?]</div>$|Invalid file type\. Please upload|^{"detail":"[A-Z][^"]+\."}$')
 FILES = {what: content for what, (content, _) in REFUSED.items()} | READ
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uploads")
+    (folder / "temporary").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HISTOLAB_SECRET", SECRET)
-        folder = tmp_path_factory.mktemp("uploads")
-        (folder / "temporary").mkdir()
         patch.setenv("GRADIO_TEMP_DIR", str(folder / "temporary"))
         with serve("demos", folder / "log.txt", errors_allowed=True) as url:
             yield url
@@ -69,61 +65,26 @@ class Stranger(Visitor):
         return said
 
 
-def meet(address, page, story):
-    async def visit():
+@pytest.mark.parametrize(
+    ("page", "button"), [(page, button) for page, buttons in BUTTONS.items() for button in buttons]
+)
+def test_every_file_gets_an_image_or_a_sentence_whatever_it_is_called(address, page, button):
+    suffix = BUTTONS[page][button]
+
+    async def story():
         async with httpx.AsyncClient(base_url=address, timeout=120, trust_env=False) as client:
             stranger = Stranger(client, page, 1)
             await stranger.arrive()
-            await story(stranger)
-            return stranger.heard
+            for what, content in FILES.items():
+                said = await stranger.give(button, f"file{suffix}", content)
+                read = what in READ and suffix == ".png"
+                assert said == "" if read and not said else SENTENCE.search(said), f"{what}: {said}"
+            for name in NAMES:
+                said = await stranger.give(button, name, READ["L BMP"])
+                assert said == "" or SENTENCE.search(said), f"{name}: {said}"
+            assert not [word for word in TOLD if word in stranger.heard]
 
-    return asyncio.run(visit())
-
-
-def assert_nothing_is_told(heard: str) -> None:
-    for word in ("Traceback", "site-packages", SECRET, str(ROOT), tempfile.gettempdir() + "/", "/temporary/", "root:"):
-        assert word not in heard, word
-
-
-@pytest.mark.parametrize(("page", "button"), [(page, button) for page, all in BUTTONS.items() for button in all])
-def test_every_file_gets_an_image_or_a_sentence(address, page, button):
-    assert len(FILES) >= 30
-
-    async def story(stranger):
-        for what, content in FILES.items():
-            said = await stranger.give(button, f"file{BUTTONS[page][button]}", content)
-            read = what in READ and BUTTONS[page][button] == ".png"
-            assert said == "" if read and not said else SENTENCE.search(said), f"{what}: {said}"
-
-    assert_nothing_is_told(meet(address, page, story))
-
-
-@pytest.mark.parametrize("page", BUTTONS)
-def test_whatever_a_file_is_called(address, page):
-    button = next(iter(BUTTONS[page]))
-
-    async def story(stranger):
-        for name in NAMES:
-            said = await stranger.give(button, name, READ["L BMP"])
-            assert said == "" or SENTENCE.search(said), f"{name}: {said}"
-
-    assert_nothing_is_told(meet(address, page, story))
-
-
-@pytest.mark.parametrize("page", BUTTONS)
-@pytest.mark.parametrize(
-    "path", ["/etc/passwd", str(ROOT / "README.md"), "http://127.0.0.1:1/a.png", "../README.md", ""]
-)
-def test_a_path_of_the_server_is_no_upload(address, page, path):
-    async def story(stranger):
-        for button in BUTTONS[page]:
-            stranger.values[stranger.ids[button]] = {"path": path, "meta": {"_type": "gradio.FileData"}}
-            with pytest.raises(httpx.HTTPStatusError) as refused:
-                await stranger.act(button, "upload")
-            assert refused.value.response.status_code == 400
-            stranger.heard += refused.value.response.text
-
-    assert_nothing_is_told(meet(address, page, story))
+    asyncio.run(story())
 
 
 def test_the_stories_of_the_lecture_hall_are_those_of_the_pages(address):

@@ -1,11 +1,7 @@
 """The site without a network: every link leads somewhere, formulas are drawn, and axe finds no barrier."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from urllib.parse import unquote, urlparse
 
@@ -31,20 +27,20 @@ class Silent(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(tmp_path_factory):
     """The site's folder, of the committed lessons."""
     return build(tmp_path_factory.mktemp("site")).parent
 
 
 @pytest.fixture(scope="module")
-def address(site: Path) -> Iterator[str]:
+def address(site):
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(site))) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
 
 
-def test_every_link_leads_to_a_file_of_the_site(site: Path) -> None:
+def test_every_link_leads_to_a_file_of_the_site(site):
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 40
     lost = []
@@ -59,7 +55,7 @@ def test_every_link_leads_to_a_file_of_the_site(site: Path) -> None:
 
 @pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
 @pytest.mark.parametrize("name", ["", LESSON, "claims.html", "glossary.html", "api/histolab_lite.kernels.kmeans.html"])
-def test_a_page_is_whole_without_a_network(meet, address: str, name: str, viewport: dict[str, int]) -> None:
+def test_a_page_is_whole_without_a_network(meet, address, name, viewport):
     visitor = meet(viewport=viewport)  # who is refused any other server
     visitor.page.goto(address + name)
     visitor.see("main")

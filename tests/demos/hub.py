@@ -1,6 +1,4 @@
-"""A hub under attack, and what is kept of an attack on it."""
-
-from __future__ import annotations
+"""A hub under attack, and the record of an attack."""
 
 import base64
 import json
@@ -40,14 +38,11 @@ class Hub:
     def __post_init__(self) -> None:
         self.host, self.port = urlsplit(self.url).hostname, urlsplit(self.url).port
         self.words = f"secret {secrets.token_hex(16)}"
-        self.secret = self.folder / "secret.png"
+        self.secret, self.link = self.folder / "secret.png", self.folder / "link.png"
         self.secret.write_text(self.words)
-        self.link = self.folder / "link.png"
         self.link.symlink_to(self.secret)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Basic {base64.b64encode(self.auth.encode()).decode()}"} if self.auth else {}
+        self.headers = {"Authorization": f"Basic {base64.b64encode(self.auth.encode()).decode()}"} if self.auth else {}
+        self.pages: list[str] = httpx.get(f"{self.url}/health", timeout=60, trust_env=False).json()["pages"]
 
     @contextmanager
     def client(self, page: str = "") -> Iterator[httpx.Client]:
@@ -57,12 +52,23 @@ class Hub:
                 client.get(f"/{page}/").raise_for_status()
             yield client
 
-    def pages(self) -> list[str]:
-        with self.client() as client:
-            return client.get("/health").json()["pages"]
+    def cookie(self) -> str:
+        """Of a new visitor of the first page."""
+        with self.client(self.pages[0]) as client:
+            return "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+
+    def ask(self, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
+        """A request whose path no library has tidied; one that posts something posts an empty object."""
+        body = "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}" if method == "POST" else "\r\n"
+        said = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        with socket.create_connection((self.host, self.port), timeout=30) as connection:
+            connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{said}{body}".encode())
+            content = b"".join(iter(lambda: connection.recv(65536), b""))
+        head, _, body = content.partition(b"\r\n\r\n")
+        return httpx.Response(int(head.split(b" ")[1]), content=body)
 
     def memory(self) -> float:
-        """MB"""
+        """Of the server, MB."""
         return psutil.Process(self.pid).memory_info().rss / 1e6 if self.pid else 0.0
 
     def healthy(self) -> float:
@@ -81,26 +87,17 @@ class Hub:
     def unharmed(self) -> bool:
         return self.secret.is_file() and self.secret.read_text() == self.words
 
-
-def raw(hub: Hub, path: str) -> httpx.Response:
-    """A request whose path no library has tidied."""
-    said = "".join(f"{name}: {value}\r\n" for name, value in hub.headers.items())
-    with socket.create_connection((hub.host, hub.port), timeout=20) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{said}\r\n".encode())
-        content = b"".join(iter(lambda: connection.recv(65536), b""))
-    head, _, body = content.partition(b"\r\n\r\n")
-    return httpx.Response(int(head.split(b" ")[1]), content=body)
-
-
-def refused(attack: str, answer: httpx.Response, hub: Hub, status: int | None = None) -> Row:
-    right = answer.status_code == status if status else 400 <= answer.status_code < 500
-    text = answer.text
-    try:
-        text = json.loads(text)["detail"]
-        said = isinstance(text, str)
-    except (ValueError, KeyError, TypeError):
-        said = answer.status_code == 404  # Gradio's or FastAPI's own
-    return Row(short(attack), f"{answer.status_code} {str(text)[:70]}", right and said and not hub.tells(answer.text))
+    def refused(self, attack: str, answer: httpx.Response, status: int | None = None) -> Row:
+        """status: by default any that puts the blame on the sender."""
+        right = answer.status_code == status if status else 400 <= answer.status_code < 500
+        text = answer.text
+        try:
+            text = json.loads(text)["detail"]
+            said = isinstance(text, str)
+        except (ValueError, KeyError, TypeError):
+            said = answer.status_code == 404  # Gradio's or FastAPI's own
+        answered = f"{answer.status_code} {str(text)[:70]}"
+        return Row(short(attack), answered, right and said and not self.tells(answer.text))
 
 
 def short(text: str) -> str:

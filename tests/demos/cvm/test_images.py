@@ -1,9 +1,6 @@
-"""Features are computed once per image, for however many visitors, and never hold more memory than is allowed."""
-
-from __future__ import annotations
+"""Features are computed once per image for all visitors, and use no more memory than allowed."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -22,18 +19,18 @@ def entry(kilobytes: int = 1) -> Prepared:
 
 
 def test_ten_who_ask_at_once_share_one_answer():
-    asked, gate = [], threading.Event()
+    asked, begun, gate = [], threading.Event(), threading.Event()
 
     def make(shown):
         asked.append(shown.key)
+        begun.set()
         gate.wait(20)
         return entry()
 
     cache = PreparedCache(10**6, make)
     with ThreadPoolExecutor(10) as pool:
         answers = [pool.submit(cache, image("a")) for _ in range(10)]
-        while not asked:
-            time.sleep(0.01)
+        assert begun.wait(20)
         assert cache.ready(image("a")) is None
         gate.set()
         assert len({id(answer.result(20)) for answer in answers}) == 1
@@ -43,22 +40,15 @@ def test_ten_who_ask_at_once_share_one_answer():
 
 def test_those_used_last_are_kept_within_the_limit():
     made = []
-    cache = PreparedCache(3 * 1024, lambda shown: made.append(shown.key) or entry())
+    cache = PreparedCache(3 * 1024, lambda shown: made.append(shown.key) or entry(50 if shown.key == "large" else 1))
     for key in "abcab":
         cache(image(key))
     assert made == ["a", "b", "c"]
     cache(image("d"))  # c has waited longest
-    assert cache.ready(image("c")) is None
-    assert all(cache.ready(image(key)) for key in "abd")
-    assert len(cache) == 3
-
-
-def test_one_larger_than_the_limit_is_kept_alone():
-    cache = PreparedCache(1024, lambda shown: entry(50))
-    cache(image("a"))
-    cache(image("b"))
-    assert cache.ready(image("a")) is None
-    assert cache.ready(image("b")) is not None
+    assert [key for key in "abcd" if cache.ready(image(key))] == ["a", "b", "d"]
+    cache(image("large"))  # larger than the limit, and kept alone
+    assert cache.ready(image("large"))
+    assert len(cache) == 1
 
 
 def test_a_failure_is_passed_on_and_not_kept():
@@ -77,21 +67,17 @@ def test_a_failure_is_passed_on_and_not_kept():
     assert cache(image("a")).nbytes == 1024
 
 
-def test_another_scale_is_another_entry():
+def test_large_images_are_shown_smaller_and_another_scale_is_another_entry():
     made = []
     cache = PreparedCache(10**6, lambda shown: made.append(shown.work_size) or entry())
-    cache(image("a", (80, 120)))
-    cache(image("a", (80, 120), mpp=0.25))  # finer than the encoder: half the size
-    cache(image("a", (80, 120), mpp=0.62))  # coarser: as it is
+    for mpp in (None, 0.25, 0.62):  # finer than the encoder: half the size; coarser: as it is
+        cache(image("a", (80, 120), mpp=mpp))
     assert made == [(80, 120), (40, 60)]
-
-
-def test_large_images_are_shown_smaller():
-    large = image("a", (3000, 1000))
-    assert np.prod(large.view.shape[:2]) <= LARGEST_VIEW
+    large = image("a", (3000, 1000), mpp=0.1)
+    assert 0.99 * LARGEST_VIEW < np.prod(large.view.shape[:2]) <= LARGEST_VIEW
     assert large.size == (3000, 1000)
-    np.testing.assert_allclose(large.downsample, (3000**0.5 * 1000 / 1024 / 1000**0.5,) * 2, rtol=0.01)
-    assert image("b", (3000, 1000), mpp=0.1).work_size == pytest.approx((600, 200), abs=1)
+    np.testing.assert_allclose(large.downsample, [(3e6 / LARGEST_VIEW) ** 0.5] * 2, rtol=0.01)
+    assert large.work_size == pytest.approx((600, 200), abs=1)
 
 
 def test_features_and_tissue_of_an_image():

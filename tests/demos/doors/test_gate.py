@@ -1,46 +1,41 @@
-"""Requests are refused in the gate, whatever stands behind it; and behind it Gradio's own door is shut as well."""
+"""The gate refuses requests before any page sees them; behind it, Gradio's own door is shut as well."""
 
-from __future__ import annotations
-
-import asyncio
 import json
 
+import gradio as gr
 import pytest
+from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
-gr = pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
-
-from fastapi.testclient import TestClient  # noqa: E402
-
-from demos.doors import gate as gates  # noqa: E402
-from demos.doors.gate import Gate  # noqa: E402
-from demos.doors.joining import FILE  # noqa: E402
-from demos.doors.receiving import Uploads  # noqa: E402
-from demos.serving import Limits, application  # noqa: E402
+from demos.doors import gate as gates
+from demos.doors.gate import Gate
+from demos.doors.joining import FILE
+from demos.doors.receiving import Uploads
+from demos.doors.routes import Kind, Routes
+from demos.serving import Limits, application
 
 
-class Inside:
-    """Answers 200, and remembers what got through."""
+def guard(inside: list, folder, **more) -> TestClient:
+    """A gate before an application that answers 200, and remembers in ``inside`` what got through."""
 
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, str, bytes]] = []
-
-    async def __call__(self, scope, receive, send):
+    async def app(scope, receive, send):
         message = await receive()
         query = scope["query_string"].decode()
-        self.asked.append((scope["method"], scope["path"], query, message.get("body", b"")))
+        inside.append((scope["method"], scope["path"], query, message.get("body", b"")))
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"inside"})
+
+    return TestClient(Gate(app, {"one": 1000, "two": 1000}, ["slides"], None, Uploads(folder, 10**6), **more))
 
 
 @pytest.fixture
 def inside():
-    return Inside()
+    return []
 
 
 @pytest.fixture
 def client(inside, tmp_path):
-    uploads = Uploads(tmp_path, 10**6)
-    return TestClient(Gate(inside, {"one": 1000, "two": 1000}, ["slides"], None, uploads, moved=["old"]))
+    return guard(inside, tmp_path, moved=["old"])
 
 
 @pytest.mark.parametrize(
@@ -48,10 +43,12 @@ def client(inside, tmp_path):
     ["/", "/health", "/favicon.ico", "/one", "/one/", "/two/config", "/one/theme.css", "/one/assets/a/b-c.js"]
     + ["/one/static/fonts/a.woff2", "/one/gradio_api/app_id", "/slides/a/1/0_0.jpeg", "/old", "/old/"],
 )
-def test_what_pages_ask_for_gets_through(client, inside, path):
+def test_the_requests_of_pages_get_through(client, inside, path):
     assert client.get(f"{path}?deep_link=../a&view=b").text == "inside"
-    assert inside.asked == [("GET", path, "", b"")]
-    assert client.post(path, json={}).status_code == 404
+    assert inside == [("GET", path, "", b"")]
+    refused = client.post(path, json={})
+    assert (refused.status_code, list(refused.json())) == (404, ["detail"])
+    assert len(inside) == 1
 
 
 @pytest.mark.parametrize(
@@ -61,24 +58,10 @@ def test_what_pages_ask_for_gets_through(client, inside, path):
     + ["/one/gradio_api/stream/a/b/1/playlist-file", "/one/config/", "/ONE/", "/one/theme.css\n", "/slides2/a"]
     + ["/old/config"],
 )
-def test_nothing_else_does(client, inside, path):
-    for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
-        scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
-        said = []
-
-        async def send(message, said=said):
-            said.append(message)
-
-        asyncio.run(client.app(scope, None, send))
-        assert said[0]["status"] == 404
-        assert json.loads(said[1]["body"])["detail"]
-    assert not inside.asked
-
-
-def test_a_body_where_none_belongs_is_refused_unread(client, inside):
-    assert client.request("GET", "/one/", content=b"abc").status_code == 400
-    assert client.request("GET", "/one/", content=iter([b"abc"])).status_code == 400
-    assert not inside.asked
+def test_every_other_path_is_refused(path):
+    routes = Routes(["one", "two"], ["slides"], ["old"])
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
+        assert routes.find(method, path) == (Kind.NOTHING, "")
 
 
 def test_a_session_is_bound_to_its_visitor_on_every_route(client, inside):
@@ -86,11 +69,13 @@ def test_a_session_is_bound_to_its_visitor_on_every_route(client, inside):
     for _ in range(2):
         client.cookies.clear()
         assert client.get("/one/gradio_api/queue/data?session_hash=x").status_code == 403
-        client.get("/one/")
+        assert "set-cookie" not in client.get("/health").headers
+        assert "set-cookie" in client.get("/one/").headers
+        assert "set-cookie" not in client.get("/one/").headers, "a visitor keeps the cookie"
         client.get("/one/gradio_api/queue/data?session_hash=x&session_hash=y")
         client.get("/one/gradio_api/heartbeat/x")
         client.post("/one/gradio_api/queue/join", json={"data": [], "session_hash": "x"})
-        listened, beat, joined = inside.asked[-3:]
+        listened, beat, joined = inside[-3:]
         session = listened[2].removeprefix("session_hash=")
         assert beat[1] == f"/one/gradio_api/heartbeat/{session}"
         assert json.loads(joined[3])["session_hash"] == session
@@ -99,42 +84,35 @@ def test_a_session_is_bound_to_its_visitor_on_every_route(client, inside):
     assert "x" not in sessions
 
 
-def test_a_visitor_keeps_the_cookie_of_a_page(client):
-    assert "set-cookie" in client.get("/one/").headers
-    assert "set-cookie" not in client.get("/one/").headers
-    assert "set-cookie" not in client.get("/health").headers
+def test_too_much_at_a_time_is_refused(client, monkeypatch):
+    def join() -> int:
+        return client.post("/one/gradio_api/queue/join", json={}).status_code
 
-
-def test_too_much_at_a_time_is_refused(client, inside, monkeypatch):
-    monkeypatch.setattr(gates, "MOST_REQUESTS", (0, 10))
-    assert client.get("/one/").status_code == 429
-    monkeypatch.setattr(gates, "MOST_REQUESTS", (10, 10))
     client.get("/one/")
-    monkeypatch.setattr(gates, "MOST_BODIES", (10, 0))
-    assert client.post("/one/gradio_api/queue/join", json={}).status_code == 429
+    for limit, most in (("MOST_REQUESTS", (0, 10)), ("MOST_REQUESTS", (10, 0)), ("MOST_BODIES", (10, 0))):
+        with monkeypatch.context() as patch:
+            patch.setattr(gates, limit, most)
+            assert join() == 429
     monkeypatch.setattr(gates, "MOST_BODIES", (1, 1))
-    for _ in range(3):  # each gives its place back
-        assert client.post("/one/gradio_api/queue/join", json={}).status_code == 400
+    assert [join() for _ in range(3)] == [400] * 3, "each gives its place back"
 
 
-def test_a_web_socket_is_closed(client):
-    from starlette.websockets import WebSocketDisconnect
-
+def test_a_body_where_none_belongs_is_refused_unread_and_a_web_socket_closed(client, inside):
+    for content in (b"abc", iter([b"abc"])):  # with its length, and in chunks
+        assert client.request("GET", "/one/", content=content).status_code == 400
+    assert not inside
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/one/"):
         pass
 
 
 @pytest.mark.parametrize("path", ["/health", "/one/", "/nothing", "/one/gradio_api/queue/data"])
-def test_every_answer_has_its_headers(client, path):
-    said = client.get(path).headers
-    assert said["x-content-type-options"] == "nosniff"
-    assert said["referrer-policy"] == "same-origin"
-    assert "frame-ancestors 'self'" in said["content-security-policy"]
-
-
-def test_sites_may_be_allowed_to_show_a_page(inside, tmp_path):
-    gate = Gate(inside, {"one": 1}, [], None, Uploads(tmp_path, 1), "https://a.org")
-    assert "frame-ancestors 'self' https://a.org" in TestClient(gate).get("/one/").headers["content-security-policy"]
+def test_every_answer_has_its_headers(client, inside, tmp_path, path):
+    framed = guard(inside, tmp_path, frames="https://a.org")
+    for guest, frames in ((client, "'self'"), (framed, "'self' https://a.org")):
+        said = guest.get(path).headers
+        assert said["x-content-type-options"] == "nosniff"
+        assert said["referrer-policy"] == "same-origin"
+        assert f"frame-ancestors {frames}" in said["content-security-policy"].split("; ")
 
 
 def test_gradios_own_door_is_shut_behind_the_gate(monkeypatch, tmp_path):

@@ -1,46 +1,20 @@
-"""What was done can be taken back, and what a browser reports or hands back is taken for what it can be."""
-
-from __future__ import annotations
+"""What a browser sends is checked item by item. Histories are tested with the sessions of the pages."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from demos.shared.memory import (
     LONGEST_KEY,
-    History,
     clean_seconds,
-    fitting,
     from_memory,
     is_number,
     is_whole,
-    listed,
     numbers,
-    text,
     to_memory,
     used_last,
     works,
 )
-from tests.demos.anything import JSON
 
-
-@given(st.lists(st.none() | st.integers(), max_size=30), st.integers(1, 10))
-def test_a_history_keeps_the_last_changes_and_takes_them_back(changes, most):
-    history = History()
-    for change in changes:
-        history = history.add(change, most)
-    assert list(history) == changes[-most:]
-    assert list(history.undo()) == changes[-most:][:-1]
-    assert History().undo() == History()
-
-
-def test_a_full_history_says_so_or_forgets_the_oldest():
-    full = History("abc")
-    with pytest.raises(ValueError, match="^Enough$"):
-        full.add("d", 3, "Enough")
-    assert full == ("a", "b", "c")
-    assert full.undo().add("d", 3, "Enough") == ("a", "b", "d")
-    assert full.add("d", 3) == ("b", "c", "d")
+HUGE, NAN = 10**400, float("nan")
 
 
 def test_what_is_used_goes_to_the_end_and_the_rest_is_forgotten_in_order():
@@ -57,19 +31,9 @@ def test_of_a_memory_only_its_own_version_is_read():
 
 
 def test_one_bad_work_costs_itself_alone():
-    kept = {"a": [1], "b": "no list", "x" * (LONGEST_KEY + 1): [2], 5: [3], "c": [4], "d": [99]}
-    assert works(kept, lambda entry: numbers(entry, range(9)), 9) == {"a": (1,), "c": (4,)}
+    kept = {"a": [1], "b": "no list", "x" * (LONGEST_KEY + 1): [2], "x" * LONGEST_KEY: [5], 5: [3], "d": [99]}
+    assert works(kept, lambda entry: numbers(entry, range(9)), 9) == {"a": (1,), "x" * LONGEST_KEY: (5,)}
     assert list(works({str(number): [1] for number in range(9)}, lambda entry: entry, 2)) == ["7", "8"]
-
-
-@given(JSON)
-def test_nothing_that_is_handed_back_does_harm(anything):
-    pair = range(3), range(-1, 5)
-    kept = works(anything, lambda entry: numbers(entry, *pair), 5)
-    for first, second in [*kept.values(), *fitting(listed(anything), lambda entry: numbers(entry, *pair))]:
-        assert (first in pair[0], second in pair[1]) == (True, True)
-    assert text(anything) is None or isinstance(anything, str)
-    assert 0 <= clean_seconds(anything) <= 600
 
 
 @pytest.mark.parametrize("entry", [[3, 0], [0, -1], [0], [0, 0, 0], [True, 0], [0.0, 0], ["0", 0], (0, 0), None, "00"])
@@ -80,20 +44,10 @@ def test_numbers_that_do_not_fit_are_refused(entry):
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"),
-    [(1.234, 1.23), (5, 5.0), (-1, 0.0), (1e9, 600.0), (float("nan"), 0.0), ("3", 0.0), (None, 0.0), (True, 0.0)]
-    + [(10**400, 0.0), (float("inf"), 0.0)],
+    ("value", "number", "whole", "seconds"),
+    [(1.234, True, False, 1.23), (5, True, True, 5.0), (3.0, True, False, 3.0), (-1, True, True, 0.0)]
+    + [(1e9, True, False, 600.0), (True, False, False, 0.0), (HUGE, False, True, 0.0), (-HUGE, False, True, 0.0)]
+    + [(value, False, False, 0.0) for value in (NAN, float("inf"), "3", None, [3])],
 )
-def test_seconds_may_be_anything(value, seconds):
-    assert clean_seconds(value) == seconds
-
-
-def test_true_is_no_number_and_nan_neither():
-    assert is_whole(3)
-    assert is_number(2.5)
-    for value in (True, None, "3", [3]):
-        assert not is_whole(value)
-        assert not is_number(value)
-    assert not is_whole(3.0)
-    for value in (float("nan"), float("-inf"), 10**400):
-        assert not is_number(value)
+def test_true_is_no_number_and_nan_neither(value, number, whole, seconds):
+    assert (is_number(value), is_whole(value), clean_seconds(value)) == (number, whole, seconds)

@@ -1,6 +1,4 @@
-"""Warming goes one by one, in order, and an error is told and stops nothing."""
-
-from __future__ import annotations
+"""Warming runs one task after another; an error is logged and stops nothing."""
 
 import threading
 
