@@ -1,9 +1,8 @@
-"""Files that claim to be slides, by accident or to keep a server busy. tifffile would write none of them."""
-
-from __future__ import annotations
+"""Files that claim to be slides, some made to keep a server busy. tifffile would write none of them."""
 
 import struct
 import zlib
+from functools import partial
 from typing import NamedTuple
 
 import imagecodecs
@@ -11,8 +10,13 @@ import numpy as np
 
 BYTES, FORMATS = {2: 1, 3: 2, 4: 4, 7: 1, 16: 8}, {3: "H", 4: "I", 16: "Q"}
 NONE, LZW, JPEG, DEFLATE, JPEG2000, ZSTD = 1, 5, 7, 8, 33005, 50000
+ENCODERS = {
+    LZW: lambda image: imagecodecs.lzw_encode(image.tobytes()),
+    JPEG: partial(imagecodecs.jpeg8_encode, colorspace="RGB", outcolorspace="RGB"),
+    DEFLATE: zlib.compress,
+    JPEG2000: partial(imagecodecs.jpeg2k_encode, codecformat="J2K", level=30),
+}
 PINK = (220, 120, 190)
-SCALE = b"Aperio test|MPP = 0.5\0"
 START = 16  # where the bytes of a tile lie, the same for all tiles
 
 
@@ -23,11 +27,11 @@ class Far(NamedTuple):
     offset: int
 
 
-Tags = dict[int, tuple[int, "list[int] | bytes | Far"]]
+Tags = dict[int, tuple[int, list[int] | bytes | Far]]
 
 
 def bigtiff(directories: list[Tags], content: bytes = b"", last: int | None = None) -> bytes:
-    """content: put at START. last: the directory that follows the last one, by number."""
+    """content: put at START. last: number of the directory that follows the last one."""
     out, offsets, link = bytearray(b"II+\0" + struct.pack("<HHQ", 8, 0, 0) + content), [], 8
     for tags in directories:
         entries = []
@@ -50,52 +54,30 @@ def bigtiff(directories: list[Tags], content: bytes = b"", last: int | None = No
     return bytes(out)
 
 
-def level(
-    side: int, tile: int, compression: int, length: int, reduced: bool = False, about: bytes = SCALE
-) -> Tags:
+def level(side: int, tile: int, compression: int, length: int, reduced: bool = False, mpp: float = 0.5) -> Tags:
     """A square level whose tiles all have the same bytes, at START."""
     tiles = (-(-side // tile)) ** 2
+    integers = {254: int(reduced), 256: side, 257: side, 322: tile, 323: tile}
+    shorts = {258: [8, 8, 8], 259: [compression], 262: [2], 277: [3], 284: [1]}
     return {
-        254: (4, [int(reduced)]),
-        256: (4, [side]),
-        257: (4, [side]),
-        258: (3, [8, 8, 8]),
-        259: (3, [compression]),
-        262: (3, [2]),
-        270: (2, about),
-        277: (3, [3]),
-        284: (3, [1]),
-        322: (4, [tile]),
-        323: (4, [tile]),
+        **{tag: (4, [value]) for tag, value in integers.items()},
+        **{tag: (3, values) for tag, values in shorts.items()},
+        270: (2, b"Aperio test|MPP = %g\0" % mpp),
         324: (16, [START] * tiles),
         325: (16, [length] * tiles),
     }
 
 
-def slide(side: int, tile: int, compression: int, content: bytes, *smaller: int, **options) -> bytes:
-    """All tiles of all levels are the same. smaller: sides of the smaller levels."""
-    levels = [level(one, tile, compression, len(content), one != side, **options) for one in (side, *smaller)]
-    return bigtiff(levels, content)
+def encoded(compression: int, side: int) -> bytes:
+    """A tile of one colour."""
+    return ENCODERS[compression](np.full((side, side, 3), PINK, np.uint8))
 
 
-def flat(side: int) -> np.ndarray:
-    return np.full((side, side, 3), PINK, np.uint8)
-
-
-def deflated(side: int) -> bytes:
-    return zlib.compress(flat(side).tobytes(), 9)
-
-
-def lzw(side: int) -> bytes:
-    return imagecodecs.lzw_encode(flat(side).tobytes())
-
-
-def jpeg(side: int) -> bytes:
-    return imagecodecs.jpeg8_encode(flat(side), colorspace="RGB", outcolorspace="RGB")
-
-
-def jpeg2000(side: int) -> bytes:
-    return imagecodecs.jpeg2k_encode(flat(side), codecformat="J2K", level=30)
+def slide(side: int, tile: int, compression: int, *smaller: int, content: bytes = b"", mpp: float = 0.5) -> bytes:
+    """A slide whose tiles are all the same, by default of one colour. smaller: sides of the smaller levels."""
+    content = content or encoded(compression, tile)
+    sides = (side, *smaller)
+    return bigtiff([level(one, tile, compression, len(content), one != side, mpp) for one in sides], content)
 
 
 def segment(marker: int, body: bytes) -> bytes:
@@ -126,14 +108,14 @@ def jpeg_of_many_scans(side: int, progressive: bool) -> bytes:
 
 
 def jpeg2000_stream(
-    side: int,
+    side: int = 256,
     tile: tuple[int, int] | None = None,
     components: int = 3,
     precincts: bool = False,
     more: bytes = b"",
     parts: int = 1,
 ) -> bytes:
-    """An empty image. tile: (width, height) of the tiles in which it is coded. parts: of such a tile."""
+    """An empty image. tile: (width, height) of the tiles in which it is coded. parts: per such tile."""
     size = struct.pack(">H8IH", 0, side, side, 0, 0, *(tile or (side, side)), 0, 0, components)
     out = b"\xff\x4f" + segment(0x51, size + b"\7\1\1" * components)
     out += segment(0x52, bytes([precincts, 0, 0, 1, 0, 5, 2, 2, 0, 1]) + (b"\x11" * 6 if precincts else b""))

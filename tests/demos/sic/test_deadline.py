@@ -1,6 +1,4 @@
-"""Time of its own that work may take."""
-
-from __future__ import annotations
+"""The time limit of a task counts its own work only."""
 
 import pytest
 
@@ -20,70 +18,53 @@ def clock():
 
 
 @pytest.fixture
-def deadline(clock):
-    return Deadline(10, TimeoutError, clock)
+def watched(clock):
+    """Watches a task whose steps take so many seconds; within a step it checks the time after every second."""
+    deadline = Deadline(10, TimeoutError, clock)
 
-
-def steps(clock, *seconds):
-    for number, took in enumerate(seconds):
-        clock.now += took
-        yield number
-    return "done"
-
-
-def test_what_it_waits_does_not_count(clock, deadline):
-    said = []
-    for one in deadline.watch(steps(clock, 3, 3, 3)):
-        said.append(one)
-        clock.now += 1000
-    assert said == [0, 1, 2]
-
-
-def test_time_is_up_at_a_step(clock, deadline):
-    work = deadline.watch(steps(clock, 6, 6, 0))
-    assert next(work) == 0
-    with pytest.raises(TimeoutError):
-        next(work)
-
-
-def test_time_is_up_within_a_step(clock, deadline):
-    def long():
-        yield 0
-        for _ in range(100):
-            clock.now += 1
-            deadline.check()
-
-    work = deadline.watch(long())
-    assert next(work) == 0
-    clock.now += 1000
-    with pytest.raises(TimeoutError):
-        next(work)
-    assert clock.now == 1011
-
-
-def test_what_is_done_is_done(clock, deadline):
-    def last():
-        yield 0
+    def task(*steps: int):
+        for number, seconds in enumerate(steps):
+            for _ in range(seconds):
+                clock.now += 1
+                if number == 1:
+                    deadline.check()
+            yield number
         clock.now += 60
         return "done"
 
-    work = deadline.watch(last())
-    next(work)
+    return lambda *steps: deadline.watch(task(*steps))
+
+
+def test_waiting_does_not_count_nor_does_the_last_step(clock, watched):
+    work = watched(3, 3, 4)
+    for number in range(3):
+        assert next(work) == number
+        clock.now += 1000
     with pytest.raises(StopIteration) as end:
         next(work)
     assert end.value.value == "done"
 
 
-def test_closing_it_closes_the_work(clock, deadline):
+@pytest.mark.parametrize(("steps", "late_after"), [((11,), 11), ((6, 9), 11), ((3, 3, 9), 15)])
+def test_time_is_up_at_a_step_or_within_it(clock, watched, steps, late_after):
+    work = watched(*steps)
+    for _ in steps[:-1]:
+        next(work)
+    with pytest.raises(TimeoutError):
+        next(work)
+    assert clock.now == late_after
+
+
+def test_closing_it_closes_the_task(clock):
     closed = []
 
-    def work():
+    def task():
         try:
             yield 0
         finally:
             closed.append(True)
 
-    watched = deadline.watch(work())
+    watched = Deadline(10, TimeoutError, clock).watch(task())
     next(watched)
     watched.close()
     assert closed == [True]
