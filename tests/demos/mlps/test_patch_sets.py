@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from demos.mlps import patch_sets as module
-from demos.mlps.patch_sets import MOST_PATCHES, SIZE, cut, sample_set
+from demos.mlps.patch_sets import MOST_PATCHES, cut, sample_set
 from demos.shared.uploads import Upload, UploadError
 from histolab_lite.data import phantom
 
@@ -71,25 +71,23 @@ def test_the_key_names_image_size_and_classes():
 
 
 def test_phantom_patches_agree_with_their_truth(monkeypatch):
-    """Two slides drawn here: what the page shows, what the networks read and the truth are of one place."""
-    slides = [phantom.phantom_slide(seed, 4 * SIZE, 0.5) for seed in (1, 2)]
+    """Two small slides: what the page shows, what the networks read and the truth are of one place."""
+    size = 56
+    slides = [phantom.phantom_slide(seed, 4 * size, 0.5) for seed in (1, 2)]
     tiles = type("Tiles", (), {})()
     tiles.mpp = 0.5
-    half = [np.asarray(Image.fromarray(s.image).resize((2 * SIZE, 2 * SIZE), Image.Resampling.BICUBIC)) for s in slides]
+    half = [np.asarray(Image.fromarray(s.image).resize((2 * size, 2 * size), Image.Resampling.BICUBIC)) for s in slides]
     tiles.read_images = lambda: [slide.image for slide in slides]
     tiles.read = lambda mpp: (half, [slide.mask[::2, ::2] for slide in slides])
     monkeypatch.setattr(module.phantoms, "bundled", lambda: tiles)
+    monkeypatch.setattr(module, "SIZE", size)
     patches = sample_set()
-    assert patches.header.size == 2 * SIZE
-    assert patches.truth.shape == (len(patches), SIZE, SIZE)
-    seen = []
-    for jpeg, pixels, truth, (row, column) in zip(
-        patches.jpegs, patches.pixels, patches.truth, patches.corners, strict=True
-    ):
-        shown = Image.open(io.BytesIO(jpeg)).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-        assert np.abs(np.asarray(shown).astype(int) - pixels).mean() < 4
-        (of,) = [i for i, image in enumerate(half) if (image[row // 2 :, column // 2 :][:SIZE, :SIZE] == pixels).all()]
-        seen.append(of)
-        mask = slides[of].mask[row : row + 2 * SIZE : 2, column : column + 2 * SIZE : 2]
-        np.testing.assert_array_equal(truth, (mask.astype(int) - 1) % 6)
-    assert seen == [0, 1] * (len(patches) // 2)
+    assert (patches.header.patches, patches.header.size, patches.mpp) == (8, 2 * size, 0.5)
+    for number, (row, column) in enumerate(patches.corners):
+        of = number % 2  # one slide after the other
+        pixels, mask = half[of][row // 2 :, column // 2 :], slides[of].mask[row::2, column::2]
+        np.testing.assert_array_equal(patches.pixels[number], pixels[:size, :size])
+        np.testing.assert_array_equal(patches.truth[number], (mask[:size, :size].astype(int) - 1) % 6)
+        shown = Image.open(io.BytesIO(patches.jpegs[number])).resize((size, size), Image.Resampling.BICUBIC)
+        assert np.abs(np.asarray(shown).astype(int) - pixels[:size, :size]).mean() < 4
+    assert set(patches.corners) == {(0, 0), (0, 2 * size), (2 * size, 0), (2 * size, 2 * size)}

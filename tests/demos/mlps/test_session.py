@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from demos.mlps.log import Log
 from demos.mlps.session import MOST_EVENTS, MOST_SETS, Session, from_memory, new_key, to_memory
@@ -91,6 +91,7 @@ def test_the_browsers_memory_brings_tags_back():
     assert [header["set"] for header, *_ in logs] == names[2:]
 
 
+@settings(max_examples=30)
 @given(JSON, JSON, JSON)
 def test_a_forged_memory_does_no_harm(anything, logs, entries):
     for memory in (anything, {"version": 1, "session": anything, "set": anything, "logs": logs}):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demos.bundle import FOLDER
@@ -29,6 +29,7 @@ def test_the_level_is_the_one_that_the_reader_takes(monkeypatch, scale):
     assert read == [Pyramid.of(FOLDER / SLIDE).level(scale)]
 
 
+@settings(max_examples=50)
 @given(
     size=st.integers(300, 3000),
     tile=st.integers(64, 256),
