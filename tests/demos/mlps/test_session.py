@@ -91,15 +91,16 @@ def test_the_browsers_memory_brings_tags_back():
     assert [header["set"] for header, *_ in logs] == names[2:]
 
 
-@settings(max_examples=30)
-@given(JSON, JSON, JSON)
-def test_a_forged_memory_does_no_harm(anything, logs, entries):
-    for memory in (anything, {"version": 1, "session": anything, "set": anything, "logs": logs}):
-        session = from_memory(memory)[1]
+@settings(max_examples=50)
+@given(JSON)
+def test_a_forged_memory_does_no_harm(anything):
+    shown = {"version": 1, "session": anything, "set": anything, "logs": anything}
+    entries = {"version": 1, "logs": [[patches().header.to_json(), anything]]}
+    for memory in (anything, shown, entries, {**shown, "logs": [anything]}):
+        session = from_memory(memory)[1].show(patches())
         assert len(session.key) == 32
-        assert session.show(patches()).log.records == ()
-    session = from_memory({"version": 1, "logs": [[patches().header.to_json(), entries]]})[1].show(patches())
-    assert session.apply([["toggle", 0, 1], ["next", 1]]).at in range(3)
+        assert session.log.records == ()
+    assert session.apply([["toggle", 0, 1], ["next", 1]]).at == 1
 
 
 def test_every_visitor_has_a_new_key():

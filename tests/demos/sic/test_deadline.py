@@ -1,36 +1,34 @@
 """The time limit of a task counts its own work only."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from demos.sic.deadline import Deadline
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return SimpleNamespace(now=0.0)
 
 
 @pytest.fixture
 def watched(clock):
-    """Watches a task whose steps take so many seconds; within a step it checks the time after every second."""
-    deadline = Deadline(10, TimeoutError, clock)
+    """Watches a task whose steps take so many seconds; in its second step it checks the time after every second."""
+    deadline = Deadline(10, TimeoutError, lambda: clock.now)
 
     def task(*steps: int):
-        for number, seconds in enumerate(steps):
-            for _ in range(seconds):
-                clock.now += 1
-                if number == 1:
-                    deadline.check()
-            yield number
-        clock.now += 60
-        return "done"
+        try:
+            for number, seconds in enumerate(steps):
+                for _ in range(seconds):
+                    clock.now += 1
+                    if number == 1:
+                        deadline.check()
+                yield number
+            clock.now += 60
+            return "done"
+        finally:
+            clock.closed = True
 
     return lambda *steps: deadline.watch(task(*steps))
 
@@ -55,16 +53,8 @@ def test_time_is_up_at_a_step_or_within_it(clock, watched, steps, late_after):
     assert clock.now == late_after
 
 
-def test_closing_it_closes_the_task(clock):
-    closed = []
-
-    def task():
-        try:
-            yield 0
-        finally:
-            closed.append(True)
-
-    watched = Deadline(10, TimeoutError, clock).watch(task())
-    next(watched)
-    watched.close()
-    assert closed == [True]
+def test_closing_it_closes_the_task(clock, watched):
+    work = watched(1, 1)
+    next(work)
+    work.close()
+    assert clock.closed

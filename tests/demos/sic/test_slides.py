@@ -48,55 +48,52 @@ def test_on_a_large_slide_patches_lie_further_apart(monkeypatch, most, stride, n
     assert note in slides._note(stride)
 
 
-def tiled(path, side: int, grey: int, mpp: float | None):
+def tiled(path, side: int, grey: int, **scale: float):
     """A slide of one colour."""
     rgb = np.full((side, side, 3), grey, np.uint8)
-    if mpp is None:
-        tifffile.imwrite(path, rgb, photometric="rgb", tile=(256, 256), compression="jpeg")
-        return path
-    return write_pyramid(rgb, mpp, path, 80, 256)
+    if scale:
+        return write_pyramid(rgb, path=path, quality=80, tile=256, **scale)
+    tifffile.imwrite(path, rgb, photometric="rgb", tile=(256, 256), compression="jpeg")
+    return path
 
 
 @pytest.mark.parametrize(
     ("side", "grey", "mpp", "message"), [(1024, 240, 0.5, "Only 0 patches"), (256, 200, 10.0, "too small")]
 )
 def test_a_slide_without_enough_patches_is_refused(tmp_path, side, grey, mpp, message):
-    path = tiled(tmp_path / "slide.tif", side, grey, mpp)
+    path = tiled(tmp_path / "slide.tif", side, grey, mpp=mpp)
     with open_slide(path) as slide, pytest.raises(UploadError, match=message):
         lay_grid(slide)
 
 
-def write(path, content: bytes):
-    path.write_bytes(content)
-    return path
-
-
-def plain(path):
-    tifffile.imwrite(path, np.zeros((300, 300, 3), np.uint8), photometric="rgb")
-    return path
-
-
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("content", "message"),
     [
-        (lambda folder: folder / "none.svs", "did not arrive"),
-        (lambda folder: write(folder / "a.svs", b"no slide"), "not a slide that can be read"),
-        (lambda folder: write(folder / "a.tif", b"[Virtual Microscope Specimen]\n"), "not a slide that can be read"),
-        (lambda folder: write(folder / "a.svs", b""), "not a slide that can be read"),
-        (lambda folder: plain(folder / "a.tif"), "no tiles"),
-        (lambda folder: write(folder / "a.tif", (FOLDER / SLIDE).read_bytes()[:5000]), "damaged"),
-        (lambda folder: tiled(folder / "a.tif", 512, 200, None), "does not state its scale"),
+        (None, "did not arrive"),
+        (b"", "not a slide that can be read"),
+        (b"no slide", "not a slide that can be read"),
+        (b"[Virtual Microscope Specimen]\n", "not a slide that can be read"),
+        ((FOLDER / SLIDE).read_bytes()[:5000], "damaged"),
     ],
 )
-def test_a_file_that_is_no_slide_is_refused(tmp_path, make, message):
-    path = make(tmp_path)
+def test_a_file_that_is_no_slide_is_refused(tmp_path, content, message):
+    path = tmp_path / "slide.tif"
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(UploadError, match=message) as error:
         open_slide(path)
     assert str(path) not in str(error.value)
 
 
-def test_a_given_scale_is_taken_where_the_file_has_none(tmp_path):
-    with open_slide(tiled(tmp_path / "a.tif", 512, 200, None), mpp=0.5) as slide:
+def test_a_tiff_needs_tiles_and_a_scale_which_may_be_given(tmp_path):
+    path = tmp_path / "plain.tif"
+    tifffile.imwrite(path, np.zeros((300, 300, 3), np.uint8), photometric="rgb")
+    with pytest.raises(UploadError, match="no tiles"):
+        open_slide(path)
+    tiled(path, 512, 200)
+    with pytest.raises(UploadError, match="does not state its scale"):
+        open_slide(path)
+    with open_slide(path, mpp=0.5) as slide:
         assert slide.mpp == 0.5
 
 

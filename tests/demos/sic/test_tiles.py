@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from unittest.mock import Mock
 
 import anyio
 import openslide
@@ -79,40 +80,27 @@ def test_a_place_that_does_not_exist_is_refused_in_a_sentence(tiles, client, pla
     assert answer.json()["detail"].endswith(".")
 
 
-@pytest.mark.parametrize("token", ["phantom", "..", "%2e%2e", "a" * 32])
-def test_an_unknown_slide_is_refused(client, token):
-    answer = client.get(f"/slides/{token}/0/0_0.jpeg")
-    assert answer.status_code == 404
-    assert "Traceback" not in answer.text
-
-
-def test_a_damaged_tile_is_refused_in_a_sentence(tiles, client, monkeypatch):
-    def fail(*_):
-        raise openslide.OpenSlideError
-
-    monkeypatch.setattr(tiles, "tile", fail)
+def test_an_unknown_slide_and_a_damaged_tile_are_refused(tiles, client, monkeypatch):
+    for token in ("phantom", "..", "%2e%2e", "a" * 32):
+        answer = client.get(f"/slides/{token}/0/0_0.jpeg")
+        assert answer.status_code == 404
+        assert "Traceback" not in answer.text
+    monkeypatch.setattr(DeepZoomGenerator, "get_tile", Mock(side_effect=openslide.OpenSlideError))
     answer = client.get(f"/slides/{tiles.add_sample(PATH)}/0/0_0.jpeg")
     assert (answer.status_code, answer.json()["detail"]) == (404, "This part of the slide is damaged.")
 
 
-def test_a_sample_has_one_token_and_stays(tiles):
-    token = tiles.add_sample(PATH)
-    assert tiles.add_sample(PATH) == token
-    tiles.forget(token)
-    assert is_there(tiles, token)
-
-
-def test_an_upload_is_moved_has_its_own_token_and_is_deleted_with_it(tiles, upload):
+def test_a_sample_stays_and_an_upload_is_moved_and_deleted_with_its_token(tiles, upload):
+    sample = tiles.add_sample(PATH)
+    assert tiles.add_sample(PATH) == sample
     path = upload()
     one = tiles.add_upload(path)
     assert not path.exists()
     other = tiles.add_upload(upload())
-    assert one != other
-    assert len(one) >= 32
-    tiles.forget(one)
-    tiles.forget(one)  # once more does no harm
-    assert not is_there(tiles, one)
-    assert is_there(tiles, other)
+    assert (one != other, len(one) >= 32) == (True, True)
+    for token in (sample, one, one):  # twice does no harm
+        tiles.forget(token)
+    assert [is_there(tiles, token) for token in (sample, one, other)] == [True, False, True]
     assert len(files(tiles)) == 1
 
 
