@@ -1,8 +1,11 @@
 """The handlers of the page: tags kept or refused, errors in sentences, nothing shared between visitors."""
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,8 +22,9 @@ from tests.demos.saved import unpack
 ANSWERS = all_answers(Networks(), patches())
 
 
-def make(labels: LabelFile | None = None) -> Handlers:
-    app = Handlers(ANSWERS.patches, labels)
+def make(labels: Path | None = None) -> Handlers:
+    """Handlers after a start of the server. labels: the file of tags."""
+    app = Handlers(ANSWERS.patches, LabelFile(labels) if labels else None)
     app.networks, app.answers = Networks(), ANSWERS
     return app
 
@@ -31,18 +35,29 @@ def app():
 
 
 @pytest.fixture
-def filed(tmp_path):
-    """Makes handlers with the same file of tags, as after a restart."""
-    return lambda: make(LabelFile(tmp_path / "tags.jsonl"))
+def labels(tmp_path):
+    return tmp_path / "tags.jsonl"
 
 
 @pytest.fixture
 def saved(tmp_path):
-    """Writes a log that a visitor brings; the path."""
+    """Writes a log that a visitor loads; the path."""
 
     def write(log: Log | bytes) -> str:
         (tmp_path / "log.jsonl").write_bytes(log if isinstance(log, bytes) else to_lines(log))
         return str(tmp_path / "log.jsonl")
+
+    return write
+
+
+@pytest.fixture
+def image(tmp_path):
+    """Writes an image that a visitor uploads, of two patches of 112 pixels; the path."""
+
+    def write() -> str:
+        pixels = np.random.default_rng(0).integers(60, 200, (120, 240, 3)) // (1, 3, 1)
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "own.png")
+        return str(tmp_path / "own.png")
 
     return write
 
@@ -104,92 +119,67 @@ def test_a_reload_brings_tags_back(app):
     assert 'data-patch="1"' in answer["patch"]
 
 
-def test_with_a_file_the_browser_keeps_only_the_session(filed, saved, tmp_path):
-    memory = send(filed(), start(make()), ["toggle", 1, 1], ["next", 1])["memory"]
+def test_with_a_file_the_browser_keeps_only_the_session(labels, saved):
+    memory = send(make(labels), start(make()), ["toggle", 1, 1], ["next", 1])["memory"]
     assert memory["logs"] == []
-    app = filed()
+    app = make(labels)
     session = app.restore(memory)["session"]
     assert (session.log.tagged(0), session.log.done) == (["tumour"], [0])
     session = tag(app, session, ["toggle", 0, 1])
-    assert filed().restore(memory)["session"].log.tagged(1) == ["stroma"]
-    assert filed().restore(None)["session"].log.records == ()  # another visitor
-    assert (tmp_path / "tags.jsonl").read_text().count('"tags"') == 1  # one header
+    assert make(labels).restore(memory)["session"].log.tagged(1) == ["stroma"]
+    assert make(labels).restore(None)["session"].log.records == ()  # another visitor
+    assert labels.read_text().count('"tags"') == 1  # one header
     session = app.bring(saved(logged((2, "stroma", True))), session)["session"]
-    again = filed().restore(memory)["session"].log
+    again = make(labels).restore(memory)["session"].log
     assert (again.tagged(0), again.tagged(2)) == ([], ["stroma"])
     app.start_over(session)
-    assert filed().restore(memory)["session"].log.records == ()
+    assert make(labels).restore(memory)["session"].log.records == ()
 
 
-def test_an_incomplete_line_is_reported_to_visitors_with_tags(filed, tmp_path):
-    memory = send(filed(), start(make()), ["toggle", 1, 1], ["next", 1])["memory"]
-    path = tmp_path / "tags.jsonl"
-    path.write_bytes(path.read_bytes()[:-9])
-    restored = filed().restore(memory)
+def test_an_incomplete_line_is_reported_to_visitors_with_tags(labels):
+    memory = send(make(labels), start(make()), ["toggle", 1, 1], ["next", 1])["memory"]
+    labels.write_bytes(labels.read_bytes()[:-9])
+    restored = make(labels).restore(memory)
     assert (restored["session"].log.tagged(0), restored["session"].log.done) == (["tumour"], [])
     assert "incomplete lines, which were skipped: 3." in restored["problem"]
-    assert filed().restore(None)["problem"] == ""
+    assert make(labels).restore(None)["problem"] == ""
 
 
-def test_a_tag_that_cannot_be_written_is_refused(filed, tmp_path, monkeypatch):
-    app = filed()
+def test_a_tag_that_cannot_be_written_is_refused(labels, monkeypatch):
+    app = make(labels)
     session = tag(app, start(app), ["toggle", 0, 1])
-
-    def full(line: bytes) -> None:
-        raise OSError(28, "No space left on device", str(tmp_path))
-
-    monkeypatch.setattr(app.labels, "_write", full)
+    monkeypatch.setattr(app.labels, "_write", Mock(side_effect=OSError(28, "No space left on device", str(labels))))
     answer = send(app, session, ["toggle", 1, 1])
     assert answer["session"].log == session.log
     assert "could not be written" in answer["problem"]
-    assert str(tmp_path) not in answer["problem"]
+    assert str(labels) not in answer["problem"]
     assert 'data-serial="2"' in answer["panel"]
 
 
-def image(folder, name: str = "own.png") -> str:
-    pixels = np.random.default_rng(0).integers(60, 200, (120, 240, 3)) // (1, 3, 1)
-    Image.fromarray(pixels.astype(np.uint8)).save(folder / name)
-    return str(folder / name)
-
-
-def own(app: Handlers, folder, names: str = "fat, muscle"):
-    return app.read(image(folder), names, 112)["arrived"]
-
-
-def test_an_own_image_can_be_tagged_but_has_no_masks(app, tmp_path):
-    arrived = own(app, tmp_path)
-    assert len(arrived) == 2
-    assert not (tmp_path / "own.png").exists()
+def test_an_own_image_can_be_tagged_but_has_no_masks(app, image):
+    path = image()
+    arrived = app.read(path, 'a<b>, c & d"', 112)["arrived"]
+    assert (len(arrived), os.path.exists(path)) == (2, False)
     shown = app.show(arrived, start(app))
     assert shown["show_me"].interactive is False
     assert "scale not known" in shown["caption"]
-    assert "muscle" in shown["panel"]
+    assert "a&lt;b&gt;" in shown["panel"]
+    assert "c &amp; d&quot;" in shown["panel"]
+    assert "a<b>" not in shown["panel"]
     for said in (shown["result"], app.show_me(shown["session"])["problem"]):
         assert "phantom patches only" in said
-    assert app.show(None, shown["session"]) == {}
     back = app.back(shown["session"])
     assert (back["session"].patches, back["show_me"].interactive, back["result"]) == (app.sample, True, "")
+    for names, size, said in (("one", 112, "2 to 9"), (None, 112, "2 to 9"), ("a, b", 224, "does not fit")):
+        read = app.read(image(), names, size)
+        assert read["arrived"] is None
+        assert said in read["problem"]
+        assert path not in read["problem"]
+    assert app.show(None, start(app)) == {}
 
 
-@pytest.mark.parametrize(
-    ("names", "size", "said"), [("one", 112, "2 to 9"), (None, 112, "2 to 9"), ("a, b", 224, "does not fit")]
-)
-def test_an_own_image_that_cannot_be_tagged_is_explained(app, tmp_path, names, size, said):
-    read = app.read(image(tmp_path), names, size)
-    assert read["arrived"] is None
-    assert said in read["problem"]
-    assert str(tmp_path) not in read["problem"]
-
-
-def test_names_are_escaped(app, tmp_path):
-    panel = app.show(own(app, tmp_path, 'a<b>, c & d"'), start(app))["panel"]
-    assert "a&lt;b&gt;" in panel
-    assert "c &amp; d&quot;" in panel
-    assert "<b>" not in panel.replace("<b>1</b>", "")
-
-
-def test_after_a_reload_or_with_a_log_an_own_image_is_asked_for(app, saved, tmp_path):
-    arrived = own(app, tmp_path)
+def test_after_a_reload_or_with_a_log_an_own_image_is_asked_for(app, saved, image):
+    arrived = app.read(image(), "fat, muscle", 112)["arrived"]
     log = Log(arrived.header).set(1, "muscle", True, 1)
     memory = send(app, app.show(arrived, start(app))["session"], ["toggle", 1, 1])["memory"]
     brought = app.bring(saved(log), start(app))
@@ -204,28 +194,20 @@ def test_after_a_reload_or_with_a_log_an_own_image_is_asked_for(app, saved, tmp_
         assert answer["session"].patches is app.sample
 
 
-def test_a_saved_log_comes_back(app, saved, tmp_path):
+def test_a_saved_log_comes_back(app, saved):
     session = tag(app, start(app), ["toggle", 1, 1], ["next", 1])
     name, content = unpack(app.save("log", session)["packed"])
-    assert name == "tags.jsonl"
     path = saved(content)
     done = app.bring(path, start(app))
-    assert (done["session"].log, done["session"].at, done["problem"]) == (session.log, 1, "")
+    assert (name, done["session"].log, done["session"].at, done["problem"]) == ("tags.jsonl", session.log, 1, "")
     assert "names" not in done  # the page keeps its own
     assert "did not arrive" in app.bring(path, start(app))["problem"]  # it was deleted
     done = app.bring(saved(content[:-5]), start(app))
     assert done["session"].log.done == []
     assert "incomplete" in done["problem"]
+    older = Log(replace(HEADER, title="An older title"), session.log.records)
+    assert app.bring(saved(older), start(app))["session"].log.tagged(0) == ["tumour"]
     assert app.bring(None, session) == {}
-
-
-def test_the_title_of_a_log_does_not_matter(app, saved, tmp_path):
-    arrived = own(app, tmp_path)
-    log = Log(replace(arrived.header, title="An older title")).set(1, "fat", True, 1)
-    session = app.show(arrived, start(app))["session"]
-    assert app.bring(saved(log), session)["session"].log.tagged(1) == ["fat"]
-    memory = {"version": 1, "session": "0" * 32, "set": arrived.header.key, "logs": [log.to_json()]}
-    assert app.show(arrived, app.restore(memory)["session"])["session"].log.tagged(1) == ["fat"]
 
 
 @pytest.mark.parametrize(
