@@ -1,5 +1,7 @@
-"""A slide with three kinds of patches, in three bands."""
+"""A slide with three kinds of patches, in three bands, and patience for other threads."""
 
+import time
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -27,3 +29,11 @@ def blobs(rows: int = 9) -> SeedSlide:
     plane = rng.random((len(x), 2)).astype(np.float32)
     colours = rng.integers(0, 255, (len(x), 3), dtype=np.uint8)
     return SeedSlide("blobs", "Blobs", table, float(PITCH), plane, colours, np.zeros((800, 640, 3), np.uint8))
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    """However busy the machine is, but not for ever."""
+    until = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.001)

@@ -14,7 +14,7 @@ from demos.serving import SERVED, free_port
 from demos.sic.handlers import _visitor
 from demos.sic.page import IN_TURNS
 from demos.sic.turns import Turns
-from tests.demos.sic.test_turns import wait_until
+from tests.demos.sic.planted import wait_until
 
 
 @pytest.fixture

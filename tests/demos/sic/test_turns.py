@@ -1,11 +1,11 @@
 """Who works next: no task is blocked by another's long work, and nobody takes all places."""
 
 import threading
-import time
 
 import pytest
 
 from demos.sic.turns import Busy, Superseded, Turns, Visitor, Waiting
+from tests.demos.sic.planted import wait_until
 
 ONE, TWO, THREE = (Visitor(f"192.0.2.{number}", "page") for number in (1, 2, 3))
 
@@ -22,13 +22,6 @@ def finish(shared) -> tuple[list, object]:
             said.append(next(shared))
         except StopIteration as done:
             return said, done.value
-
-
-def wait_until(true) -> None:
-    until = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.001)
 
 
 def test_three_tasks_take_turns_first_come_first_served():
