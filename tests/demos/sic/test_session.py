@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 from demos.shared.memory import History
 from demos.sic.session import MOST_EVENTS, MOST_MARKS, Session, Work, from_memory, to_memory
+from tests.demos.anything import JSON
 from tests.demos.sic.planted import blobs
 
 
@@ -78,6 +80,12 @@ def test_work_that_the_page_cannot_have_written_is_skipped(field, value):
     assert (key, list(session.works)) == (None, ["good"])
 
 
-@pytest.mark.parametrize("memory", [None, 3, [], {}, {"version": 2}, {"version": 1, "works": [1]}, {"version": 1}])
-def test_no_memory_is_a_new_visitor(memory):
-    assert from_memory(memory) == (None, Session())
+@settings(max_examples=50)
+@given(JSON)
+def test_any_other_memory_is_a_new_visitor(anything):
+    for memory in (
+        anything,
+        {"version": 1, "slide": anything, "works": anything},
+        {"version": 2, "works": {"a": GOOD}},
+    ):
+        assert from_memory(memory) == (None, Session())
