@@ -74,6 +74,3 @@ class LabelFile:
                 except (ValueError, RecursionError):
                     entry = None
                 yield number, entry if isinstance(entry, dict) else None
-
-    def close(self) -> None:
-        os.close(self._file)

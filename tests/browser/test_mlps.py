@@ -108,31 +108,30 @@ def test_by_mouse_until_the_masks(meet, tmp_path):
 
 def test_a_log_is_saved_and_loaded_by_a_stranger(meet, tmp_path):
     visitor, stranger = meet(), meet()
-    visitor.press("1", "Space", "2", "Space", "4")
+    visitor.press("1", "Space", "4")
     visitor.tags("necrosis")
     visitor.open("elsewhere")
     path = visitor.save("#save-log", tmp_path)
     first, *changes = [json.loads(line) for line in path.read_text().splitlines()]
     assert (first["classes"], first["patches"]) == (TISSUES, 24)
-    assert [change.get("class") for change in changes] == ["stroma", None, "tumour", None, "necrosis"]
+    assert [change.get("class") for change in changes] == ["stroma", None, "necrosis"]
     visitor.page.locator("#start-over").click()
     visitor.at(1, 0)
     visitor.tags()
     visitor.upload("#bring", "tags.jsonl", b"\x89PNG\r\n\x1a\n\x00")
     visitor.see("#problem [role=alert]", text="other than text")
 
-    stranger.at(1, 0)
     stranger.tags()
     stranger.open("elsewhere")
     stranger.upload("#bring", "tags.jsonl", path.read_bytes())
-    stranger.at(3, 2)
+    stranger.at(2, 1)
     stranger.visit()
     stranger.tags("necrosis")
     stranger.press("Backspace", "Backspace")
-    stranger.at(2, 1)
+    stranger.at(1, 0)
 
 
-def test_an_own_image_is_tagged_and_saved_only(meet, tmp_path):
+def test_an_own_image_is_tagged_and_comes_back(meet):
     visitor, file = meet(), io.BytesIO()
     noise = np.random.default_rng(0).integers(-20, 20, (130, 240, 1))
     Image.fromarray((np.array([190, 90, 160]) + noise).astype(np.uint8)).save(file, format="PNG")
@@ -141,29 +140,20 @@ def test_an_own_image_is_tagged_and_saved_only(meet, tmp_path):
     expect(field).to_have_value("tumour, stroma, other", timeout=PATIENCE)
     visitor.page.wait_for_timeout(500)  # once, on a busy machine, what was typed at once was lost
     field.fill("")
-    field.press_sequentially("fat 1, fat 22")
+    field.press_sequentially("fat, muscle 12")
     field.press("Backspace")
-    expect(field).to_have_value("fat 1, fat 2")
+    expect(field).to_have_value("fat, muscle 1")
     visitor.tags()  # keys in a field type, and tag nothing
-    visitor.at(1, 0)
-    visitor.page.locator("#size").get_by_label("112").check()
-    field.fill("fat")
-    visitor.upload("#upload", "own.png", file.getvalue())
-    visitor.see("#problem [role=alert]", text="Name 2 to 9 classes")
     field.fill("fat, m<b>uscle")
+    visitor.page.locator("#size").get_by_label("112").check()
     visitor.upload("#upload", "own.png", file.getvalue())
     visitor.see("#panel .tag", 2)
-    visitor.see("#result", text="phantom patches only")
     expect(visitor.page.locator("#show-me")).to_be_disabled(timeout=PATIENCE)
     visitor.page.locator("h1").click()
     visitor.press("2", "Space")
     visitor.at(2, 1)
-    (row,) = visitor.table(tmp_path)
-    assert (row["fat"], row["m<b>uscle"]) == ("0", "1")
-
     visitor.visit()
     visitor.see("#problem [role=alert]", text="Upload the same file again")
-    visitor.see("#panel .tag", 5)
     visitor.open("own")
     expect(field).to_have_value("fat, m<b>uscle", timeout=PATIENCE)
     visitor.upload("#upload", "again.png", file.getvalue())
@@ -178,29 +168,22 @@ def test_a_restart_of_the_server_loses_nothing(meet, tmp_path):
     labels, port = tmp_path / "tags.jsonl", free_port()
     arguments = ("demos.mlps", tmp_path / "log.txt", "--labels", str(labels))
     with serve(*arguments, port=port) as url:
-        one, other = meet(url), meet(url)
-        one.press("1", "Space", "2", "3")
-        one.tags("tumour, lymphocytes")
-        other.press("5")
-        other.tags("normal gland")
-        one.page.goto("about:blank")
+        visitor = meet(url)
+        visitor.press("1", "Space", "2", "3")
+        visitor.tags("tumour, lymphocytes")
     whole = labels.read_bytes()
-    assert len({json.loads(line)["session"] for line in whole.splitlines()}) == 2
-    labels.write_bytes(whole + b'{"session": "')  # the power fails within line 8
-    with serve(*arguments, port=port) as url:
-        assert "line 8 is incomplete" in (tmp_path / "log.txt").read_text()
-        one.visit()
-        one.at(2, 1)
-        one.tags("tumour, lymphocytes")
-        one.see("#problem [role=alert]", text="skipped: 8.")
-        other.press("1")  # the server does not know this page any more: it loads again
-        other.see("#panel [data-serial='0']", 1)
-        other.tags("normal gland")
-        other.press("Backspace")
-        other.tags()
-        other.complaints.clear()  # of the connection that broke
-        for visitor in (one, other):
-            visitor.page.goto("about:blank")
+    labels.write_bytes(whole + b'{"session": "')  # the power fails within line 6
+    with serve(*arguments, port=port):
+        assert "line 6 is incomplete" in (tmp_path / "log.txt").read_text()
+        visitor.press("1")  # the server does not know this page any more: it loads again
+        visitor.see("#panel [data-serial='0']", 1)
+        visitor.at(2, 1)
+        visitor.tags("tumour, lymphocytes")
+        visitor.see("#problem [role=alert]", text="skipped: 6.")
+        visitor.press("Backspace")
+        visitor.tags("tumour")
+        visitor.complaints.clear()  # of the connection that broke
+        visitor.page.goto("about:blank")
     assert labels.read_bytes().startswith(whole)
     assert json.loads(labels.read_text().splitlines()[-1])["undo"] is True
 
