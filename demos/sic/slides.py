@@ -82,10 +82,6 @@ class SeedSlide:
         """The vectors that are clustered, float32 (N, R)."""
         return sic.prepare(self.table.features.astype(np.float32), self.table.coords)
 
-    @property
-    def nbytes(self) -> int:
-        return self.table.features.nbytes + self.thumbnail.nbytes + 100 * len(self)
-
 
 @dataclass(frozen=True)
 class Progress:

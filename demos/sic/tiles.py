@@ -110,9 +110,6 @@ class Tiles:
         generator.get_tile(level, (column, row)).save(file, "JPEG", quality=QUALITY)
         return file.getvalue()
 
-    def __len__(self) -> int:
-        return len(self._shown)
-
     def _keep(self, path: Path) -> Path:
         """Move a file to the folder of uploads; if that fails, nothing is left there."""
         kept = None
