@@ -78,45 +78,33 @@ def tag(app: Handlers, session: Session, *events: list) -> Session:
     return send(app, session, *events)["session"]
 
 
-def test_a_tag_is_shown_and_kept(app):
+def test_a_tag_is_shown_kept_and_back_after_a_reload(app):
     answer = send(app, start(app), ["toggle", 1, 1.0])
-    assert answer["memory"]["logs"][0][1]["class"] == "tumour"
     assert answer["problem"] == ""
     assert "patch" not in answer  # the patch in view is not sent again
     for part in ('data-serial="1"', 'data-class="tumour" data-state="there"', "There: tumour."):
         assert part in answer["panel"]
-    answer = send(app, answer["session"], ["next", 1.0])
+    answer = send(app, answer["session"], ["next", 1.0], ["toggle", 2, 1.0])
     assert 'data-patch="1"' in answer["patch"]
     assert "1 done" in answer["panel"]
+    again = app.restore(answer["memory"])
+    session = again["session"]
+    assert (session.log, session.at, session.key) == (answer["session"].log, 1, answer["session"].key)
+    assert (session.log.tagged(0), session.log.tagged(1)) == (["tumour"], ["lymphocytes"])
+    assert (again["problem"], again["memory"], again["patch"]) == ("", answer["memory"], answer["patch"])
 
 
-@pytest.mark.parametrize("value", [None, "", "[]", "{}", '{"serial": "1", "events": []}', '{"serial": 1}', "[" * 9999])
-def test_an_invalid_message_does_nothing(app, value):
-    assert list(app.act(message(value), start(app))) == ["panel"]
-
-
-def test_a_message_that_comes_twice_counts_once(app):
+def test_invalid_repeated_and_forgotten_messages_do_nothing(app):
+    for value in (None, "", "[]", "{}", '{"serial": "1", "events": []}', '{"serial": 1}', "[" * 9999):
+        assert list(app.act(message(value), start(app))) == ["panel"]
     first = message('{"serial": 1, "events": [["toggle", 0, 1.0]]}')
     session = app.act(first, start(app))["session"]
     assert list(app.act(first, session)) == ["panel"]
     assert tag(app, session, ["toggle", 0, 1.0]).log.value(0, "stroma") is False
-
-
-def test_a_page_that_a_restarted_server_does_not_know_is_reloaded(app):
-    answer = send(app, Session(), ["next", 1])
+    answer = send(app, Session(), ["next", 1])  # after a restart the server does not know the page
     assert list(answer) == ["panel"]
     assert "data-reload" in answer["panel"]
     assert app.start_over(Session()) == {}
-
-
-def test_a_reload_brings_tags_back(app):
-    session = tag(app, start(app), ["toggle", 1, 1], ["next", 1])
-    memory = send(app, session, ["toggle", 2, 1])["memory"]
-    answer = app.restore(memory)
-    again = answer["session"]
-    assert (again.log.tagged(0), again.log.tagged(1)) == (["tumour"], ["lymphocytes"])
-    assert (again.at, again.key, answer["problem"], answer["memory"]) == (1, session.key, "", memory)
-    assert 'data-patch="1"' in answer["patch"]
 
 
 def test_with_a_file_the_browser_keeps_only_the_session(labels, saved):
