@@ -12,7 +12,9 @@ VERSION = 1
 LONGEST_KEY = 100
 LONGEST_PAUSE = 600.0  # seconds
 
-Change, Read, Work = TypeVar("Change"), TypeVar("Read"), TypeVar("Work")
+Change = TypeVar("Change")
+Read = TypeVar("Read")
+Work = TypeVar("Work")
 
 
 class History(tuple[Change, ...]):
