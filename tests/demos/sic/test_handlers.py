@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+from functools import cache
 
 import gradio as gr
 import pytest
@@ -21,13 +22,13 @@ from histolab_lite.data.slides import Slide
 from tests.demos.saved import unpack
 from tests.demos.sic.planted import blobs
 
-PHANTOM = load_phantom()
+PHANTOM = cache(load_phantom)
 
 
 @pytest.fixture
 def app(monkeypatch, tmp_path, no_umap):
     monkeypatch.setenv("HISTOLAB_DATA", str(tmp_path))
-    monkeypatch.setattr(handlers, "load_phantom", lambda: PHANTOM)
+    monkeypatch.setattr(handlers, "load_phantom", PHANTOM)
     return Handlers(public=True, tiles=Tiles())
 
 
