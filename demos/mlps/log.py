@@ -1,7 +1,7 @@
 """A visitor's tags as a log of changes, saved as JSON lines.
 
 The first line names the patches and the classes. Every other line is one change: a class is there, is not there, or is
-open again (null), or a patch is done. The latest change of each counts, so that a reader of the file need not know
+open again (null), or a patch is done. The latest change of each counts, so a program that reads the file need not know
 about undo. A class that was left open on a patch that is done is not there.
 """
 

@@ -84,8 +84,8 @@ def test_a_label_and_a_thumbnail_are_never_decoded(write, no_umap, monkeypatch):
 
 
 def test_time_is_up_between_two_patches_too(monkeypatch):
-    ticks = count()
-    monkeypatch.setattr(slides, "Deadline", partial(Deadline, clock=lambda: float(next(ticks))))
+    seconds = count()
+    monkeypatch.setattr(slides, "Deadline", partial(Deadline, clock=lambda: float(next(seconds))))
     monkeypatch.setattr(slides, "MOST_SECONDS", 40.0)
     work = prepare(FOLDER / SLIDE, "k", "t")
     assert [next(work).text, next(work).text] == ["Looking for tissue", "Embedding 1,558 patches"]
