@@ -147,5 +147,5 @@ def _work(entry: Any) -> Work:
     if list(classes) != names:
         raise Unfit
     within = range(NONE, patches), range(NONE, MOST_CLASSES)
-    done = History(memory.numbers(mark, *within) for mark in marks)
-    return Work(classes, patches, done, entry.get("held") is True)
+    done = (memory.numbers(mark, *within) for mark in marks)
+    return Work(classes, patches, History((patch, name) for patch, name in done), entry.get("held") is True)

@@ -102,7 +102,7 @@ def test_tiles_with_the_same_bytes_are_checked_once(write, monkeypatch):
 
 @pytest.mark.parametrize(
     ("tile", "compression", "bigtiff", "byteorder"),
-    [(64, None, False, "<"), (128, "lzw", True, ">"), (256, "jpeg", False, ">"), (512, "deflate", True, "<"),
+    [(64, None, False, "<"), (128, "lzw", True, ">"), (256, "jpeg", False, "<"), (512, "deflate", True, ">"),
      (1024, "packbits", False, "<"), (1024, "jpeg", True, ">")],
 )  # fmt: skip
 def test_a_slide_from_a_converter_is_read(tmp_path, tile, compression, bigtiff, byteorder):
