@@ -48,13 +48,15 @@ def test_one_seed_per_kind_finds_the_rest_and_without_two_classes_there_is_only_
     assert cluster(full.slide, full.work).suggestion is None
 
 
-WRONG = [["seed", 0, 1], ["seed", 1, 0], ["seed", 2, 0]]  # one of them contradicts the two others
+def contradicting(session: Session, last: int) -> Session:
+    """With seeds on three patches of one kind, one of which contradicts the others."""
+    return session.apply([["seed", 0, last], ["seed", 1, 0], ["seed", 2, 0]])
 
 
 def test_of_two_classes_the_first_is_the_target_and_of_three_every_one(session):
-    two = Session().show(blobs(), "token").apply([["seed", 5, 0], ["seed", 45, 1], ["seed", 85, 1]])
-    for seeded, divided in ((two, "The tumour cluster"), (session, "Every cluster")):
-        work = seeded.apply(WRONG).work
+    two = Session().show(blobs(), "token").apply([["seed", 45, 1], ["seed", 85, 1]])
+    for seeded, last, divided in ((two, 1, "The tumour cluster"), (session, 2, "Every cluster")):
+        work = contradicting(seeded, last).work
         first, *rest = (step.text for step in cluster(blobs(), work).iterations)
         assert first.startswith("Seeded k-means on all patches. F1 on your seeds 0.")
         assert rest
@@ -62,7 +64,7 @@ def test_of_two_classes_the_first_is_the_target_and_of_three_every_one(session):
 
 
 def test_a_seed_that_ends_in_another_class_is_named_unless_its_cluster_is_held(session):
-    wrong = session.apply(WRONG)
+    wrong = contradicting(session, 2)
     answer = cluster(wrong.slide, wrong.work)
     ended = answer.best.labels
     assert answer.lost == tuple(patch for patch, name in wrong.work.seeds.items() if ended[patch] != name)
