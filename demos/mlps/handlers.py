@@ -1,7 +1,7 @@
-"""What happens on the page of ``mlps``: a handler takes a visitor's session and returns what is to be shown.
+"""The events of the page ``mlps``: each handler takes a visitor's session and returns what the page shows next.
 
-``events`` says which of them may change a session. A tag is on the disk, where there is a file, before the page shows
-it.
+``demos.shared.events`` says which handlers may change a session. With a file of tags, a tag is on the disk before the
+page shows it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from demos.shared.uploads import UploadError, read_file, read_pixels
 from histolab_lite.methods.mlps.pretrained import Networks, load_mlps
 
 LARGEST_LOG = 2 * 10**6  # bytes
-NOT_MADE_FOR_IT = (
-    "The networks behind “Show me” have learnt drawn tissue alone and are not made for your image, so nothing is "
-    "shown for it. Your tags are yours to save."
+PHANTOM_ONLY = (
+    "“Show me” works for the phantom patches only, because its networks were trained on phantom tissue. You can save "
+    "the tags of your own image."
 )
 
 
 class Handlers:
-    """What all visitors share: the sample set, the networks, and the file of tags, if there is one."""
+    """What all visitors share: the phantom patches, the networks, and the file of tags, if there is one."""
 
     def __init__(self, sample: PatchSet, labels: LabelFile | None = None) -> None:
         self.sample, self.labels = sample, labels
@@ -46,11 +46,11 @@ class Handlers:
 
     @cached_property
     def answers(self) -> Answers:
-        """Of the sample set, whoever asks."""
+        """The answers for the phantom patches, the same for every visitor."""
         return answer(self.networks, self.sample)
 
     def warm(self) -> None:
-        """Compute what takes seconds before the first visitor asks."""
+        """Compute the slow answers before the first visitor asks."""
         self.answers  # noqa: B018
 
     # Queue "edit": changes of the session ------------------------------------------------------------------------
@@ -63,7 +63,7 @@ class Handlers:
         except LogError as error:
             session, message = before, notice(str(error))
         except OSError:
-            session, message = before, notice("The last change could not be written to the file of tags. Is it full?")
+            session, message = before, notice("The last change could not be written to the file. Is the disk full?")
         same = before.patches is session.patches and before.at == session.at
         return {
             "session": session,
@@ -84,18 +84,18 @@ class Handlers:
                 self.labels.append(session.key, log, known if goes_on else 0)
 
     def act(self, event: gr.SelectData, session: Session) -> Answer:
-        """Keys and clicks of the panel, several at once where they came fast."""
-        if session.patches is None:  # the server was started anew, and knows this page no more
+        """Apply keys and clicks of the panel; fast ones arrive several at a time."""
+        if session.patches is None:  # the server was restarted and has lost this page's session
             return {"panel": RELOAD}
         serial, events = read_message(event.value)
         if serial <= session.serial:
-            return {"panel": views.panel(session)}  # it came twice
+            return {"panel": views.panel(session)}  # the message was sent twice
         done = self.edit(lambda session: session.apply(events), session)
         session = done["session"].numbered(serial)
         return {**done, "session": session, "panel": views.panel(session)}
 
     def show(self, patches: PatchSet | None, session: Session) -> Answer:
-        if patches is None:  # an upload that could not be read; what was wrong is said already
+        if patches is None:  # the upload could not be read, and the page has said why
             return {}
         message = notice(patches.note) if patches.note else ""
         return {**self.edit(lambda session: session.show(patches), session, message), **_about(patches)}
@@ -104,23 +104,23 @@ class Handlers:
         return self.show(self.sample, session)
 
     def restore(self, memory: Any) -> Answer:
-        """Where the visitor left off."""
+        """Show what the visitor's browser, or the file of tags, remembers."""
         key, session = from_memory(memory)
         if self.labels is not None:
             session = session.with_logs(self.labels.logs(session.key))
         shown, message = self.show(self.sample, session), ""
         own = session.logs.get(key or "")
         if own is not None and key != self.sample.header.key:
-            shown |= {**_cut_by(own), "memory": {**shown["memory"], "set": key}}  # still the image that is awaited
+            shown |= {**_cut_by(own), "memory": {**shown["memory"], "set": key}}  # the page still waits for this image
             message = notice("Your own image is not kept here. Upload the same file again, and your tags come back.")
         elif self.labels is not None and self.labels.damaged and session.logs:
             lines = ", ".join(map(str, self.labels.damaged[:5]))
-            text = f"Line {lines} of the file of tags was cut off and is left out. Look at your last patch again."
+            text = f"The file of tags has incomplete lines, which were skipped: {lines}. Check your last patch again."
             message = notice(text)
         return {**shown, "problem": message}
 
     def bring(self, path: str | None, session: Session) -> Answer:
-        """Tags that were saved before."""
+        """Load a log of tags that was saved before."""
         if path is None:
             return {}
         try:
@@ -130,14 +130,14 @@ class Handlers:
         shown = session.patches.header if session.patches else None
         if log.header not in (shown, self.sample.header):
             if log.header.key == self.sample.header.key or log.header.size not in SIZES:
-                return {"problem": notice("These tags belong to other patches than this page has.")}
-            text = "These tags belong to another image. Upload that image now, and they come back."
+                return {"problem": notice("These tags belong to other patches than those of this page.")}
+            text = "These tags belong to another image. Upload that image now, and the tags come back."
             done = self.edit(lambda session: session.restore(log), session, notice(text))
             return {**done, **_cut_by(log), "memory": {**done["memory"], "set": log.header.key}}
         patches = session.patches if log.header == shown and session.patches else self.sample
         done = self.edit(lambda session: session.restore(log).show(patches), session)
         if not done["problem"] and cut_off:
-            text = "The last line of the file was cut off and is left out. Look at the last patch again."
+            text = "The last line of the file is incomplete and was skipped. Check the last patch again."
             done["problem"] = notice(text)
         return {**done, **_about(patches), "result": "", "patch": views.patch_view(done["session"])}
 
@@ -159,44 +159,44 @@ class Handlers:
 
     def show_me(self, session: Session) -> Answer:
         if session.patches is None or session.patches.header != self.sample.header:
-            return {"problem": notice(NOT_MADE_FOR_IT)}
+            return {"problem": notice(PHANTOM_ONLY)}
         log = session.log
         if not log.done:
-            return {"problem": notice("Finish a patch first: tag what it shows, then press Next.")}
+            return {"problem": notice("Finish a patch first: tag what it shows, then press “Next patch”.")}
         found = compare(self.networks, self.answers, log)
         return {"result": result_views.results(self.answers, found, log), "problem": ""}
 
     def save(self, kind: str, session: Session) -> Answer:
-        """packed: the file for the page."""
+        """Pack a file for ``SAVE_JS``: the log as JSON lines, or the table as CSV."""
         if session.patches is None or not session.log.records:
             text = "There is nothing to save yet: tag what the first patch shows."
             return {"packed": "", "problem": notice(text)}
         if kind == "log":
             return {"packed": pack("tags.jsonl", "application/jsonl", to_lines(session.log)), "problem": ""}
         if not session.log.done:
-            text = "The table holds finished patches, and there is none yet: press Next after tagging."
+            text = "The table lists finished patches, and there are none yet. Tag a patch, then press “Next patch”."
             return {"packed": "", "problem": notice(text)}
         table = to_table(session.log, session.patches.corners)
         return {"packed": pack("tags.csv", "text/csv", table), "problem": ""}
 
 
 def _about(patches: PatchSet) -> Answer:
-    """What the page says of patches, and whether it can show what their labels become."""
+    """The caption of the patches, and whether “Show me” works for them."""
     known = patches.truth is not None
     return {
         "show_me": gr.Button(interactive=known),
-        "result": "" if known else f'<p class="next">{escape(NOT_MADE_FOR_IT)}</p>',
+        "result": "" if known else f'<p class="next">{escape(PHANTOM_ONLY)}</p>',
         "caption": views.caption(patches),
     }
 
 
 def _cut_by(log: Log) -> Answer:
-    """The classes and the size of patches for which an image is uploaded again."""
+    """The classes and the patch size with which an image must be uploaded again."""
     return {"names": ", ".join(log.header.classes), "size": log.header.size}
 
 
 def _read_log(path: str) -> tuple[Log, bool]:
-    """A visitor's file, which is deleted then."""
+    """The log in a visitor's file, and whether its last line was cut off; the file is deleted."""
     try:
         return from_lines(read_file(path, LARGEST_LOG, forget=True))
     except UploadError as error:

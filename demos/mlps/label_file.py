@@ -1,7 +1,7 @@
-"""An append-only file of everybody's tags, one JSON line per change, written and synced before the page says so.
+"""An append-only file of all visitors' tags: one JSON line per change, synced to the disk before the page shows it.
 
-Every line bears its visitor's session and its set of patches; a header starts its set's log afresh. A line that was
-cut off, as by a power cut, is left out and counted; the next one begins on a line of its own.
+Every line names its visitor's session and its set of patches; a header line starts the log of its set anew. An
+incomplete line, as after a power cut, is skipped and reported; the next change starts on a new line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from demos.mlps.log import Header, Log, header_from_json, record_from_json
 
 
 class LabelFile:
-    """OSError where the file cannot be made or read, here and in ``append``."""
+    """The file of tags. Raises OSError where the file cannot be created, read or, in ``append``, written."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
@@ -28,7 +28,7 @@ class LabelFile:
         self.damaged = [number for number, entry in self._entries() if entry is None]
 
     def append(self, session: str, log: Log, since: int) -> None:
-        """The records of a log from number ``since`` on; its header too if that is 0."""
+        """Write the records of a log from number ``since`` on, and its header first if ``since`` is 0."""
         new: list[dict[str, Any]] = [record.to_json() for record in log.records[since:]]
         if since == 0:
             new.insert(0, log.header.to_json())
@@ -39,34 +39,32 @@ class LabelFile:
 
     def _write(self, line: bytes) -> None:
         line = b"\n" + line if self._torn else line
-        self._torn = True  # until the whole line is known to be on the disk
+        self._torn = True  # until the whole line is on the disk
         if os.write(self._file, line) < len(line):
             raise OSError("the line was written in part")
         os.fsync(self._file)
         self._torn = False
 
     def logs(self, session: str) -> dict[str, Log]:
-        """What a session tagged, by set, the set that was begun last at the end."""
+        """The logs of a session by set, in the order in which they were started."""
         headers: dict[str, Header] = {}
         records: dict[str, list] = {}
         for _, entry in self._entries():
             if entry is None or entry.get("session") != session:
                 continue
             key = entry.get("set")
+            if not isinstance(key, str):
+                continue
             header = header_from_json(entry)
             if header is not None:
                 headers.pop(key, None)
                 headers[key], records[key] = header, []
-            elif (
-                isinstance(key, str)
-                and key in headers
-                and (record := record_from_json(entry, headers[key])) is not None
-            ):
+            elif key in headers and (record := record_from_json(entry, headers[key])) is not None:
                 records[key].append(record)
         return {key: replace(Log(header), records=tuple(records[key])) for key, header in headers.items()}
 
     def _entries(self) -> Iterable[tuple[int, dict[str, Any] | None]]:
-        """(line number from 1, its object, or None for what is none)."""
+        """Line numbers from 1, each with the line's JSON object, or None where the line holds none."""
         with self._path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if not line.strip():
@@ -76,6 +74,3 @@ class LabelFile:
                 except (ValueError, RecursionError):
                     entry = None
                 yield number, entry if isinstance(entry, dict) else None
-
-    def close(self) -> None:
-        os.close(self._file)

@@ -1,8 +1,8 @@
-"""What a visitor tagged: a log of changes, as JSON lines, from which everything else follows.
+"""A visitor's tags as a log of changes, saved as JSON lines.
 
-The first line names the patches and the classes. Every other line is one change: a class that is there, is not
-there, or is open again (null), or a patch that is done. The last word on each holds, so that a reader of the file
-needs no undo; classes left open on a patch that is done are not there.
+The first line names the patches and the classes. Every other line is one change: a class is there, is not there, or is
+open again (null), or a patch is done. The latest change of each counts, so a program that reads the file need not know
+about undo. A class that was left open on a patch that is done is not there.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from statistics import median
-from typing import Any
+from typing import Any, TypeGuard
 
 from demos.shared.class_names import NamesError, class_names
 from demos.shared.memory import LONGEST_PAUSE, is_whole
 
 VERSION = 1
 MOST_PATCHES = 1000
-MOST_RECORDS = 5000  # a set
+LARGEST_PATCH = 4096  # pixels per side
+MOST_RECORDS = 5000  # per set
 
 
 class LogError(ValueError):
-    """A log that cannot be used. The message is for the visitor."""
+    """The log cannot be used. The message is for the visitor."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """key: which patches these are. title: for people, whatever it is. size: pixels per side."""
+    """key: identifies the patches. title: for people, not compared. patches: their number. size: pixels per side."""
 
     key: str
     title: str = field(compare=False)
@@ -52,8 +53,9 @@ class Header:
 
 @dataclass(frozen=True)
 class Record:
-    """name: a class, or None where the patch as a whole is meant. value: there, not there, or None, open again; done
-    or not. seconds: spent on the patch since the record before. undo: takes the last change back. at: UTC."""
+    """One change. name: a class, or None for the patch as a whole. value: of a class, there, not there, or None for
+    open again; of a patch, done or not. seconds: spent on the patch since the last record. undo: whether it takes the
+    last change back. at: time, UTC."""
 
     patch: int
     name: str | None
@@ -75,7 +77,7 @@ class Log:
 
     @cached_property
     def _state(self) -> tuple[dict[int, dict[str | None, bool]], dict[int, float], list[tuple[int, str | None, Any]]]:
-        """Value by patch and class (None: done), seconds by patch, and what undo would bring back, the latest last."""
+        """Values by patch and class (None: done), seconds by patch, and what undo brings back, the latest last."""
         values: dict[int, dict[str | None, bool]] = {}
         seconds: dict[int, float] = {}
         undoable: list[tuple[int, str | None, Any]] = []
@@ -97,7 +99,7 @@ class Log:
 
     @property
     def done(self) -> list[int]:
-        """Patches that are finished, in order."""
+        """Patches that are done, in order."""
         return sorted(patch for patch, values in self._state[0].items() if values.get(None))
 
     def tagged(self, patch: int) -> list[str]:
@@ -109,16 +111,16 @@ class Log:
 
     @property
     def median_seconds(self) -> float | None:
-        """Of the patches that are done, and took time."""
+        """Median over the patches that are done and took time."""
         spent = [self.seconds(patch) for patch in self.done if self.seconds(patch) > 0]
         return median(spent) if spent else None
 
     def set(self, patch: int, name: str | None, value: bool | None, seconds: float) -> Log:
-        """LogError for one change too many."""
+        """Add a change. LogError if there are too many."""
         return self._add(Record(patch, name, value, seconds))
 
     def undo(self, seconds: float) -> Log:
-        """Without the last change; the time it took stays."""
+        """Take the last change back; the time spent is kept."""
         undoable = self._state[2]
         if not undoable:
             return self
@@ -127,7 +129,7 @@ class Log:
 
     def _add(self, record: Record) -> Log:
         if len(self.records) >= MOST_RECORDS:
-            raise LogError(f"There are {MOST_RECORDS} changes in this set already. Download it, and start over.")
+            raise LogError(f"This set has {MOST_RECORDS} changes, the most it can hold. Save the log, then start over.")
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return replace(self, records=(*self.records, replace(record, at=now)))
 
@@ -136,7 +138,7 @@ class Log:
 
 
 def to_lines(log: Log) -> bytes:
-    """The file that a visitor takes home, and brings back."""
+    """The log as JSON lines, to be saved and loaded again."""
     return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in log.to_json()).encode()
 
 
@@ -148,14 +150,11 @@ def to_table(log: Log, corners: Sequence[tuple[int, int]]) -> bytes:
     for patch in log.done:
         tags = [int(bool(log.value(patch, name))) for name in log.header.classes]
         writer.writerow([patch + 1, *corners[patch], *tags, f"{log.seconds(patch):.1f}"])
-    return file.getvalue().encode("utf-8-sig")  # with its mark, spreadsheets read names in any script
+    return file.getvalue().encode("utf-8-sig")  # the byte order mark tells spreadsheets that names are UTF-8
 
 
 def from_lines(content: bytes) -> tuple[Log, bool]:
-    """The log in a visitor's file, and whether its last line was cut off and is left out.
-
-    LogError says which line is wrong, and how.
-    """
+    """The log in a visitor's file, and whether its last line was cut off and skipped. LogError names the wrong line."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -171,8 +170,8 @@ def from_lines(content: bytes) -> tuple[Log, bool]:
         try:
             entries.append(json.loads(line))
         except (ValueError, RecursionError):
-            if number == 1 or number < len(lines):  # what was written whole ends in a line break
-                raise LogError(f"Line {number} is not a tag. Bring back a log that was saved here.") from None
+            if number == 1 or number < len(lines):  # a complete line ends in a line break
+                raise LogError(f"Line {number} is not a tag. Choose a log that was saved on this page.") from None
             cut = True
     if not entries:
         raise LogError("This file is empty: there are no tags in it.")
@@ -180,7 +179,7 @@ def from_lines(content: bytes) -> tuple[Log, bool]:
 
 
 def from_json(entries: Iterable[Any]) -> Log:
-    """A log from what ``Log.to_json`` wrote. LogError for anything else: it comes from outside."""
+    """The log that ``Log.to_json`` wrote. LogError for anything else."""
     first, *rest = entries
     header = header_from_json(first)
     if header is None:
@@ -191,13 +190,13 @@ def from_json(entries: Iterable[Any]) -> Log:
     for number, entry in enumerate(rest, 2):
         record = record_from_json(entry, header)
         if record is None:
-            raise LogError(f"Line {number} of this file fits none of its {header.patches} patches and their classes.")
+            raise LogError(f"Line {number} is not a valid tag for the {header.patches} patches and their classes.")
         records.append(record)
     return Log(header, tuple(records))
 
 
 def header_from_json(entry: Any) -> Header | None:
-    """None for what is no header."""
+    """The header, or None if the entry is no valid one."""
     if not isinstance(entry, Mapping) or entry.get("tags") != VERSION or isinstance(entry["tags"], bool):
         return None
     key, title, names = entry.get("set"), entry.get("title"), entry.get("classes")
@@ -210,14 +209,18 @@ def header_from_json(entry: Any) -> Header | None:
         classes = class_names(",".join(names)) if names else ()
     except NamesError:
         return None
-    if list(classes) != names or not (is_whole(patches) and 1 <= patches <= MOST_PATCHES):
+    if list(classes) != names or not (_is_within(patches, 1, MOST_PATCHES) and _is_within(size, 1, LARGEST_PATCH)):
         return None
-    return Header(key, title, classes, patches, size) if is_whole(size) and 1 <= size <= 4096 else None
+    return Header(key, title, classes, patches, size)
+
+
+def _is_within(value: Any, least: int, most: int) -> TypeGuard[int]:
+    return is_whole(value) and least <= value <= most
 
 
 def record_from_json(entry: Any, header: Header) -> Record | None:
-    """None for what is no change of these patches and classes."""
-    if not isinstance(entry, Mapping) or not is_whole(entry.get("patch")) or not 0 <= entry["patch"] < header.patches:
+    """The record, or None if the entry is no valid change of these patches and classes."""
+    if not isinstance(entry, Mapping) or not _is_within(entry.get("patch"), 0, header.patches - 1):
         return None
     seconds, undo, at = entry.get("seconds", 0.0), entry.get("undo", False), entry.get("at", "")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_PAUSE:

@@ -1,4 +1,4 @@
-// Buttons and keys of the page of tags, for `panel.js`.
+// The buttons and keys for tagging; `panel.js` calls these functions.
 function pressed(button) {
   const {do: what, index, value} = button.dataset, patch = Number(panel().dataset.patch);
   if (what === 'set') {

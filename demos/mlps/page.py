@@ -1,9 +1,9 @@
-"""Tag what a patch shows, patch by patch, and see what tags become: MLPS without drawing a line.
+"""The page on which a visitor tags patches and sees the masks that come from the tags: MLPS.
 
     python -m demos.mlps [--host 127.0.0.1] [--port 7861] [--labels tags.jsonl]
 
 Han, Lin, Mai et al., "Multi-layer pseudo-supervision for histopathology tissue semantic segmentation using patch-level
-classification labels", Medical Image Analysis 2022; ``histolab_lite.methods.mlps``. Its Sect. V-D tells of the tool.
+classification labels", Medical Image Analysis 2022; ``histolab_lite.methods.mlps``. Sect. V-D describes the tool.
 """
 
 from __future__ import annotations
@@ -34,39 +34,40 @@ TO_RESULT = """() => {
 }"""
 
 HEADING = """<h1>Tag patches, get masks</h1>
-<p>Say which tissues each patch shows, no more. <b>✓</b> it is there, <b>✗</b> it is not.</p>"""
+<p>Tag which tissues each patch shows; draw nothing. <b>✓</b> it is there, <b>✗</b> it is not.</p>"""
 KEYS = """<label id="keys"><input type="checkbox" checked>
 <span>Keys: <kbd>1</kbd>, <kbd>2</kbd>, … tag a class, ✓ or ✗,
 <kbd>Space</kbd> next patch, <kbd>Backspace</kbd> undo</span></label>"""
 WHAT_IS_THIS = """
-**Tags.** A class with ✓ is somewhere in the patch, however small; one with ✗ is not. What you leave open is taken
-for absent once you go on. Undo takes back the last change, and the one before it; the numbered buttons go to any patch.
+**Tags.** A class with ✓ is somewhere in the patch, however small; a class with ✗ is not. A class that you leave open
+counts as not there when you press *Next patch*. *Undo* takes back one change at a time. The numbered buttons go to any
+patch.
 
-**Show me** answers for the patches you have finished. The *pseudo mask* gives every pixel to the tagged tissue whose
-activation map, from a classifier, is the strongest there: one you did not tag cannot appear, so try a wrong tag.
-Glass is found by its brightness. The *segmentation* is a second network's, trained on pseudo masks; it does not know
-your tags, but a tissue that the classifier does not expect in the patch is shut out by a gate. The *truth* is the
-drawing program's.
+**Show me** works on the patches that you have finished. The *pseudo mask* gives every pixel to one of the tagged
+tissues: the one with the strongest activation map of a classifier. A tissue that you did not tag cannot appear, so try
+a wrong tag. Glass is found by its brightness. The *segmentation* comes from a second network, trained on pseudo masks.
+It does not see your tags; a gate removes tissues that the classifier does not expect in the patch. The *truth* comes
+from the program that drew the patches.
 
-**The networks** were trained beforehand, on other drawn patches and their tags; yours do not change them.
+**The networks** were trained before, on other phantom patches and their tags. Your tags do not change them.
 
-**Time** is counted while the page is in view, and a pause of more than a minute as one minute.
+**Time** is counted while the page is in view. A pause of more than a minute counts as one minute.
 
 The method: Han, Lin, Mai et al., *Multi-layer pseudo-supervision for histopathology tissue semantic segmentation using
 patch-level classification labels*, Medical Image Analysis 2022.
 """
 IN_BROWSER = (
-    "Your tags are kept in this browser, in one tab at a time, and are back after a refresh; the server stores none. "
-    "Your own image is kept in its memory while the page is open, and has to be uploaded again afterwards."
+    "Your tags are kept in this browser, in one tab at a time, and come back after a reload; the server stores none. "
+    "Your own image stays in the server's memory while the page is open; after that, upload it again."
 )
 IN_FILE = (
-    "Your tags are written to a file on the machine that runs this program, apart from anyone else's, and are back "
-    "after a refresh. Your own image is not stored, and has to be uploaded again afterwards."
+    "Your tags are written to a file on the machine that runs this program, separate from those of other visitors, and "
+    "come back after a reload. Your own image is not stored; after a reload, upload it again."
 )
 
 
 def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> gr.Blocks:
-    """The page. labels: the file of tags; None leaves them to each visitor's browser. nav: links to other pages."""
+    """Build the page. labels: the file of tags; without it each browser keeps its own. nav: links to other pages."""
     app = Handlers(sample, labels)
     soon(app.warm)
     with blocks("Tag patches, get masks") as page:
@@ -89,7 +90,7 @@ def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> g
                 with gr.Accordion("What am I looking at?", open=False, elem_id="what"):
                     gr.Markdown(WHAT_IS_THIS)
                 with gr.Accordion("Your own image", open=False, elem_id="own"):
-                    gr.Markdown("It is cut into patches, at most 100. “Show me” is made for the drawn patches alone.")
+                    gr.Markdown("It is cut into at most 100 patches. “Show me” works for the phantom patches only.")
                     names = gr.Textbox(
                         "tumour, stroma, other", label="Classes, 2 to 9, with commas between", elem_id="names"
                     )
@@ -98,15 +99,13 @@ def build(sample: PatchSet, labels: LabelFile | None = None, nav: str = "") -> g
                         upload = gr.UploadButton(
                             "Upload an image", file_types=list(SUFFIXES), elem_id="upload", min_width=120
                         )
-                        back = gr.Button("Back to drawn patches", elem_id="back", min_width=120)
-                with gr.Accordion("Save, and go on elsewhere", open=False, elem_id="elsewhere"):
-                    gr.Markdown("The log holds every tag and its time; bring it back here, or on another machine.")
+                        back = gr.Button("Back to phantom patches", elem_id="back", min_width=120)
+                with gr.Accordion("Save, and go on later", open=False, elem_id="elsewhere"):
+                    gr.Markdown("The log holds every tag and its time. Load it again on this page, on any machine.")
                     with gr.Row():
                         log = gr.Button("Save log (JSON lines)", elem_id="save-log", min_width=120)
-                        bring = gr.UploadButton(
-                            "Bring a log back", file_types=[".jsonl"], elem_id="bring", min_width=120
-                        )
-                    start_over = gr.Button("Start over: forget all tags on these patches", elem_id="start-over")
+                        bring = gr.UploadButton("Load a log", file_types=[".jsonl"], elem_id="bring", min_width=120)
+                    start_over = gr.Button("Start over: delete all tags of these patches", elem_id="start-over")
         result = gr.HTML(elem_id="result", apply_default_css=False)
         gr.HTML(f'<p class="small" id="fine-print">{IN_BROWSER if labels is None else IN_FILE} {NO_DEVICE}</p>')
 
@@ -133,7 +132,7 @@ def main(
     host: Host = "127.0.0.1",
     port: Port = None,
     labels: Annotated[
-        Path | None, typer.Option(help="A file to append tags to (.jsonl); by default each browser keeps its own.")
+        Path | None, typer.Option(help="File to append tags to (.jsonl); without it each browser keeps its own.")
     ] = None,
 ) -> None:
     """Serve the page until Ctrl-C."""
@@ -144,7 +143,7 @@ def main(
         except OSError as error:
             raise typer.BadParameter(f"{labels} cannot be written to ({error.strerror}).") from None
         for number in file.damaged:
-            print(f"{labels.name}: line {number} was cut off and is left out.", flush=True)
+            print(f"{labels.name}: line {number} is incomplete and was skipped.", flush=True)
         if not is_loopback(host):
-            print(f"Whoever reaches this page adds tags to {labels.name}.", flush=True)
+            print(f"Everyone who can open this page adds tags to {labels.name}.", flush=True)
     serve(lambda: {"mlps": build(sample_set(), file)}, host, port)

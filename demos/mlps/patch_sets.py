@@ -1,4 +1,4 @@
-"""Patches to tag, one after another: drawn ones whose truth is known, or those of a visitor's own image."""
+"""The patches to tag: those of phantom slides, whose truth is known, or those of a visitor's own image."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from histolab_lite.data.slides import tissue_mask
 from histolab_lite.methods.mlps import tags_of_masks
 from histolab_lite.methods.mlps.pretrained import LEAST, MPP, TISSUES, to_classes
 
-SIZE = 224  # pixels per side that the networks read, at 1 µm per pixel; shown twice as fine, as the slides are
+SIZE = 224  # pixels per side for the networks, at 1 µm per pixel; the page shows the same patch with twice as many
 SIZES = (112, 224)
-MOST_PATCHES = 100  # of an upload, the number of the paper's Table V
+MOST_PATCHES = 100  # per upload, as in Table V of the paper
 
 
 @dataclass(frozen=True, eq=False)
 class PatchSet:
-    """jpegs: of every patch, as the page shows it, ``header.size`` pixels per side. mpp: µm per pixel of them.
-    corners: (row, column) in the image they were cut from. pixels: uint8 (N, P, P, 3) for the networks, and truth:
-    uint8 (N, P, P), of a set whose truth is known."""
+    """jpegs: the patches as the page shows them, ``header.size`` pixels per side. corners: their (row, column) in the
+    image. mpp: µm per pixel of the JPEGs. note: for the visitor. Where the truth is known, pixels: uint8 (N, P, P, 3),
+    for the networks, and truth: class ids, uint8 (N, P, P)."""
 
     header: Header
     jpegs: tuple[bytes, ...]
@@ -41,7 +41,7 @@ class PatchSet:
 
 
 def sample_set() -> PatchSet:
-    """Patches of 224 µm from phantom slides, four of each, neighbours never one after the other."""
+    """Patches of 224 µm from phantom slides, four per slide, in an order in which no slide follows itself."""
     tiles = phantoms.bundled()
     fine = [grid_patches(image, 2 * SIZE) for image in tiles.read_images()]
     images, masks = tiles.read(MPP)
@@ -58,18 +58,18 @@ def sample_set() -> PatchSet:
 
 
 def cut(upload: Upload, classes: tuple[str, ...], size: int) -> PatchSet:
-    """The patches of an image that show tissue, at most 100, spread evenly. UploadError if there is none."""
+    """Cut an image into patches and keep those with tissue, at most 100, evenly spread. UploadError if none has."""
     height, width = upload.rgb.shape[:2]
     if min(height, width) < size:
         raise UploadError(f"This image has {width} × {height} pixels; a patch of {size} does not fit into it.")
     patches, corners = grid_patches(upload.rgb, size)
     tissue = np.array([tissue_mask(patch[::4, ::4]).mean() > 0.1 for patch in patches])
     if not tissue.any():
-        raise UploadError("No patch of this image shows tissue: stained tissue is coloured, glass is grey.")
+        raise UploadError("No patch of this image shows tissue. Upload an image of stained tissue, in colour.")
     chosen = np.flatnonzero(tissue)
     notes = [upload.note] if upload.note else []
     if len(chosen) > MOST_PATCHES:
-        notes.append(f"{len(chosen)} patches show tissue; these are {MOST_PATCHES} of them, spread evenly.")
+        notes.append(f"{len(chosen)} patches show tissue; the page shows {MOST_PATCHES} of them, evenly spread.")
         chosen = chosen[np.linspace(0, len(chosen) - 1, MOST_PATCHES).round().astype(int)]
     named = hashlib.sha256("\n".join(classes).encode()).hexdigest()[:8]
     header = Header(f"{upload.digest[:40]}-{size}-{named}", "Your image", classes, len(chosen), size)

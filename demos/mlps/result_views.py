@@ -1,6 +1,6 @@
-"""The page's answer to "Show me": patch, pseudo mask, segmentation and truth side by side, and what they add up to.
+"""The page's answer to "Show me": patch, pseudo mask, segmentation and truth side by side, with scores.
 
-Colour is never alone: a region bears its class's number, which is that of the keyboard, and 0 for glass.
+No class is told by its colour alone: each region also bears its class's key on the keyboard, and 0 for glass.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from demos.shared.markup import as_uri, region_marks
 from histolab_lite.formats.masks import mask_png
 from histolab_lite.methods.mlps.pretrained import LEAST, MPP, PALETTE, TISSUES
 
-# Table V: minutes for 100 patches, of three pathologists.
+# Table V: minutes per 100 patches of three pathologists.
 TAGGING, DRAWING = (6.8, 5.2, 7.0), (177.5, 209.3, 231.6)
 NAMES = (*TISSUES, "glass")
 
@@ -25,10 +25,10 @@ def results(answers: Answers, found: Comparison, log: Log) -> str:
     agree = found.tags == answers.tags[found.patches].astype(bool)
     cards = "".join(_card(answers, found, row) for row in range(len(found.patches)))
     return (
-        f'<section data-agree="{agree.mean():.4f}"><h2 tabindex="-1">What your tags become</h2>'
+        f'<section data-agree="{agree.mean():.4f}"><h2 tabindex="-1">Masks from your tags</h2>'
         f"<p>Of your {agree.size} tags, ✓ or ✗, on {_count(len(found.patches), 'patch', 'patches')}, "
-        f"<b>{agree.sum()}</b> ({agree.mean():.0%}) are those of the truth, which counts a tissue as there from "
-        f'{LEAST:.0%} of the patch on. <a href="#patch">Go on tagging</a></p>'
+        f"<b>{agree.sum()}</b> ({agree.mean():.0%}) agree with the truth. A tissue counts as there if it covers "
+        f'{LEAST:.0%} of the patch or more. <a href="#patch">Go on tagging</a></p>'
         f'<div class="tables">{_scores(found)}{_times(log)}</div>{_legend()}<div class="cards">{cards}</div></section>'
     )
 
@@ -51,7 +51,7 @@ def _card(answers: Answers, found: Comparison, row: int) -> str:
         if mask is None:
             views.append('<figure class="none"><p>No tissue tagged, so there is no pseudo mask.</p></figure>')
             continue
-        share = "" if mask is truth else f" · {(mask == truth).mean():.0%} as the truth"
+        share = "" if mask is truth else f" · {(mask == truth).mean():.0%} correct"
         said = f"{title} of patch {patch + 1}: {_composition(mask)}"
         views.append(
             f"<figure>{_svg(size, said, _overlay(mask, patch))}<figcaption>{title}{share}</figcaption></figure>"
@@ -64,9 +64,9 @@ def _card(answers: Answers, found: Comparison, row: int) -> str:
 
 
 def _verdict(tags: np.ndarray, true: np.ndarray, shares: np.ndarray) -> str:
-    """How many of a patch's tags agree with the truth, and which do not."""
+    """The number of a patch's tags that agree with the truth, and those that do not."""
     right = int((tags == true).sum())
-    text = f"<b>{right} of {len(TISSUES)}</b> as the truth has them."
+    text = f"<b>{right} of {len(TISSUES)}</b> tags agree with the truth."
     missed = [f"{TISSUES[k]} ({shares[k]:.0%} of the patch)" for k in np.flatnonzero(true & ~tags)]
     extra = [TISSUES[k] for k in np.flatnonzero(tags & ~true)]
     if missed:
@@ -81,7 +81,7 @@ def _svg(size: int, label: str, content: str) -> str:
 
 
 def _overlay(mask: np.ndarray, patch: int) -> str:
-    """The tissue, classes as colours over it, and each class's number in its largest region."""
+    """The patch, its classes in colour over it, and each class's number in its largest region."""
     size = len(mask)
     labels = region_marks(mask, {k: str(_number(k)) for k in range(len(NAMES))}, (size, size))
     return (
@@ -91,7 +91,7 @@ def _overlay(mask: np.ndarray, patch: int) -> str:
 
 
 def _number(k: int) -> int:
-    """The keyboard's digit of a tissue, 0 of glass."""
+    """A tissue's key on the keyboard, 0 for glass."""
     return (int(k) + 1) % len(NAMES)
 
 
@@ -110,7 +110,7 @@ def _legend() -> str:
 
 
 def _scores(found: Comparison) -> str:
-    """Accuracy and mean IoU of the patches that were tagged."""
+    """Accuracy and mean IoU over the patches with tags."""
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{scores.accuracy:.1%}</td><td>{scores.mean_iou:.1%}</td></tr>'
         for name, scores in found.scores.items()
@@ -118,24 +118,24 @@ def _scores(found: Comparison) -> str:
     if not rows:
         return ""
     head = (
-        '<tr><th scope="col">Against the truth</th><th scope="col">right pixels</th><th scope="col">mean IoU</th></tr>'
+        '<tr><th scope="col">Beside the truth</th><th scope="col">correct pixels</th><th scope="col">mean IoU</th></tr>'
     )
     return f'<table class="numbers"><thead>{head}</thead><tbody>{rows}</tbody></table>'
 
 
 def _times(log: Log) -> str:
-    """The visitor's pace beside the paper's Table V."""
+    """The visitor's time per patch beside Table V of the paper."""
     own, done = log.median_seconds, len(log.done)
     rows = ""
     if own is not None:
         counted = f"You, tags (median of {_count(done, 'patch', 'patches')})"
         rows = _time(counted, f"{own:.1f} s", f"{own * 100 / 60:.1f} min", "main")
     rows += _time("3 pathologists, tags", _range(TAGGING, 0.6, "s"), _range(TAGGING, 1, "min"))
-    rows += _time("The same, drawing outlines", _range(DRAWING, 0.6, "s"), _range(DRAWING, 1, "min"))
+    rows += _time("3 pathologists, outlines", _range(DRAWING, 0.6, "s"), _range(DRAWING, 1, "min"))
     head = '<tr><th scope="col">Time</th><th scope="col">per patch</th><th scope="col">100 patches</th></tr>'
     note = (
-        "Pathologists: Table V of the paper, 100 real patches of lung carcinoma, four classes, mean. Yours are drawn "
-        "patches of five classes, so this compares orders of magnitude."
+        "Pathologists: Table V of the paper, 100 real patches of lung carcinoma, four classes, mean. Your patches are "
+        "phantom tissue of five classes, so compare the order of magnitude only."
     )
     return (
         f'<div><table class="numbers"><thead>{head}</thead><tbody>{rows}</tbody></table>'
@@ -148,7 +148,7 @@ def _time(name: str, patch: str, hundred: str, kind: str = "") -> str:
 
 
 def _range(minutes: tuple[float, ...], factor: float, unit: str) -> str:
-    """Of minutes for 100 patches. factor: 0.6 makes seconds per patch of them."""
+    """The range of times, in minutes per 100 patches. factor: 0.6 turns them into seconds per patch."""
     low, high = min(minutes) * factor, max(minutes) * factor
     digits = 1 if high < 20 else 0
     return f"{low:.{digits}f}–{high:.{digits}f} {unit}"

@@ -1,4 +1,4 @@
-"""What tags become, on patches whose truth is known: pseudo masks, the segmentation, and how they compare."""
+"""Pseudo masks and segmentations from a visitor's tags, compared with the truth of the phantom patches."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from histolab_lite.methods.mlps import LAYERS, tags_of_masks
 from histolab_lite.methods.mlps.pretrained import CLASSES, LEAST, TISSUES, Networks
 from histolab_lite.metrics import SegmentationScores, segmentation_scores
 
-LAYER = LAYERS[-1]  # whose pseudo masks are shown: the deepest, which counts most in training (λ = 0.6)
+LAYER = LAYERS[-1]  # whose pseudo masks are shown: the deepest, which has the largest weight in training (λ = 0.6)
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Of a whole set, whatever a visitor tags. tags: (N, 5) uint8, of the truth. shares: (N, 5), of the truth's
-    pixels. segmented: uint8 (N, P, P). pseudo_masks: uint8 (N, P, P), of the true tags."""
+    """Of a whole set, the same for every visitor. tags: of the truth, uint8 (N, 5). shares: of a patch's pixels that
+    each tissue has in the truth, (N, 5). segmented: uint8 (N, P, P). pseudo_masks: from the true tags, uint8
+    (N, P, P)."""
 
     patches: PatchSet
     tags: np.ndarray
@@ -29,8 +30,9 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """patches: those that are done. tags: (n, 5) bool. pseudo_masks: of these tags, uint8 (P, P), None where nothing
-    was tagged. scores: of tagged patches by what is scored, empty if there is none."""
+    """patches: those that are done. tags: the visitor's, bool (n, 5). pseudo_masks: from these tags, uint8 (P, P), or
+    None for a patch without tags. scores: by the mask that is scored, over the patches with tags; empty if there are
+    none."""
 
     patches: list[int]
     tags: np.ndarray
@@ -39,7 +41,7 @@ class Comparison:
 
 
 def answer(networks: Networks, patches: PatchSet) -> Answers:
-    """The slow half, a second per patch or less, once. patches: with their truth."""
+    """Compute once what takes up to a second per patch. patches: with their truth."""
     assert patches.pixels is not None
     assert patches.truth is not None
     tags = tags_of_masks(patches.truth, len(TISSUES), LEAST)
@@ -49,7 +51,7 @@ def answer(networks: Networks, patches: PatchSet) -> Answers:
 
 
 def compare(networks: Networks, answers: Answers, log: Log) -> Comparison:
-    """A visitor's tags beside the truth; their pseudo masks hold no tissue that was not tagged."""
+    """Compare a visitor's tags with the truth. Their pseudo masks hold no tissue that was not tagged."""
     pixels, truth = answers.patches.pixels, answers.patches.truth
     assert pixels is not None
     assert truth is not None

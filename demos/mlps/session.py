@@ -1,4 +1,4 @@
-"""Where one visitor is: which patches, which of them is shown, and what was tagged. Nothing here changes in place."""
+"""The state of one visitor: the patches, the patch in view, and the logs of tags. Nothing here changes in place."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from demos.mlps.patch_sets import PatchSet
 from demos.shared import memory
 from demos.shared.memory import clean_seconds
 
-MOST_SETS = 4  # that a browser keeps
-MOST_EVENTS = 200  # in one message of the page
+MOST_SETS = 4  # per browser
+MOST_EVENTS = 200  # per message of the page
 KEY = re.compile("[0-9a-f]{32}")
-NEXT_STATE = {None: True, True: False, False: True}  # of a digit: there, not there, there, …
+NEXT_STATE = {None: True, True: False, False: True}  # when its key is pressed
 
 
 @dataclass(frozen=True)
 class Session:
-    """key: nobody else's, never shown. patches: those on the page. at: the one shown. logs: by set, the set used last
-    at the end. serial: number of the page's last message, so that one sent twice counts once."""
+    """key: secret, one per visitor. patches: those on the page. at: number of the patch in view. logs: by set, the set
+    used last at the end. serial: number of the page's last message, so that one sent twice counts once."""
 
     key: str = ""
     patches: PatchSet | None = None
@@ -32,25 +32,25 @@ class Session:
 
     @property
     def log(self) -> Log:
-        """Of the patches on the page. What is kept under their key but for others, as by an older program, is none."""
+        """The log of the patches on the page; an empty one if the log under their key is for other patches."""
         assert self.patches is not None
         header = self.patches.header
         kept = self.logs.get(header.key)
         return kept if kept is not None and kept.header == header else Log(header)
 
     def show(self, patches: PatchSet) -> Session:
-        """Another set, at its first patch that is not done."""
+        """Show another set, at its first patch that is not done."""
         session = replace(self, patches=patches)
         return replace(session._with(session.log), at=session._open_after(-1))
 
     def restore(self, log: Log) -> Session:
-        """Tags from elsewhere instead of those of the same set."""
+        """Replace the log of a set."""
         session = self._with(log)
         own = session.patches is not None and session.patches.header.key == log.header.key
         return session.show(session.patches) if own and session.patches else session
 
     def with_logs(self, logs: Mapping[str, Log]) -> Session:
-        """Those that a file holds, instead of a browser's."""
+        """Replace the browser's logs by those of a file."""
         return replace(self, logs=logs)
 
     def numbered(self, serial: int) -> Session:
@@ -60,7 +60,7 @@ class Session:
         return replace(self._with(Log(self.log.header)), at=0)
 
     def apply(self, events: list[Any]) -> Session:
-        """What the page reports, one after another; what cannot be meant is left out.
+        """Apply the events that the page reports, in order; invalid ones are skipped.
 
         ["toggle", class, seconds], ["set", patch, class, true | false, seconds], ["next", seconds],
         ["undo", seconds], ["go", patch]; patches and classes by number.
@@ -76,7 +76,7 @@ class Session:
                     len(session.log.header.classes)
                 ) and patch in range(session.log.header.patches):
                     name = session.log.header.classes[index]
-                    again = session.log.value(patch, name) is value  # a pressed button, pressed again
+                    again = session.log.value(patch, name) is value  # a second press releases the button
                     session = session._set(patch, name, None if again else value, seconds)
                 case ["next", seconds]:
                     session = session._next(seconds)
@@ -94,14 +94,14 @@ class Session:
         return replace(done, at=done._open_after(self.at))
 
     def _undo(self, seconds: Any) -> Session:
-        """Takes the last change back and shows its patch; with none left, goes back a patch."""
+        """Take the last change back and show its patch; without a change, go to the patch before."""
         log = self.log.undo(clean_seconds(seconds))
         if log is self.log:
             return replace(self, at=max(self.at - 1, 0))
         return replace(self._with(log), at=log.records[-1].patch)
 
     def _open_after(self, patch: int) -> int:
-        """The next patch that is not done, from the start again after the last one; else simply the next."""
+        """The next patch that is not done, with the first after the last; the next one if all are done."""
         done, number = set(self.log.done), self.log.header.patches
         for step in range(1, number + 1):
             if (patch + step) % number not in done:
@@ -117,14 +117,14 @@ def new_key() -> str:
 
 
 def to_memory(session: Session, logs: bool) -> dict[str, Any]:
-    """What the visitor's browser keeps. logs: the tags too, where no file does."""
+    """The state that the visitor's browser keeps. logs: whether it keeps the tags too."""
     kept = [log.to_json() for log in session.logs.values() if log.records][-MOST_SETS:] if logs else []
     shown = session.patches.header.key if session.patches else None
     return memory.to_memory(session=session.key, set=shown, logs=kept)
 
 
 def from_memory(kept: Any) -> tuple[str | None, Session]:
-    """The set shown last, and a session without patches. Whatever ``to_memory`` did not write is left out."""
+    """The set shown last, and a session without patches. Whatever ``to_memory`` cannot have written is skipped."""
     kept = memory.from_memory(kept)
     entries = memory.listed(kept.get("logs"))[-MOST_SETS:]
     logs = memory.fitting(entries, lambda entry: from_json(memory.listed(entry) or [None]))

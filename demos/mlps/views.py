@@ -1,4 +1,4 @@
-"""What the page of ``mlps`` shows: the patch, its classes to tag, and how far the visitor is."""
+"""The parts of the page ``mlps``: the patch in view, its classes to tag, and the progress."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def patch_view(session: Session) -> str:
 
 
 def panel(session: Session) -> str:
-    """Classes with ✓ and ✗, undo and next, progress, and all patches to go to."""
+    """The classes with ✓ and ✗, the buttons for undo and next, the progress, and a button per patch."""
     if session.patches is None:
         return ""
     log, at = session.log, session.at
@@ -84,7 +84,7 @@ def _places(log: Log, at: int) -> str:
 
 
 def _said(log: Log, at: int) -> str:
-    """What a screen reader says after every change."""
+    """The text that a screen reader reads after every change."""
     tagged = ", ".join(log.tagged(at)) or "none"
     crossed = ", ".join(name for name in log.header.classes if log.value(at, name) is False)
     done = " This patch is done." if at in log.done else ""
@@ -97,5 +97,5 @@ def _said(log: Log, at: int) -> str:
 def caption(patches: PatchSet) -> str:
     size, mpp = patches.header.size, patches.mpp
     side = f"{size * mpp:.0f} µm per side, {mpp:g} µm per pixel" if mpp else f"{size} pixels per side, scale not known"
-    drawn = " Drawn by a program to look like H&amp;E, tissue of nobody." if patches.truth is not None else ""
+    drawn = " Drawn by a program to look like H&amp;E; not a person's tissue." if patches.truth is not None else ""
     return f'<p class="small">{escape(patches.header.title)}, {side}.{drawn}</p>'

@@ -1,7 +1,7 @@
-"""Whether a compressed tile is one plain image of the size that its slide claims: its header tells.
+"""Checks from the header of a compressed tile that it is one plain image of the size that its slide claims.
 
-A decoder does whatever the format allows. 38 kB of progressive JPEG are 2,646 passes over a tile of 1024 pixels,
-0.8 s in place of 0.01 s; 557 bytes of JPEG 2000 made OpenJPEG take 430 MB for a tile of 512 pixels.
+A decoder does whatever the format allows. 38 kB of progressive JPEG are 2,646 passes over a tile of 1024 pixels, 0.8 s
+instead of 0.01 s; 557 bytes of JPEG 2000 made OpenJPEG take 430 MB for a tile of 512 pixels.
 
 JPEG: ITU-T T.81, annex B. JPEG 2000: ITU-T T.800, annex A.
 """
@@ -12,12 +12,12 @@ import re
 import struct
 from collections.abc import Iterator
 
-HEAD, MOST_SEGMENTS = 4096, 20  # bytes that hold a tile's header, and its segments: scanners write 800 and ten
+HEAD, MOST_SEGMENTS = 4096, 20  # bytes of a tile's header, and its segments; scanners write 800 bytes and ten
 SMALLEST_PRECINCT = 5  # 2**5 pixels per side; encoders write 64 and more
 _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 
-# Only these may stand before the data: within a segment of another kind, which has no length or is passed over, a
-# decoder looks for the next marker.
+# Only these segments may stand before the data. Others have no length, or a decoder skips them and looks inside for the
+# next marker.
 _SEQUENTIAL, _SCAN = (0xC0, 0xC1), 0xDA
 _TABLES_AND_NOTES = {0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}
 _SIZE, _CODING, _TILE_PART, _DATA = 0x51, 0x52, 0x90, 0x93
@@ -25,7 +25,7 @@ _STEPS_AND_NOTES = {0x55, 0x57, 0x58, 0x5C, 0x5D, 0x63, 0x64}
 
 
 def is_plain_jpeg(head: bytes, width: int, height: int) -> bool:
-    """Sequential, of this size, and all of its components in its first scan, after which a decoder reads no other."""
+    """Whether it is sequential, of this size, and has all components in its first scan, the last that is decoded."""
     components = None
     for marker, body in _segments(head, b"\xff\xd8"):
         if marker in _SEQUENTIAL:
@@ -40,7 +40,7 @@ def is_plain_jpeg(head: bytes, width: int, height: int) -> bool:
 
 
 def is_plain_jpeg2000(head: bytes, width: int, height: int) -> bool:
-    """Of this size and three components, as one tile of one part, without small precincts."""
+    """Whether it has this size and three components, as one tile of one part, without small precincts."""
     known = False
     for marker, body in _segments(head, b"\xff\x4f"):
         if marker == _SIZE:
@@ -63,7 +63,7 @@ def is_plain_jpeg2000(head: bytes, width: int, height: int) -> bool:
 
 
 def _segments(head: bytes, start: bytes) -> Iterator[tuple[int, bytes]]:
-    """(marker, what follows its length), as far as they go; none where it starts otherwise."""
+    """(marker, content) of each segment until an invalid one; none if ``head`` does not begin with ``start``."""
     at = len(start) if head.startswith(start) else len(head)
     for _ in range(MOST_SEGMENTS):
         found = _MARKER.match(head, at)

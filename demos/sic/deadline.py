@@ -1,4 +1,4 @@
-"""Seconds of its own that a piece of work may take; those in which it waits for its turn do not count."""
+"""A time limit for a task that takes turns with others: only its own working time counts, not the waiting."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import TypeVar
 
-Said, Done = TypeVar("Said"), TypeVar("Done")
+Said = TypeVar("Said")
+Done = TypeVar("Done")
 
 
 class Deadline:
-    """late: makes the error that is raised once the time is up."""
+    """seconds: of working time. late: makes the error that is raised when the time is up."""
 
     def __init__(
         self, seconds: float, late: Callable[[], Exception], clock: Callable[[], float] = time.monotonic
@@ -20,12 +21,12 @@ class Deadline:
         self._since = clock()
 
     def check(self) -> None:
-        """For work that takes long between two of its ``yield``."""
+        """Raise the error if the time is up; a task calls this between two ``yield`` that are far apart."""
         if self._clock() - self._since > self._left:
             raise self._late()
 
     def watch(self, work: Generator[Said, None, Done]) -> Generator[Said, None, Done]:
-        """The same work, which is late at a ``yield`` too. What is done is done, however late."""
+        """The same task, with a check at every ``yield``. A task that ends is never late."""
         with closing(work):
             while True:
                 self._since = self._clock()

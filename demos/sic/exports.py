@@ -1,4 +1,4 @@
-"""What a visitor takes home: outlines for QuPath, patches for scanpy and TissUUmaps, and a label image."""
+"""The files that a visitor can save: outlines for QuPath, patches for scanpy and TissUUmaps, and a label image."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from histolab_lite.formats.ome_tiff import write_labels
 from histolab_lite.formats.qupath import to_geojson
 from histolab_lite.methods import sic
 
-FINENESS = 4  # pixels of the label image along a cell's side
-ROWS = 512
+FINENESS = 4  # pixels of the label image per side of a grid cell
+ROWS = 512  # per band that is written at a time
 
 
 def qupath(slide: SeedSlide, work: Work, found: Iteration) -> str:
-    """Outlines in level-0 pixels, packed for ``saving.SAVE_JS``."""
+    """GeoJSON of the outlines in level-0 pixels; like all files here, packed for ``saving.SAVE_JS``."""
     grid = _grid(slide, found)
     content = to_geojson(grid, work.classes, PALETTE, origin=slide.origin, downsample=slide.pitch)
     return pack("seeds.geojson", "application/geo+json", json.dumps(content, ensure_ascii=False).encode())
 
 
 def h5ad(slide: SeedSlide, work: Work, found: Iteration) -> str:
-    """Embeddings, classes, seeds, confidence and the map."""
+    """AnnData with the embeddings, classes, seeds, confidence and the map of patches."""
     names, palette = work.classes, PALETTE[: len(work.classes)]
     labels = {
         "class": Labels(found.labels.astype(np.int64), names, palette),
@@ -48,7 +48,7 @@ def h5ad(slide: SeedSlide, work: Work, found: Iteration) -> str:
 
 
 def label_image(slide: SeedSlide, work: Work, found: Iteration) -> str:
-    """Class ids of the whole slide as OME-TIFF, four pixels a cell's side; 255 where no patch is."""
+    """Class ids of the whole slide as OME-TIFF, four pixels per side of a grid cell; 255 where no patch is."""
     step = slide.pitch / FINENESS  # level-0 pixels
     width, height = (max(1, round(side / step)) for side in slide.size)
     names, palette = work.classes, PALETTE[: len(work.classes)]
@@ -67,12 +67,12 @@ def label_image(slide: SeedSlide, work: Work, found: Iteration) -> str:
 
 
 def _grid(slide: SeedSlide, found: Iteration) -> np.ndarray:
-    """Class ids, a pixel a cell of the grid: uint8 (rows, columns)."""
+    """Class ids, one pixel per grid cell: uint8 (rows, columns)."""
     return sic.paint(found.labels, slide.table.coords, slide.pitch, fill=IGNORE)[0]
 
 
 def _bands(slide: SeedSlide, grid: np.ndarray, shape: tuple[int, int], step: float) -> Iterator[np.ndarray]:
-    """The grid as the whole slide has it: a pixel takes the cell that its centre lies in."""
+    """The label image in bands of rows; each pixel takes the class of the grid cell under its centre."""
     x, y = slide.origin
     framed = np.pad(grid, 1, constant_values=IGNORE)
     rows, columns = (

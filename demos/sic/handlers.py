@@ -1,6 +1,6 @@
-"""What happens on the page of ``sic``: a handler takes a visitor's session and returns what is to be shown.
+"""The events of the page ``sic``: each handler takes a visitor's session and returns what the page shows next.
 
-``events`` says which of them may change a session.
+``demos.shared.events`` says which handlers may change a session.
 """
 
 from __future__ import annotations
@@ -31,15 +31,14 @@ AGAIN = "Your own slide is not kept here. Upload the same file again, and your s
 
 @dataclass(frozen=True, eq=False)
 class Arrived:
-    """A slide that is ready, and the token of its tiles, on its way from the slow queue to the session."""
+    """A slide that is ready, and the token of its tiles: passed from the slow queue to the session."""
 
     slide: SeedSlide
     token: str
 
 
 class Handlers:
-    """What all visitors share: the samples, slides that were prepared, tiles, and the turns in which slides are
-    prepared."""
+    """What all visitors share: the samples, the prepared slides, the tiles, and the turns for preparing slides."""
 
     def __init__(self, public: bool, tiles: Tiles = TILES) -> None:
         self.samples: dict[str, Sample] = samples(public)
@@ -62,16 +61,16 @@ class Handlers:
         return {"session": session, "memory": to_memory(session), "problem": message, "state": state}
 
     def act(self, event: gr.SelectData, session: Session) -> Answer:
-        """Clicks and keys of the page, several at once where they came fast."""
-        if session.slide is None:  # the server was started anew, and knows this page no more
+        """Apply clicks and keys of the page; fast ones arrive several at a time."""
+        if session.slide is None:  # the server was restarted and has lost this page's session
             return {"state": views.RELOAD}
         serial, events = read_message(event.value)
         if serial <= session.serial:
-            return self.edit(lambda session: session, session)  # it came twice
+            return self.edit(lambda session: session, session)  # the message was sent twice
         return self.edit(lambda session: session.apply(events).numbered(serial), session)
 
     def show(self, arrived: Arrived | None, session: Session) -> Answer:
-        if arrived is None:  # an upload that could not be read; what was wrong is said already
+        if arrived is None:  # the upload could not be read, and the page has said why
             return {}
         try:
             layout = self.tiles.layout(arrived.token)
@@ -91,7 +90,7 @@ class Handlers:
         }
 
     def restore(self, memory: Any) -> Answer:
-        """Where the visitor left off."""
+        """Show what the visitor's browser remembers."""
         key, session = from_memory(memory)
         ready = self._ready(key) or self._ready(PHANTOM)
         assert ready is not None
@@ -99,7 +98,7 @@ class Handlers:
         if key is not None and key != ready.slide.key:
             known = self.samples.get(key)
             text = f"Choose “{known.title}” again, and your seeds come back." if known else AGAIN
-            memory = {**shown["memory"], "slide": key}  # still the one that is awaited
+            memory = {**shown["memory"], "slide": key}  # the page still waits for this slide
             shown |= {"problem": notice(text), "memory": memory}
         return shown
 
@@ -109,7 +108,7 @@ class Handlers:
         return self.edit(lambda session: session.rename(names or ""), session)
 
     def _ready(self, key: str | None) -> Arrived | None:
-        """A sample that need not be prepared."""
+        """A sample that is prepared already, or None."""
         if key not in self.samples:
             return None
         slide = self.phantom if key == PHANTOM else self.cache.get(key)
@@ -118,7 +117,7 @@ class Handlers:
     # Queue "slow": seconds, and no session -----------------------------------------------------------------------
 
     def choose(self, key: str, request: gr.Request) -> Iterator[Answer]:
-        """(arrived, notice), again and again while it is being prepared. It ends what this visitor asked for before."""
+        """Prepare a sample and report the progress. It ends what this visitor asked for before."""
         visitor = _visitor(request)
         self.turns.end(visitor)
         if key not in self.samples:
@@ -136,7 +135,7 @@ class Handlers:
         yield {"arrived": ready, "problem": ""}
 
     def read(self, path: str | None, mpp: Any, request: gr.Request) -> Iterator[Answer]:
-        """The same of a visitor's own slide, whose file is deleted unless it is shown."""
+        """Prepare a visitor's own slide in the same way. Its file is moved to the tiles, or deleted."""
         if path is None:
             yield {"arrived": None, "problem": ""}
             return
@@ -157,19 +156,19 @@ class Handlers:
             file.unlink(missing_ok=True)
 
     def _prepare(self, visitor: Visitor, path: Path, key: str, *what: Any) -> Generator[Answer, None, SeedSlide | None]:
-        """Returns the slide; None once it was said what is wrong, or without a word where the visitor has asked for
-        another."""
+        """Prepare a slide in turns. Returns None after an error, which is reported, or if the visitor has asked for
+        another slide meanwhile."""
         done = Progress("Waiting", 0.0)
         work = self.turns.share(prepare(path, key, *what), visitor)
         try:
             while True:
                 said = next(work)
                 if isinstance(said, Waiting):
-                    shown = Progress(f"{done.text}, in turns with {said}", done.share)
+                    shown = Progress(f"{done.text}, taking turns with {said}", done.share)
                 else:
                     shown = done = said
                 yield {"arrived": None, "problem": views.waiting(shown)}
-                if found := self.cache.get(key):  # another visitor's was ready first
+                if found := self.cache.get(key):  # the same slide of another visitor was ready first
                     return found
         except StopIteration as end:
             self.cache.add(end.value)
@@ -179,14 +178,14 @@ class Handlers:
         except (UploadError, Busy) as error:
             yield _refused(str(error))
             return None
-        except Exception:  # whatever else a file made to break it may raise; the server's log tells
+        except Exception:  # a hostile file may raise anything; it goes to the server's log
             yield _refused("This slide could not be prepared. Export it again, or try another one.")
             raise
         finally:
             work.close()
 
     def save(self, kind: str, session: Session) -> Answer:
-        """packed: the file for the page."""
+        """Pack a file for ``SAVE_JS``. kind: a key of SAVERS."""
         if session.slide is None:
             return {"packed": ""}
         found = cluster(session.slide, session.work).best
@@ -195,7 +194,7 @@ class Handlers:
         return {"packed": SAVERS[kind](session.slide, session.work, found), "problem": ""}
 
     def leave(self, session: Session) -> None:
-        """A visitor's session has ended: a slide that was uploaded in it goes too."""
+        """Delete the slide that was uploaded in a session that has ended."""
         self.tiles.forget(session.token)
 
 
@@ -209,7 +208,7 @@ def _visitor(request: gr.Request) -> Visitor:
 
 
 def _digest(file: Path, scale: float | None) -> str:
-    """Of a file's content, and of the scale that is given for it."""
+    """A digest of the file's content and of the scale that the visitor gave for it."""
     try:
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()

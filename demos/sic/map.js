@@ -1,7 +1,7 @@
-// Colours and patterns of patches, on the slide and on the map of patches beside it.
+// The colours and patterns of patches, on the slide and on the map of patches beside it.
 const map = element.querySelector('#seed-map'), CELL = 8;
 const RAMP = [[0, 34, 78], [87, 93, 109], [165, 156, 116], [254, 232, 56]]; // cividis
-const PATTERNS = [ // of each class a pattern too, for whoever does not see its colour
+const PATTERNS = [ // each class has a pattern too, for people who do not see its colour
   () => false,
   (x, y) => (x + y) % 8 < 2,
   (x, y) => x % 4 < 2 && y % 4 < 2,
@@ -13,7 +13,7 @@ function ramp(share) {
   const place = Math.min(share * (RAMP.length - 1), RAMP.length - 1.001), low = Math.floor(place);
   return RAMP[low].map((value, index) => Math.round(value + (place - low) * (RAMP[low + 1][index] - value)));
 }
-// What is shown of a patch: [red, green, blue], or null.
+// The colour of a patch in a view: [red, green, blue], or null.
 function colourOf(patch, show, step, classes) {
   if (show === 'colours') return slide.colours.subarray(3 * patch, 3 * patch + 3);
   if (!step) return null;
@@ -28,7 +28,7 @@ function drawSheet(show, step, classes) {
   sheet.width = slide.columns * side;
   sheet.height = slide.rows * side;
   sheet.dataset.show = step || show === 'colours' ? show : 'none';
-  const picture = new ImageData(sheet.width, sheet.height), tones = new Map();
+  const pixels = new ImageData(sheet.width, sheet.height), tones = new Map();
   for (let patch = 0; patch < slide.count; patch += 1) {
     const colour = colourOf(patch, show, step, classes);
     if (!colour) continue;
@@ -37,20 +37,20 @@ function drawSheet(show, step, classes) {
     const other = tones.get(colour.join()), top = slide.row(patch) * side, left = slide.column(patch) * side;
     for (let y = 0; y < side; y += 1) for (let x = 0; x < side; x += 1) {
       const tone = pattern(x, y) ? other : colour;
-      picture.data.set([tone[0], tone[1], tone[2], 255], 4 * ((top + y) * sheet.width + left + x));
+      pixels.data.set([tone[0], tone[1], tone[2], 255], 4 * ((top + y) * sheet.width + left + x));
     }
   }
-  sheet.getContext('2d').putImageData(picture, 0, 0);
+  sheet.getContext('2d').putImageData(pixels, 0, 0);
 }
 function swatch(name, colour) {
   const made = document.createElement('canvas'), tone = rgbOf(colour), other = mixed(tone);
   made.width = made.height = 16;
   made.className = 'swatch';
   made.setAttribute('aria-hidden', 'true');
-  const picture = new ImageData(16, 16);
+  const pixels = new ImageData(16, 16);
   for (let y = 0; y < 16; y += 1) for (let x = 0; x < 16; x += 1)
-    picture.data.set([...(PATTERNS[name](x, y) ? other : tone), 255], 4 * (16 * y + x));
-  made.getContext('2d').putImageData(picture, 0, 0);
+    pixels.data.set([...(PATTERNS[name](x, y) ? other : tone), 255], 4 * (16 * y + x));
+  made.getContext('2d').putImageData(pixels, 0, 0);
   return made;
 }
 

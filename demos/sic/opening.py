@@ -1,7 +1,7 @@
-"""A visitor's own slide, opened with suspicion: what would take too long or too much memory is refused before a pixel
-is decoded.
+"""Opens a visitor's own slide safely: one that would take too long or too much memory is refused before a pixel is
+decoded.
 
-Nothing here or later decodes a slide's label, macro image or thumbnail, or applies its colour profile.
+The page never decodes a slide's label, macro image or thumbnail, and never applies its colour profile.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from histolab_lite.data.slides import Slide, SlideError
 
 PATCH, MPP = 64, 1.0  # pixels per side, µm per pixel
 THUMBNAIL = 800  # pixels on the longer side
-LOOK_MPP = PATCH * MPP / 16  # the finest at which ``patch_grid`` looks for tissue
-LARGEST_LEVEL = 25 * 10**6  # pixels of the coarsest level, which a tile of the viewer may be made of
-LARGEST_STEP = 16  # from a level to the next: a tile of the viewer is read from so many times as many pixels per side
-MOST_DECODED_WHOLE = 250 * 10**6  # pixels of a level that is read whole: 600 mm² at 2 µm per pixel have 150 million
+LOOK_MPP = PATCH * MPP / 16  # the finest scale at which ``patch_grid`` looks for tissue
+LARGEST_LEVEL = 25 * 10**6  # pixels of the coarsest level; one tile of the viewer may need all of them
+LARGEST_STEP = 16  # between levels; a tile of the viewer may need this many times as many pixels per side
+MOST_DECODED_WHOLE = 250 * 10**6  # pixels of a level that is read whole; 600 mm² at 2 µm per pixel have 150 million
 LARGEST_AREA = 600.0  # mm²
 LONGEST_SIDE = 300_000  # pixels
-FORMATS = ("aperio", "generic-tiff", "philips")  # OpenSlide's names
+FORMATS = ("aperio", "generic-tiff", "philips")  # as OpenSlide names them
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 UNKNOWN = "This file is not a slide that can be read here. Upload a .svs or a tiled, pyramidal .tif."
 
 
 def open_slide(path: Path, mpp: float | None = None) -> Slide:
-    """A file that may be anything, opened with suspicion. mpp: for a file that does not say.
+    """Open an untrusted file. mpp: µm per pixel, for a slide without a scale.
 
-    UploadError, without a path, for what is no slide, is damaged, has no scale, or would take too long to read.
+    UploadError, without a path, if the file is no slide, is damaged, has no scale, or would take too long to read.
     """
     try:
         size = path.stat().st_size
@@ -42,7 +42,7 @@ def open_slide(path: Path, mpp: float | None = None) -> Slide:
         raise UploadError("The file did not arrive. Upload it again.") from None
     if size > LARGEST_SLIDE:
         raise UploadError(f"This file has {size / 1e6:.0f} MB; at most {LARGEST_SLIDE / 1e6:.0f} MB can be read here.")
-    if start not in TIFF:  # other formats of slides are several files, some named in the first
+    if start not in TIFF:  # other formats consist of several files, and one file names the others
         raise UploadError(UNKNOWN)
     check_tiff(path)
     if openslide.OpenSlide.detect_format(path) not in (None, *FORMATS):
@@ -57,8 +57,8 @@ def open_slide(path: Path, mpp: float | None = None) -> Slide:
         slide = Slide(path, mpp)
     except SlideError:
         raise UploadError(
-            "This slide does not say how many µm a pixel is. Give it under “µm per pixel”, about 0.25 at 40× and 0.5 "
-            "at 20×, and upload the slide again."
+            "This slide does not state its scale. Enter it under “µm per pixel”, about 0.25 at 40× and 0.5 at 20×, and "
+            "upload the slide again."
         ) from None
     try:
         _check_size(pyramid, slide.mpp)
@@ -77,4 +77,4 @@ def _check_size(pyramid: Pyramid, mpp: float) -> None:
     looked_at = (LOOK_MPP / mpp, max(width, height) / THUMBNAIL)
     whole = max(pyramid.whole(pyramid.level(max(1.0, scale))) for scale in looked_at)
     if pyramid.whole(-1) > LARGEST_LEVEL or steps.max(initial=1) > LARGEST_STEP or whole > MOST_DECODED_WHOLE:
-        raise UploadError("This slide has no smaller levels to look at it as a whole. Export it as a pyramidal .tif.")
+        raise UploadError("This slide has no smaller levels for an overview. Export it as a pyramidal .tif.")

@@ -1,6 +1,6 @@
-// What the visitor does, and what the server answers.
-let now = null, told = null, opening = null; // the state that is shown, the last one told, the slide being opened
-let later = []; // keys that need the answer to those before them
+// The visitor's clicks and keys, and the server's answers.
+let now = null, told = null, opening = null; // the state in view, the last one received, the slide being opened
+let later = []; // keys that wait for the answer to the keys before them
 let chosen = 0, cursor = null, hovered = null, show = 'classes', step = 0;
 const find = (what) => element.querySelector(what);
 abandoned = () => { later = []; };
@@ -18,7 +18,7 @@ function goOn() {
   while (later.length && !sent) later.shift()();
 }
 
-// The slide and the state come apart, and are shown once they fit.
+// The slide and the state arrive separately, and are shown once they belong together.
 function watch(id, heard) {
   const host = document.getElementById(id);
   if (!host) return void requestAnimationFrame(() => watch(id, heard));
@@ -123,7 +123,7 @@ function paintMap() {
 }
 new ResizeObserver(paintMap).observe(map);
 
-// What can be done.
+// Actions.
 function drop(patch, name) {
   if (now && name < now.classes.length) tell('seed', patch, name);
 }
@@ -150,7 +150,7 @@ function hover(patch) {
   place(hoverBox, patch);
   paintMap();
 }
-// To the nearest patch in a direction; rows and columns may have gaps.
+// Go to the nearest patch in a direction; rows and columns may have gaps.
 function walk(down, right) {
   if (cursor === null) return moveTo(now.next ?? 0);
   let best = null, nearest = Infinity;
@@ -159,7 +159,7 @@ function walk(down, right) {
     const along = down ? y * down : x * right, aside = Math.abs(down ? x : y);
     if (along > 0 && aside <= along && along + 3 * aside < nearest) [best, nearest] = [patch, along + 3 * aside];
   }
-  if (best === null) say('No patch further there.');
+  if (best === null) say('No more patches in this direction.');
   else moveTo(best);
 }
 function act(what) {
@@ -169,7 +169,7 @@ function act(what) {
   else if (what === 'next' && now.next !== null) {
     stage.focus({preventScroll: true});
     moveTo(now.next, false, true);
-    say(`Where a seed would tell most. ${about(now.next)}`);
+    say(`A seed helps most here. ${about(now.next)}`);
   }
   else if (['in', 'out', 'whole'].includes(what)) zoom(what);
 }

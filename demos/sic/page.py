@@ -1,4 +1,4 @@
-"""Drop a few seeds on a whole slide, and let clustering sort the rest: SIC.
+"""The page on which a visitor drops a few seeds on a whole slide and clustering does the rest: SIC.
 
     python -m demos.sic [--host 127.0.0.1] [--port 7862]
 
@@ -30,41 +30,43 @@ __all__ = ["build", "main", "router"]
 
 BROWSER_KEY = "histolab-lite/seed-slide"  # no secret: see ``cvm.page``
 HERE = Path(__file__).parent
-IN_TURNS = {**SLOWLY, "concurrency_limit": 2 * PLACES, "trigger_mode": "multiple"}  # more than wait: to refuse at once
-#: One program for the page: the viewer, the map beside it, and what connects both to the server.
+# Twice as many as there are places, so that more are refused at once and do not wait.
+IN_TURNS = {**SLOWLY, "concurrency_limit": 2 * PLACES, "trigger_mode": "multiple"}
+#: The page's program: the viewer, the map of patches, and the messages to the server.
 BENCH_JS = script(MESSAGES, HERE / "viewer.js", HERE / "map.js", HERE / "page.js")
 
 HEADING = """<h1>Drop seeds, sort a slide</h1>
-<p>Click a few patches of each class; clustering gives every other patch to one of them.</p>"""
+<p>Click a few patches of each class. Clustering then gives every other patch one of these classes.</p>"""
 WHAT_IS_THIS = f"""
-**Patches.** The slide was cut into patches and each turned into a vector by a network, once. No network runs when you
-click: *seeded k-means* starts a cluster at the mean of each class's seeds and moves it until nothing changes.
+**Patches.** The slide was cut into patches, and a network turned each patch into a vector, once. No network runs when
+you click. *Seeded k-means* starts one cluster per class, at the mean of its seeds, and moves it until nothing changes.
 
-**Iterations.** Where patches ended in the wrong cluster, judged by your seeds (F1), the cluster of the class sought is
-divided again by the seeds in it, until that no longer helps. The slider goes through these iterations. With two classes
-the one named first is the one sought; with more, every class is.
+**Iterations.** Your seeds show how well the clusters fit (F1). While that improves, the cluster of the target class is
+divided again, by the seeds in it. The slider shows these iterations. With two classes, the target is the one named
+first; with more, every class is a target.
 
-**Seeds are a start**, in the paper: a patch that you clicked may end in another class, and is then marked “!”. *Hold
-clusters at their seeds* keeps each cluster halfway to its seeds' mean, so that every click counts. That is not in the
-paper, nor are more than two classes, confidence, and *Where next?*, which names the most typical patch of the largest
-kind of tissue in which nobody has clicked.
+**Seeds are a start**, in the paper: a patch that you clicked may end in another class. Its seed is then marked “!”.
+*Hold clusters at their seeds* keeps each cluster halfway to the mean of its seeds, so that every click counts. This is
+not in the paper. Neither are more than two classes, confidence, and *Where next?*, which shows the most typical patch
+of the largest kind of tissue that has no seed yet.
 
-**Confidence** is by how much the most likely class leads the second. **Embedding colours** need no seeds: patches that
-look alike to the network have like colours (UMAP in three dimensions). The map is for looking only; UMAP distorts.
+**Confidence** is the lead of the most likely class over the second. **Embedding colours** need no seeds: patches that
+look alike to the network have similar colours (UMAP in three dimensions). The map only gives an overview; UMAP distorts
+distances.
 
-**Your own slide** is looked at by at most {MOST_PATCHES:,} patches of 64 µm; the larger the slide, the further apart.
+**Your own slide** is covered by at most {MOST_PATCHES:,} patches of 64 µm; on a larger slide they lie further apart.
 
 The method: Chelebian, Ciompi and Wählby, *Seeded iterative clustering for histology region identification*, 2022.
 """
 FINE_PRINT = (
-    "Your seeds are kept in this browser and are back after a refresh; the server stores none. Your own slide is "
-    "deleted when you show another, or within an hour after you have left. Vectors of its patches stay in the "
-    "server's memory for a while, and are found again by the same file alone."
+    "Your seeds are kept in this browser and come back after a reload; the server stores none. Your own slide is "
+    "deleted when you open another one, or within an hour after you leave. The vectors of its patches stay in the "
+    "server's memory for a while; they are used again only for the same file."
 )
 
 
 def build(public: bool = False, nav: str = "") -> gr.Blocks:
-    """The page, beside which ``router()`` is served. public: see ``cvm.samples``. nav: links to other pages."""
+    """Build the page; serve it with ``router()``. public: see ``cvm.samples``. nav: links to other pages."""
     app = Handlers(public)
     with blocks("Drop seeds, sort a slide") as page:
         session = gr.State(Session(), time_to_live=LIFETIME, delete_callback=app.leave)
@@ -81,7 +83,7 @@ def build(public: bool = False, nav: str = "") -> gr.Blocks:
             with gr.Column(scale=1, min_width=300):
                 sample = gr.Dropdown(app.choices, value=PHANTOM, label="Slide", elem_id="seed-sample", filterable=False)
                 names = gr.Textbox(
-                    label="Classes, 2 to 6, with commas between; first the one you look for", elem_id="seed-names"
+                    label="Classes, 2 to 6, with commas between; the target class first", elem_id="seed-names"
                 )
             with gr.Column(scale=1, min_width=300), gr.Accordion("Your own slide", open=False, elem_id="seed-own"):
                 gr.Markdown(

@@ -1,4 +1,4 @@
-"""What seeds become: every iteration of Algorithm 1, how sure it is, and where a click would tell most.
+"""Clusters from a visitor's seeds: every iteration of Algorithm 1, its confidence, and the patch to click next.
 
 Chelebian et al., "Seeded iterative clustering for histology region identification", 2022;
 ``histolab_lite.methods.sic``.
@@ -15,12 +15,12 @@ from demos.sic.session import NONE, Work
 from demos.sic.slides import SeedSlide
 from histolab_lite.methods import sic
 
-HELD = 0.5  # of ``iterate``: how far seeds hold the centres, where the visitor wants them to
+HELD = 0.5  # ``anchor`` of ``sic.iterate`` if seeds shall hold the clusters
 
 
 @dataclass(frozen=True, eq=False)
 class Iteration:
-    """labels: class ids uint8 (N,). confidence: float32 (N,). text: what was done in it."""
+    """labels: class ids, uint8 (N,). confidence: float32 (N,). score: F1 on the seeds. text: describes the step."""
 
     labels: np.ndarray
     confidence: np.ndarray
@@ -31,8 +31,8 @@ class Iteration:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """answer: which of the iterations, the last that was kept. lost: patches whose seed ended in another class.
-    suggestion: the patch to click next, None where all have been."""
+    """answer: number of the last iteration that was kept. lost: patches whose seed ended in another class.
+    suggestion: the patch to click next, None if all have a seed."""
 
     iterations: tuple[Iteration, ...]
     answer: int
@@ -45,14 +45,14 @@ class Answer:
 
 
 def cluster(slide: SeedSlide, work: Work) -> Answer:
-    """Well under a second. Without seeds of two classes there are no iterations, and a suggestion all the same."""
+    """Cluster the patches, well under a second. Without seeds of two classes there is only a suggestion."""
     seeds = work.labels
     free = (seeds == NONE).any()
     suggestion = sic.suggest(slide.prepared, torch.from_numpy(seeds)) if free else None
     present = np.unique(seeds[seeds != NONE])
     if len(present) < 2:
         return Answer((), 0, (), suggestion)
-    # The class named first is the one sought: of two, the cluster that is divided again.
+    # Of two classes, the one named first is the target, whose cluster is divided again.
     positive = int(present[0]) if len(present) == 2 else None
     steps = list(sic.iterate(slide.prepared, torch.from_numpy(seeds), positive, anchor=HELD if work.held else 0.0))
     iterations = tuple(
@@ -75,7 +75,7 @@ def _told(number: int, step: sic.Step, work: Work, positive: int | None) -> str:
     done = {
         "start": "Seeded k-means on all patches",
         "seeded": f"{divided} was divided again, by the seeds in it",
-        "plain": f"{divided} was divided by plain k-means, for want of other seeds in it",
+        "plain": f"{divided} was divided by plain k-means, because no other seeds are in it",
     }[step.kind]
-    verdict = "" if number == 0 else "; kept" if step.kept else "; no better, so not kept"
+    verdict = "" if number == 0 else "; kept" if step.kept else "; not better, so not kept"
     return f"{done}. F1 on your seeds {step.score:.2f}{verdict}."

@@ -1,6 +1,6 @@
-"""Slides that a visitor can start with: a drawn one, ready to use, and a real one where it lies in the data folder.
+"""The slides to start with: a phantom, ready to use, and a real one if it lies in the data folder.
 
-``make`` writes the drawn one into ``demos/bundle``: the slide, the embeddings of its patches, and their UMAPs.
+``make`` writes the phantom into ``demos/bundle``: the slide, the embeddings of its patches, and their UMAPs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GEOMETRY = ("patch_size", "patch_size_level0", "mpp", "overlap", "slide_mpp", "e
 
 @dataclass(frozen=True)
 class Sample:
-    """path: of the slide. mpp: where its file does not say."""
+    """path: of the slide. mpp: of a slide without a scale in its file."""
 
     key: str
     title: str
@@ -42,13 +42,13 @@ class Sample:
 
 
 def samples(public: bool) -> dict[str, Sample]:
-    """By key, in the order in which they are offered. public: see ``samples.samples``."""
+    """The samples by key, in the order of the menu. public: leave out those that must not be redistributed."""
     found = [
         Sample(
             PHANTOM,
             "Phantom slide",
             FOLDER / SLIDE,
-            "A phantom: drawn by a program to look like H&E, tissue of nobody.",
+            "A phantom: drawn by a program to look like H&E; not a person's tissue.",
         )
     ]
     manifest = load_manifest(CMU)
@@ -61,7 +61,7 @@ def samples(public: bool) -> dict[str, Sample]:
 
 
 def load_phantom(folder: Path = FOLDER) -> SeedSlide:
-    """What ``make`` wrote."""
+    """Read what ``make`` wrote."""
     tensors, metadata = read_weights(folder / TABLE)
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     about = json.loads(metadata["about"])
@@ -89,7 +89,7 @@ def load_phantom(folder: Path = FOLDER) -> SeedSlide:
 
 
 def make(folder: Path) -> None:
-    """Draw the slide and prepare it as an upload would be; the same files on the same machine, about two minutes."""
+    """Draw the slide and prepare it like an upload, in about two minutes; reproducible on the same machine."""
     phantom = phantom_slide(SEED, SIDE, SLIDE_MPP)
     path = write_slide(phantom, folder / SLIDE, QUALITY)
     slide = finish(prepare(path, PHANTOM, "Phantom slide"))
@@ -106,7 +106,7 @@ def make(folder: Path) -> None:
 
 
 def finish(work: Iterator[Progress]) -> SeedSlide:
-    """The slide that ``prepare`` returns, for whoever does not ask how far it is."""
+    """Run ``prepare`` to its end and return the slide."""
     while True:
         try:
             next(work)

@@ -1,4 +1,4 @@
-"""Which slide one visitor looks at, and which seeds were dropped on it. Nothing here changes in place."""
+"""The state of one visitor: the slide, and the seeds dropped on it. Nothing here changes in place."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from demos.shared.memory import History, Unfit
 from demos.sic.slides import SeedSlide
 
 MOST_CLASSES = 6
-MOST_MARKS = 600  # a slide
-MOST_SLIDES = 6  # that a browser keeps
-MOST_EVENTS = 100  # in one message of the page
+MOST_MARKS = 600  # per slide
+MOST_SLIDES = 6  # per browser
+MOST_EVENTS = 100  # per message of the page
 NONE = -1
 
-Mark = tuple[int, int]  # patch, class; class -1 takes the patch's seed away, patch -1 all seeds
+Mark = tuple[int, int]  # patch, class; class -1 removes the patch's seed, patch -1 all seeds
 
 
 @dataclass(frozen=True)
 class Work:
-    """What was done on one slide. patches: how many it has. marks: the oldest first. held: whether seeds hold the
+    """A visitor's work on one slide. patches: their number. marks: the oldest first. held: whether seeds hold the
     centres of their clusters."""
 
     classes: tuple[str, ...]
@@ -34,7 +34,7 @@ class Work:
 
     @property
     def seeds(self) -> dict[int, int]:
-        """Patch -> class, of those that stand, in the order in which they were dropped."""
+        """The current seeds, patch -> class, in the order in which they were dropped."""
         seeds: dict[int, int] = {}
         for patch, name in self.marks:
             if patch == NONE:
@@ -47,17 +47,17 @@ class Work:
 
     @property
     def labels(self) -> np.ndarray:
-        """int64 (N,), -1 without a seed."""
+        """The class of each patch's seed, int64 (N,); -1 without a seed."""
         labels = np.full(self.patches, NONE, np.int64)
         for patch, name in self.seeds.items():
             labels[patch] = name
         return labels
 
     def apply(self, event: Any) -> Work:
-        """["seed", patch, class], ["undo"], ["clear"], ["hold", true | false]; what cannot be meant changes nothing."""
+        """Apply ["seed", patch, class], ["undo"], ["clear"] or ["hold", true | false]; skip any other event."""
         match event:
             case ["seed", int(patch), int(name)] if patch in range(self.patches) and name in range(len(self.classes)):
-                again = self.seeds.get(patch) == name  # a seed, dropped again, is taken away
+                again = self.seeds.get(patch) == name  # the same seed once more removes it
                 return self._mark(patch, NONE if again else name)
             case ["clear"] if self.seeds:
                 return self._mark(NONE, NONE)
@@ -68,14 +68,14 @@ class Work:
         return self
 
     def _mark(self, patch: int, name: int) -> Work:
-        full = f"{MOST_MARKS} seeds and changes are as many as this page keeps. Undo some."
+        full = f"This page keeps at most {MOST_MARKS} changes of seeds per slide. Undo some."
         return replace(self, marks=self.marks.add((patch, name), MOST_MARKS, full))
 
 
 @dataclass(frozen=True)
 class Session:
-    """slide: the one on the page, whose tiles are served under ``token``. works: by key of the slide, the last used at
-    the end. serial: of the page's last message, so that one sent twice counts once."""
+    """slide: the one on the page. token: of its tiles. works: by key of the slide, the one used last at the end.
+    serial: number of the page's last message, so that one sent twice counts once."""
 
     slide: SeedSlide | None = None
     token: str = ""
@@ -101,19 +101,19 @@ class Session:
         return replace(self, serial=serial)
 
     def apply(self, events: list[Any]) -> Session:
-        """What the page reports, one after another. ValueError for one seed too many."""
+        """Apply the events that the page reports, in order. ValueError if there are too many seeds."""
         work = self.work
         for event in events[:MOST_EVENTS]:
             work = work.apply(event)
         return self.with_work(work)
 
     def rename(self, text: str) -> Session:
-        """Other classes, by names with commas between; seeds keep their number. NamesError says what is wrong."""
+        """Rename the classes, with commas between the names; seeds keep their number. NamesError for bad names."""
         return self.with_work(replace(self.work, classes=class_names(text, MOST_CLASSES)))
 
 
 def to_memory(session: Session) -> dict[str, Any]:
-    """What the visitor's browser keeps."""
+    """The state that the visitor's browser keeps."""
     kept = {
         key: {
             "classes": list(work.classes),
@@ -128,7 +128,7 @@ def to_memory(session: Session) -> dict[str, Any]:
 
 
 def from_memory(kept: Any) -> tuple[str | None, Session]:
-    """The slide shown last, and a session without one. Whatever ``to_memory`` did not write is left out."""
+    """The slide shown last, and a session without one. Whatever ``to_memory`` cannot have written is skipped."""
     kept = memory.from_memory(kept)
     works = memory.works(kept.get("works"), _work, MOST_SLIDES)
     shown = memory.text(kept.get("slide"))
@@ -136,7 +136,7 @@ def from_memory(kept: Any) -> tuple[str | None, Session]:
 
 
 def _work(entry: Any) -> Work:
-    """Unfit, or NamesError, where anything in it does not fit: seeds of some other classes would mislead."""
+    """The work in an entry. Unfit or NamesError if any part is wrong: seeds with wrong classes would mislead."""
     if not isinstance(entry, Mapping):
         raise Unfit
     names, marks = memory.listed(entry.get("classes")), entry.get("marks")
@@ -147,5 +147,5 @@ def _work(entry: Any) -> Work:
     if list(classes) != names:
         raise Unfit
     within = range(NONE, patches), range(NONE, MOST_CLASSES)
-    done = History(memory.numbers(mark, *within) for mark in marks)
-    return Work(classes, patches, done, entry.get("held") is True)
+    done = (memory.numbers(mark, *within) for mark in marks)
+    return Work(classes, patches, History((patch, name) for patch, name in done), entry.get("held") is True)

@@ -1,8 +1,8 @@
-"""A slide to drop seeds on: patches, their embeddings, and what is computed from them once, for every visitor.
+"""A slide to drop seeds on: its patches, their embeddings, and what is computed from them once for all visitors.
 
 Chelebian et al., "Seeded iterative clustering for histology region identification", 2022, Sect. 2: patches of
-256 pixels at 20×, 128 µm, half of each shared with the next. Here they are of 64 µm, which the default encoder was
-trained on, and half overlapping as long as they are no more than ``MOST_PATCHES``.
+256 pixels at 20×, 128 µm, with an overlap of one half. Here they are of 64 µm, as in the training of the default
+encoder, and overlap by one half unless there would be more than ``MOST_PATCHES``.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from histolab_lite.models.encoder import load_encoder
 
 MOST_PATCHES, FEWEST_PATCHES = 4000, 20
 BATCH = 64
-MOST_DECODED = 6 * 10**9  # pixels under the patches: 4,000 times a tile of 1024 pixels, and those beside it
-MOST_SECONDS = 300.0  # of its own work: a good slide takes a minute on two slow cores, two where others use them too
+MOST_DECODED = 6 * 10**9  # pixels under the patches: for each of 4,000, a tile of 1024 pixels and neighbours
+MOST_SECONDS = 300.0  # of working time; a good slide takes a minute on two slow cores, or two if others use them too
 CLASSES = ("tumour", "other")
 TOO_SLOW = (
-    f"This slide takes more than {MOST_SECONDS / 60:.0f} minutes to prepare, longer than can be spent on it here. "
+    f"This slide takes more than {MOST_SECONDS / 60:.0f} minutes to prepare, the longest that is allowed here. "
     "Export a part of it, or export it again with tiles of 256 pixels as JPEG."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class SeedSlide:
-    """key: a sample's name, or the digest of an upload. table: embeddings, and where the patches lie. pitch: level-0
-    pixels from a patch to the next. umap: float (N, 2), for looking only. colours: uint8 (N, 3), of a UMAP in three
-    dimensions. thumbnail: uint8 (h, w, 3). classes: to begin with. note: what to know about how it was read."""
+    """key: a sample's name, or the digest of an upload. table: the embeddings and positions of the patches. pitch:
+    level-0 pixels from one patch to the next. umap: float (N, 2), to look at only. colours: uint8 (N, 3), of a UMAP in
+    three dimensions. thumbnail: uint8 (h, w, 3). classes: the first names. note: for the visitor."""
 
     key: str
     title: str
@@ -68,37 +68,31 @@ class SeedSlide:
 
     @property
     def origin(self) -> tuple[float, float]:
-        """Level-0 (x, y) of the grid's upper left corner: a cell, as wide as the pitch, lies in the middle of its
-        patch."""
+        """Level-0 (x, y) of the grid's upper left corner. A cell is as wide as the pitch and centred on its patch."""
         x, y = self.table.coords.min(0) + (self.table.patch_size_level0 - self.pitch) / 2
         return float(x), float(y)
 
     @cached_property
     def cells(self) -> np.ndarray:
-        """(row, column) of each patch on the grid: int64 (N, 2)."""
+        """The (row, column) of each patch on the grid, int64 (N, 2)."""
         return sic.paint(np.zeros(len(self)), self.table.coords, self.pitch)[1]
 
     @cached_property
     def prepared(self) -> torch.Tensor:
-        """What is clustered, (N, R) float32."""
+        """The vectors that are clustered, float32 (N, R)."""
         return sic.prepare(self.table.features.astype(np.float32), self.table.coords)
-
-    @property
-    def nbytes(self) -> int:
-        return self.table.features.nbytes + self.thumbnail.nbytes + 100 * len(self)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What is being done, and how much of it is: 0 to 1."""
+    """text: the current step. share: of the whole work that is done, 0 to 1."""
 
     text: str
     share: float
 
 
 class SlideCache:
-    """Slides that were prepared, those used last, by the digest of their content. It is shared and holds nothing that
-    a visitor did."""
+    """The prepared slides that were used last, by key. Visitors share it; it holds nothing that a visitor did."""
 
     def __init__(self, limit: int = 12) -> None:
         self.limit = limit
@@ -120,15 +114,15 @@ class SlideCache:
 
 
 def lay_grid(slide: Slide, check: Callable[[], None] = lambda: None) -> tuple[np.ndarray, int]:
-    """Corners of patches that show tissue, int64 (N, 2), and the pixels at MPP from one to the next.
+    """Corners of the patches that show tissue, level-0 (x, y), int64 (N, 2), and the stride in pixels at MPP.
 
-    At most MOST_PATCHES: half overlapping where that many will do, else side by side, else with gaps; then each stands
-    for the cell of the grid around it. check: is called each time before the slide is looked at as a whole again.
-    UploadError without tissue enough.
+    There are at most MOST_PATCHES. They overlap by one half if possible, else they lie side by side, else there are
+    gaps between them, and each patch stands for the grid cell around it. check: called before each further look at the
+    whole slide. UploadError if there is too little tissue.
     """
     area = math.prod(slide.dimensions) * (slide.mpp / MPP) ** 2
     stride = PATCH // 2
-    while area / stride**2 > 8 * MOST_PATCHES:  # hopeless, unless hardly any of it is tissue
+    while area / stride**2 > 8 * MOST_PATCHES:  # too many patches unless little of it is tissue
         stride += PATCH // 2
     try:
         corners = _corners(slide, stride)
@@ -141,8 +135,8 @@ def lay_grid(slide: Slide, check: Callable[[], None] = lambda: None) -> tuple[np
             corners = _corners(slide, stride)
     except SlideError:
         raise UploadError(
-            f"No patch of {PATCH * MPP:.0f} µm at {MPP:g} µm per pixel can be cut from this slide: it is too small, "
-            "too coarse, or damaged."
+            f"No patch of {PATCH * MPP:.0f} µm at {MPP:g} µm per pixel can be cut from this slide: it is too small or "
+            "too coarse, or its file is damaged."
         ) from None
     if len(corners) < FEWEST_PATCHES:
         raise UploadError(
@@ -165,9 +159,9 @@ def prepare(
     caption: str = "",
     classes: tuple[str, ...] = CLASSES,
 ) -> Generator[Progress, None, SeedSlide]:
-    """The slow half, half a minute or more: yields how far it is, and returns the SeedSlide.
+    """Prepare a slide, half a minute or more: yield the progress and return the SeedSlide.
 
-    UploadError says why there is none, such as that it takes more than MOST_SECONDS.
+    UploadError says what is wrong with the slide, such as that it takes more than MOST_SECONDS.
     """
     deadline = Deadline(MOST_SECONDS, lambda: UploadError(TOO_SLOW))
     return deadline.watch(_prepare(path, key, title, mpp, caption, classes, deadline.check))
@@ -193,9 +187,9 @@ def _prepare(
             for first in range(0, len(corners), BATCH):
                 yield Progress(f"Embedding {len(corners):,} patches", 0.05 + 0.7 * first / len(corners))
                 patches = []
-                for corner in corners[first : first + BATCH]:
+                for x, y in corners[first : first + BATCH].tolist():
                     check()
-                    patches.append(slide.read(*corner, PATCH, MPP))
+                    patches.append(slide.read(x, y, PATCH, MPP))
                 features.append(encoder.embed(np.stack(patches)).numpy())
             check()
             thumbnail = slide.thumbnail(max_size=THUMBNAIL)
@@ -217,19 +211,19 @@ def _prepare(
         )
         pitch = stride * MPP / slide.mpp
     if not np.ptp(table.features, axis=0).any():
-        raise UploadError("All patches of this slide look the same: there is nothing to tell apart.")
+        raise UploadError("All patches of this slide look the same, so they cannot be clustered.")
     umap, colours = yield from look(table)
     return SeedSlide(key, title, table, pitch, umap, colours, thumbnail, classes, caption, note=_note(stride))
 
 
 def look(table: SlideEmbeddings) -> Generator[Progress, None, tuple[np.ndarray, np.ndarray]]:
-    """Returns a UMAP, float32 (N, 2) within 0 to 1, and colours, uint8 (N, 3); the first time that takes a minute."""
-    from histolab_lite.plots import to_plane  # here, since it and UMAP take long to import
+    """Return a UMAP within 0 to 1, float32 (N, 2), and colours, uint8 (N, 3). The first call takes a minute."""
+    from histolab_lite.plots import to_plane  # imported here because UMAP takes seconds to import
 
     prepared = sic.prepare(table.features.astype(np.float32), table.coords)
-    yield Progress("Laying out the map of patches (UMAP)", 0.75)
+    yield Progress("Computing the map of patches (UMAP)", 0.75)
     plane = to_plane(prepared.numpy())
-    yield Progress("Colouring patches by likeness (UMAP)", 0.88)
+    yield Progress("Computing the embedding colours (UMAP)", 0.88)
     (colours,) = sic.umap_colours([prepared])
     lowest, span = plane.min(0), max(float(np.ptp(plane, axis=0).max()), 1e-9)
     return ((plane - lowest) / span).astype(np.float32), colours
@@ -239,8 +233,8 @@ def _note(stride: int) -> str:
     if stride <= PATCH // 2:
         return ""
     apart = stride * MPP
-    gaps = " with gaps between, so each stands for what lies around it" if stride > PATCH else ""
+    gaps = ". There are gaps between them, so each patch stands for the area around it" if stride > PATCH else ""
     return (
-        f"This slide is large: it is looked at by {MOST_PATCHES:,} patches at most, of {PATCH * MPP:.0f} µm, one every "
+        f"This slide is large. It is covered by at most {MOST_PATCHES:,} patches of {PATCH * MPP:.0f} µm, one every "
         f"{apart:.0f} µm{gaps}."
     )

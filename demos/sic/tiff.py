@@ -1,7 +1,7 @@
-"""What a TIFF claims to hold, judged by its directories and its tiles' headers before any decoder sees it.
+"""Checks a TIFF by its directories and the headers of its tiles, before any decoder reads it.
 
-TIFF 6.0, 1992, sections 2 and 15; BigTIFF, https://libtiff.gitlab.io/libtiff/specification/bigtiff.html. This is not
-left to OpenSlide or tifffile: both read every directory and description, however many and long. A description of
+TIFF 6.0, 1992, sections 2 and 15; BigTIFF, https://libtiff.gitlab.io/libtiff/specification/bigtiff.html. OpenSlide
+and tifffile cannot do this: both read every directory and every description, however many and long. A description of
 120 MB kept OpenSlide busy for 16 s and took 1.8 GB.
 """
 
@@ -10,38 +10,40 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 
 from demos.shared.uploads import UploadError
 from demos.sic.codestreams import HEAD, is_plain_jpeg, is_plain_jpeg2000
 
-MOST_DIRECTORIES, MOST_TAGS = 64, 200  # a slide has about ten levels and three images beside them; 30 tags each
-LONGEST_VALUE = 4 * 2**20  # bytes of a description or a colour profile; real ones have up to 2 MB
+MOST_DIRECTORIES, MOST_TAGS = 64, 200  # a slide has about ten levels and three more images, with 30 tags each
+LONGEST_VALUE = 4 * 2**20  # bytes of a description or a colour profile; real ones have at most 2 MB
 SMALLEST_TILE, LARGEST_TILE = 64, 1024  # pixels per side; scanners and converters write 128 to 1024
 LARGEST_JPEG2000 = 256  # pixels per side; scanners write 240 and 256. OpenJPEG takes up to 1.7 GB for one of 1024
-MOST_TILES = 250_000  # of all levels; 600 mm² at 0.25 µm per pixel take 200,000 of 256 pixels
-MOST_MISSING = 16  # of the smaller levels: OpenSlide makes a missing tile from all of the finer level below it
+MOST_TILES = 250_000  # in all levels; 600 mm² at 0.25 µm per pixel take 200,000 of 256 pixels
+MOST_MISSING = 16  # per smaller level; OpenSlide makes a missing tile from all finer tiles below it
 MOST_SAMPLES, MOST_BITS = 4, 16
 
 JPEG, JPEG2000 = (7,), (33003, 33005)
-COMPRESSIONS = (1, 5, 8, 32773, 32946, *JPEG, *JPEG2000)  # none, LZW, deflate, PackBits, deflate as it once was
+COMPRESSIONS = (1, 5, 8, 32773, 32946, *JPEG, *JPEG2000)  # none, LZW, deflate, PackBits, old deflate
 WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANAR = 256, 257, 258, 259, 277, 284
 TILE_WIDTH, TILE_HEIGHT, OFFSETS, LENGTHS = TILED = 322, 323, 324, 325
-STRIPS = 273, 279  # libtiff takes these for tiles too
+STRIPS = 273, 279  # libtiff reads these as tiles too
 BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 11: 4, 13: 4}  # per value, by type; 8 of any other
-WHOLE = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # types of numbers without a sign
+WHOLE = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # unsigned types
 
 DAMAGED = "This slide is damaged and cannot be read. Copy it again from its source."
-NOT_TILED = "This TIFF is not a slide: it is not cut into tiles. Export it as .svs or as a tiled, pyramidal .tif."
-NOT_BUILT_SO = "This file is not built as slides are. Export it again as .svs or as a tiled, pyramidal .tif."
-NOT_PLAIN = "The tiles of this slide are not the plain images that they should be. Export it again, as baseline JPEG."
+NOT_TILED = "This TIFF is not a slide, because it has no tiles. Export it as .svs or as a tiled, pyramidal .tif."
+NOT_BUILT_SO = "This file is not structured like a slide. Export it again as .svs or as a tiled, pyramidal .tif."
+NOT_PLAIN = "The tiles of this slide are not plain images. Export it again, as baseline JPEG."
 
 
-class _Value(NamedTuple):
-    """field: the value itself where it is short, else where it lies."""
+@dataclass(frozen=True)
+class _Value:
+    """field: the value itself if it is short, else its offset in the file."""
 
     kind: int
     count: int
@@ -53,7 +55,7 @@ class _Value(NamedTuple):
 
 
 def check_tiff(path: Path) -> None:
-    """UploadError for what no slide has: see the limits above. Takes 10 to 20 µs per tile, and little memory."""
+    """Raise UploadError for what no slide has, see the limits above. Takes up to 20 µs per tile, and little memory."""
     with path.open("rb", buffering=0) as file:
         tiff, tiles, levels = _Tiff(file), 0, 0
         for tags in tiff.directories():
@@ -75,7 +77,7 @@ class _Tiff:
         self.first = self._unpack("Q", head[8:]) if self.big else self._unpack("I", head[4:])
 
     def directories(self) -> Iterator[dict[int, _Value]]:
-        """One after another, until there is none."""
+        """Follow the links from one directory to the next."""
         number, entry, link = ("Q", "HHQ8s", "Q") if self.big else ("H", "HHI4s", "I")
         offset, seen = self.first, set()
         while offset:
@@ -91,7 +93,7 @@ class _Tiff:
             content = self.read(offset + struct.calcsize("=" + number), count * size + struct.calcsize("=" + link))
             tags: dict[int, _Value] = {}
             for tag, *value in struct.iter_unpack(self.order + entry, content[: count * size]):
-                if tag in tags:  # which of the two counts, readers do not agree
+                if tag in tags:  # readers do not agree which of the two counts
                     raise UploadError(DAMAGED)
                 tags[tag] = _Value(*value)
                 if tag not in (OFFSETS, LENGTHS) and tags[tag].nbytes > LONGEST_VALUE:
@@ -108,7 +110,7 @@ class _Tiff:
         return np.frombuffer(content, self.order + WHOLE[value.kind]).astype(np.uint64)
 
     def number(self, tags: dict[int, _Value], tag: int, default: int) -> int:
-        """The largest of BITS, which are told per sample; there may be one of any other."""
+        """The value of a tag. BITS has one value per sample, of which the largest counts; other tags have one value."""
         if tag not in tags:
             return default
         if not 1 <= tags[tag].count <= (MOST_SAMPLES if tag == BITS else 1):
@@ -122,7 +124,7 @@ class _Tiff:
         return content
 
     def head(self, offset: int, size: int) -> bytes:
-        """As much of it as there is."""
+        """Up to ``size`` bytes from an offset, as many as the file has."""
         if offset >= 2**63:
             return b""
         self.file.seek(offset)
@@ -136,18 +138,18 @@ class _Tiff:
 
 
 def _check_level(tiff: _Tiff, tags: dict[int, _Value], room: int, reduced: bool) -> int:
-    """The number of its tiles, of which there may be as many as there is room for."""
+    """Check one level and return the number of its tiles. room: the most tiles that it may have."""
     width, height, side, other = (tiff.number(tags, tag, 0) for tag in (WIDTH, HEIGHT, TILE_WIDTH, TILE_HEIGHT))
     compression, samples = tiff.number(tags, COMPRESSION, 1), tiff.number(tags, SAMPLES, 1)
     if not (SMALLEST_TILE <= min(side, other) and max(side, other) <= LARGEST_TILE):
         raise UploadError(
-            f"This slide is cut into tiles of {side:,} × {other:,} pixels; from {SMALLEST_TILE} to {LARGEST_TILE} "
-            "pixels per side can be read here. Export it again with tiles of 256 pixels."
+            f"This slide has tiles of {side:,} × {other:,} pixels; {SMALLEST_TILE} to {LARGEST_TILE} pixels per side "
+            "can be read here. Export it again with tiles of 256 pixels."
         )
     if compression not in COMPRESSIONS or (compression in JPEG2000 and max(side, other) > LARGEST_JPEG2000):
-        raise UploadError("This slide is compressed in a way that is not read here. Export it again as JPEG.")
+        raise UploadError("This slide has a compression that cannot be read here. Export it again as JPEG.")
     if samples > MOST_SAMPLES or tiff.number(tags, BITS, 1) > MOST_BITS:
-        raise UploadError("This slide does not hold colours. Export it again as an 8-bit RGB slide.")
+        raise UploadError("This slide is not an RGB image. Export it again as an 8-bit RGB slide.")
     expected = math.ceil(width / side) * math.ceil(height / other)
     if tiff.number(tags, PLANAR, 1) == 2:
         expected *= samples

@@ -1,4 +1,4 @@
-"""Slides as tiles for a viewer that zooms: DeepZoom, made on request, each slide under a name that nobody can guess.
+"""Slides as DeepZoom tiles, made on request; each slide has a secret, random token.
 
 OpenSlide: A. Goode et al., J Pathol Inform 4:27 (2013). OpenSeadragon, which shows the tiles, lies in ``vendor`` and is
 served from here too, so that the page asks no other server for anything.
@@ -28,9 +28,9 @@ from demos.shared.uploads import UploadError
 VIEWER = Path(__file__).resolve().parent / "vendor" / "openseadragon" / "openseadragon.min.js"
 TILE, OVERLAP = 254, 1
 QUALITY = 80
-LIFETIME = 3000.0  # seconds since an uploaded slide was looked at last; a fifth later, at most, it is gone
-MOST_UPLOADS = 12  # of all visitors together
-CUTTERS, CUTTERS_EACH = 4, 2  # tiles that are cut at a time, and of one slide: a tile may be made of 40 million pixels
+LIFETIME = 3000.0  # seconds since an uploaded slide was looked at last; it is deleted at most a fifth later
+MOST_UPLOADS = 12  # of all visitors
+CUTTERS, CUTTERS_EACH = 4, 2  # tiles that are cut at a time, and per slide; one may need 40 million pixels
 GONE = "This slide is not kept any longer. Reload the page, and upload your own slide again."
 
 
@@ -44,9 +44,9 @@ class _Shown:
 
 
 class Tiles:
-    """Slides by token. Samples stay; uploads are deleted when they are forgotten, have not been looked at for an hour,
-    or are too many: then the owner of the most loses the one unused longest. It is shared, bounded and locked; who does
-    not know a token cannot see its slide."""
+    """Slides by token. Samples stay. An upload is deleted when it is forgotten, when nobody has looked at it for an
+    hour, or when there are too many: then the owner with the most uploads loses the one unused longest. All visitors
+    share it, with a lock; whoever does not know a token cannot see its slide."""
 
     def __init__(self, lifetime: float = LIFETIME, most: int = MOST_UPLOADS) -> None:
         self.lifetime, self.most = lifetime, most
@@ -58,7 +58,7 @@ class Tiles:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def add_sample(self, path: Path) -> str:
-        """The token of a file that stays; the same for every visitor."""
+        """Add a file that stays. Returns its token, the same for every visitor."""
         with self._lock:
             token = self._samples.get(path)
             if token is None:
@@ -66,8 +66,8 @@ class Tiles:
             return token
 
     def add_upload(self, path: Path, owner: str = "") -> str:
-        """The token of a file that is nobody's but this visitor's; it is moved, and deleted later. owner: the visitor's
-        address. UploadError where the disk is full."""
+        """Move a visitor's own file here, to be deleted later. Returns its token. owner: the visitor's address.
+        UploadError if the disk is full."""
         with self._lock:
             self._expire()
             kept = self._keep(path)
@@ -87,19 +87,19 @@ class Tiles:
                 self._forget(token)
 
     def layout(self, token: str) -> dict[str, Any]:
-        """What the viewer needs to know. KeyError for a slide that is not there."""
+        """What the viewer needs to know of a slide. KeyError if there is none."""
         generator = self._get(token).generator
         width, height = generator.level_dimensions[-1]
         size = {"Width": width, "Height": height}
         return {"Image": {"Format": "jpeg", "Overlap": OVERLAP, "TileSize": TILE, "Size": size}, "token": token}
 
     async def cut(self, token: str, level: int, column: int, row: int) -> bytes:
-        """The same as ``tile``, after others: in threads of its own, so that slow tiles keep no page from answering."""
+        """Call ``tile`` in a limited number of own threads, so that slow tiles do not stop the pages from answering."""
         async with self._get(token).cutters:
             return await anyio.to_thread.run_sync(self.tile, token, level, column, row, limiter=self.cutters)
 
     def tile(self, token: str, level: int, column: int, row: int) -> bytes:
-        """A JPEG. KeyError for a slide, level or place that is not there."""
+        """Cut a tile, as JPEG. KeyError for a slide, level or place that does not exist."""
         generator = self._get(token).generator
         if not (level < generator.level_count):
             raise KeyError(level)
@@ -110,11 +110,8 @@ class Tiles:
         generator.get_tile(level, (column, row)).save(file, "JPEG", quality=QUALITY)
         return file.getvalue()
 
-    def __len__(self) -> int:
-        return len(self._shown)
-
     def _keep(self, path: Path) -> Path:
-        """Move it to a folder of its own; where that fails, nothing is left there."""
+        """Move a file to the folder of uploads; if that fails, nothing is left there."""
         kept = None
         try:
             if self._folder is None:
@@ -126,7 +123,7 @@ class Tiles:
         except OSError:
             if kept:
                 kept.unlink(missing_ok=True)
-            raise UploadError("The server has no room for this slide just now. Try again later.") from None
+            raise UploadError("The server has no room for this slide now. Try again later.") from None
 
     def _make_room(self, newest: str) -> None:
         uploads = {token: shown.owner for token, shown in self._shown.items() if shown.upload}
@@ -157,13 +154,13 @@ class Tiles:
             self._forget(token)
 
     def _forget(self, token: str) -> None:
-        """The slide is closed once the last tile that is being read has been."""
+        """Remove a slide. It is closed when the last of its tiles has been cut."""
         upload = self._shown.pop(token).upload
         if upload:
             upload.unlink(missing_ok=True)
 
     def _expire_later(self) -> None:
-        """Also where nobody asks for anything any more. One timer, however many uploads there are."""
+        """Delete uploads even if no request comes. There is one timer for all uploads."""
         if self._timer is None:
             self._timer = threading.Timer(self.lifetime / 5, self._expire_again)
             self._timer.daemon = True
@@ -181,7 +178,7 @@ TILES = Tiles()
 
 
 def router(tiles: Tiles = TILES) -> APIRouter:
-    """/slides/…: tiles, and the viewer's program."""
+    """Serve the tiles and the viewer's program under /slides."""
     routes = APIRouter(prefix="/slides")
 
     @routes.get("/openseadragon.js")

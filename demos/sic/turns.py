@@ -1,8 +1,8 @@
-"""Who works next, where several pieces of work share one worker: in turns, first come first served, a slice each.
+"""Several tasks share one worker in turns: first come, first served, one slice of work per turn.
 
-A piece of work is a generator; a slice of it is what it does up to its next ``yield``. So long a piece slows the others
-down and holds none of them up. One who waits says so every ``PATIENCE`` seconds, so that a visitor who has left, whose
-generator is closed, gives up the place.
+A task is a generator, and a slice is its work up to the next ``yield``. So a long task slows the others down but does
+not block them. A waiting task reports every ``PATIENCE`` seconds, so that the generator of a visitor who has left is
+closed and gives up its place.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
-PLACES, PLACES_EACH = 8, 4  # pieces of work at a time, and of one address, from which many visitors may come
+PLACES, PLACES_EACH = 8, 4  # tasks at a time, and per address, which many visitors may share
 PATIENCE = 2.0  # seconds
 
-Said, Done = TypeVar("Said"), TypeVar("Done")
+Said = TypeVar("Said")
+Done = TypeVar("Done")
 
 
 class Busy(ValueError):
-    """There is no place. The message is for the visitor."""
+    """There is no place for another task. The message is for the visitor."""
 
 
 class Superseded(Exception):
-    """The visitor has begun something else."""
+    """The visitor has started another task."""
 
 
 @dataclass(frozen=True)
 class Visitor:
-    """address: of the network. session: of the page that is open, chosen by the browser."""
+    """address: in the network. session: of the open page, chosen by the browser."""
 
     address: str
     session: str
@@ -38,7 +39,7 @@ class Visitor:
 
 @dataclass(frozen=True)
 class Waiting:
-    """others: pieces of work that take turns with this one."""
+    """others: the number of tasks that take turns with this one."""
 
     others: int
 
@@ -54,23 +55,22 @@ class _Place:
 
 
 class Turns:
-    """places: pieces of work at a time. each: of one address. patience: seconds."""
+    """places: tasks at a time. each: tasks per address. patience: seconds."""
 
     def __init__(self, places: int = PLACES, each: int = PLACES_EACH, patience: float = PATIENCE) -> None:
         self.places, self.each, self.patience = places, each, patience
         self._changed = threading.Condition()
         self._numbers = itertools.count()
         self._taken: list[_Place] = []
-        self._asking: list[
-            _Place
-        ] = []  # those whose thread waits now: a visitor who never comes back must not block the others
+        # Only those whose thread waits now: a visitor who never comes back must not block the others.
+        self._asking: list[_Place] = []
         self._working = False
 
     def __len__(self) -> int:
         return len(self._taken)
 
     def end(self, visitor: Visitor) -> None:
-        """Whatever this visitor has begun ends at its next turn: Superseded is raised from it."""
+        """End the tasks of a visitor: each raises Superseded at its next turn."""
         with self._changed:
             for place in self._taken:
                 place.ended = place.ended or place.visitor == visitor
@@ -78,7 +78,7 @@ class Turns:
             self._changed.notify_all()
 
     def share(self, work: Generator[Said, None, Done], visitor: Visitor) -> Generator[Said | Waiting, None, Done]:
-        """The same work, in turns with that of others. It ends what this visitor began before. Busy without a place."""
+        """The same task, in turns with others. It ends the visitor's earlier tasks. Busy if there is no place."""
         with closing(work):
             self.end(visitor)
             place = self._enter(visitor)
@@ -99,15 +99,15 @@ class Turns:
     def _enter(self, visitor: Visitor) -> _Place:
         with self._changed:
             if sum(place.visitor.address == visitor.address for place in self._taken) >= self.each:
-                raise Busy(f"{self.each} slides from your network are being prepared. Come back in some minutes.")
+                raise Busy(f"{self.each} slides from your network are being prepared. Try again in a few minutes.")
             if len(self._taken) >= self.places:
-                raise Busy("Many slides are being prepared just now. Come back in some minutes.")
+                raise Busy("Many slides are being prepared now. Try again in a few minutes.")
             place = _Place(visitor, next(self._numbers))
             self._taken.append(place)
             return place
 
     def _begin(self, place: _Place) -> bool:
-        """Whether it is this one's turn, which lasts until ``_pause``; False once patience is at its end."""
+        """Wait for the turn, which lasts until ``_pause``. False if it has not come before patience ran out."""
         with self._changed:
             self._asking.append(place)
             try:

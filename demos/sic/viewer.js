@@ -1,4 +1,4 @@
-// The slide: OpenSeadragon over DeepZoom tiles, and what is laid over them. It knows patches by number.
+// The slide: OpenSeadragon with DeepZoom tiles and overlays. A patch is its number here.
 const stage = element.querySelector('#seed-stage'), TILES = '../slides/';
 const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
 let viewer = null, slide = null; // slide: see readSlide
@@ -17,7 +17,7 @@ function unpack(text, Kind) {
 }
 function readSlide(told) {
   const cells = unpack(told.cells, Uint16Array), [rows, columns] = told.grid, {Width, Height} = told.layout.Image.Size;
-  const map = unpack(told.map, Uint16Array), at = new Map(), reach = [1, 1]; // of the map, from 0
+  const map = unpack(told.map, Uint16Array), at = new Map(), reach = [1, 1]; // the largest x and y on the map
   for (let index = 0; index < map.length; index += 1) reach[index % 2] = Math.max(reach[index % 2], map[index]);
   for (let patch = 0; patch < cells.length / 2; patch += 1) at.set(cells[2 * patch] * columns + cells[2 * patch + 1], patch);
   return {
@@ -59,16 +59,16 @@ function startViewer() {
     animationTime: still ? 0 : 0.5, visibilityRatio: 0.6, minZoomImageRatio: 0.8, maxZoomPixelRatio: 3,
     gestureSettingsMouse: calm, gestureSettingsTouch: calm, gestureSettingsPen: calm, gestureSettingsUnknown: calm,
   });
-  viewer.addHandler('canvas-key', (event) => { event.preventDefaultAction = true; }); // keys are ours
+  viewer.addHandler('canvas-key', (event) => { event.preventDefaultAction = true; }); // the page handles the keys
   viewer.addHandler('canvas-click', (event) => {
     if (!event.quick) return;
     const patch = patchAt(event.position);
-    if (patch === null) say('No patch there: it shows no tissue.');
+    if (patch === null) say('There is no patch here, because there is no tissue.');
     else { moveTo(patch, false); drop(patch, chosen); }
   });
   viewer.addHandler('animation', scaleBar);
   viewer.addHandler('resize', scaleBar);
-  viewer.addHandler('tile-load-failed', () => complain('A part of the slide did not arrive. Reload the page; your own slide has to be uploaded again.'));
+  viewer.addHandler('tile-load-failed', () => complain('A part of the slide did not arrive. Reload the page; then upload your own slide again.'));
   viewer.addHandler('open-failed', () => complain('The slide could not be opened. Reload the page.'));
 }
 // Level-0 pixels -> the viewer's own units, in which the slide is 1 wide.
@@ -86,7 +86,7 @@ function place(made, patch) {
   made.hidden = patch === null;
   if (patch !== null && viewer?.isOpen()) viewer.updateOverlay(made, cellArea(patch));
 }
-// Moves and zooms no more than is needed to see a patch well.
+// Moves and zooms only as far as needed to see a patch well.
 function bringIntoView(patch, closer) {
   const cell = cellArea(patch), seen = viewer.viewport.getBounds(), edge = seen.width / 12;
   const centre = cell.getCenter();
@@ -108,7 +108,7 @@ function scaleBar() {
   bar.style.width = `${length / perPixel}px`;
   bar.firstElementChild.textContent = length >= 1000 ? `${length / 1000} mm` : `${length} µm`;
 }
-// Seeds: the number of their class on its colour, of one size at every zoom.
+// Seeds: the number of the class on its colour, in one size at every zoom.
 function drawSeeds(seeds, classes, lost) {
   for (const marker of markers) viewer.removeOverlay(marker);
   markers = seeds.map(([patch, name]) => {

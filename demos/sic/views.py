@@ -1,4 +1,4 @@
-"""What the page of ``sic`` is told: of a slide, once, and of a visitor's seeds and their result, after each."""
+"""What the server sends to the page ``sic``: the slide, once, and the seeds with their result, after each change."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from demos.sic.results import Answer
 from demos.sic.session import MOST_CLASSES, Session
 from demos.sic.slides import Progress, SeedSlide
 
-#: Of Okabe and Ito, those that are seen on stained tissue; each goes with a number and a pattern of its own.
+#: The colours of Okabe and Ito that show on stained tissue; each class also has a number and a pattern.
 PALETTE = ((213, 94, 0), (0, 114, 178), (0, 158, 115), (240, 228, 66), (86, 180, 233), (0, 0, 0))
 assert len(PALETTE) == MOST_CLASSES
 
-RELOAD = '<div data-json="{}" data-reload=""></div>'  # lets the page load itself again, with all that was kept
+RELOAD = '<div data-json="{}" data-reload=""></div>'  # makes the page reload itself; the browser keeps the seeds
 
 BENCH = """<div class="bench">
 <div id="seed-stage" tabindex="0" role="application" aria-label="The slide" aria-describedby="seed-keys">
@@ -40,7 +40,7 @@ BENCH = """<div class="bench">
   <p class="result"></p>
 </div>
 <div class="shows">
-  <fieldset><legend>Laid over the slide</legend>
+  <fieldset><legend>Over the slide</legend>
     <label><input type="radio" name="seed-show" value="classes" checked> Classes</label>
     <label><input type="radio" name="seed-show" value="confidence"> Confidence</label>
     <label><input type="radio" name="seed-show" value="colours"> Embedding colours</label>
@@ -58,17 +58,17 @@ BENCH = """<div class="bench">
   <label class="hold"><input type="checkbox" id="seed-hold"> Hold clusters at their seeds</label>
   <canvas id="seed-map" width="10" height="10" role="img" aria-label="Map of patches" aria-describedby="seed-map-text">
   </canvas>
-  <p class="small" id="seed-map-text">Every dot is a patch; dots near each other look alike to the network (UMAP).
-  Point at one to find it on the slide, click to drop a seed.</p>
+  <p class="small" id="seed-map-text">Every dot is a patch; patches with dots near each other look alike to the network
+  (UMAP). Point at a dot to find its patch on the slide; click to drop a seed.</p>
 </div>
-<p id="seed-keys" class="small">On the slide: <kbd>←</kbd> <kbd>↑</kbd> <kbd>↓</kbd> <kbd>→</kbd> move from patch to
-patch, <kbd>1</kbd>, <kbd>2</kbd>, … drop a seed, or take it away, <kbd>Backspace</kbd> undo, <kbd>N</kbd> where next,
+<p id="seed-keys" class="small">On the slide: <kbd>←</kbd> <kbd>↑</kbd> <kbd>↓</kbd> <kbd>→</kbd> go to the next patch,
+<kbd>1</kbd>, <kbd>2</kbd>, … drop or remove a seed, <kbd>Backspace</kbd> undo, <kbd>N</kbd> where next,
 <kbd>+</kbd> <kbd>−</kbd> <kbd>0</kbd> zoom.</p>
 </div>"""
 
 
 def slide_data(slide: SeedSlide, layout: dict[str, Any]) -> str:
-    """Where the patches lie, on the slide and on the map, and how the viewer finds the slide's tiles."""
+    """The positions of the patches on the slide and on the map, and where the viewer finds the tiles."""
     (x, y), (rows, columns) = slide.origin, slide.cells.max(0) + 1
     content = {
         "key": slide.key,
@@ -117,10 +117,10 @@ def state(session: Session, answer: Answer) -> str:
 def _said(session: Session, answer: Answer) -> str:
     work = session.work
     if not work.seeds:
-        return "Click on the slide where the first class is sure, then choose the next class and click again."
+        return "Click a patch that surely shows the first class. Then choose the next class and click again."
     if answer.best is None:
         only = work.classes[next(iter(work.seeds.values()))]
-        return f"All seeds are {only} so far. Drop one of another class."
+        return f"All seeds are {only} so far. Drop a seed of another class."
     shares = np.bincount(answer.best.labels, minlength=len(work.classes)) / work.patches
     seeded = set(work.seeds.values())
     found = ", ".join(f"{name} {shares[index]:.0%}" for index, name in enumerate(work.classes) if index in seeded)

@@ -1,7 +1,7 @@
-"""A slide of three kinds of patches, in three bands, for tests of seeding."""
+"""A slide with three kinds of patches, in three bands, and patience for other threads."""
 
-from __future__ import annotations
-
+import time
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -9,32 +9,31 @@ import numpy as np
 from demos.sic.slides import SeedSlide
 from histolab_lite.formats.embeddings import SlideEmbeddings
 
-SIDE, PITCH = 128, 64  # level-0 pixels
-KINDS = 3
+PITCH, COLUMNS = 64, 10  # level-0 pixels, patches
+
+
+def kinds(rows: int = 9) -> np.ndarray:
+    """The kind of every patch, row by row."""
+    return np.repeat(np.arange(rows) * 3 // rows, COLUMNS)
 
 
 @cache
-def blobs(rows: int = 9, columns: int = 10) -> SeedSlide:
-    """Patch ``row * columns + column`` is of kind ``row * 3 // rows``."""
-    y, x = (axis.ravel() for axis in np.mgrid[:rows, :columns])
+def blobs(rows: int = 9) -> SeedSlide:
+    y, x = (axis.ravel() for axis in np.mgrid[:rows, :COLUMNS])
     rng = np.random.default_rng(0)
-    features = rng.normal(0, 0.1, (rows * columns, 16)).astype(np.float32)
-    features[np.arange(rows * columns), y * KINDS // rows] += 3
-    table = SlideEmbeddings(
-        "blobs",
-        features,
-        np.stack([64 + x * PITCH, 192 + y * PITCH], 1),
-        patch_size=64,
-        patch_size_level0=SIDE,
-        mpp=1.0,
-        overlap=32,
-        slide_mpp=0.5,
-        slide_size=(1024, 1280),
-    )
-    plane = rng.random((rows * columns, 2)).astype(np.float32)
-    colours = rng.integers(0, 255, (rows * columns, 3), dtype=np.uint8)
+    features = rng.normal(0, 0.1, (len(x), 16)).astype(np.float32)
+    features[np.arange(len(x)), kinds(rows)] += 3
+    corners = np.stack([64 + x * PITCH, 192 + y * PITCH], 1)
+    scale = {"patch_size": 64, "patch_size_level0": 2 * PITCH, "mpp": 1.0, "overlap": 32, "slide_mpp": 0.5}
+    table = SlideEmbeddings("blobs", features, corners, **scale, slide_size=(1024, 1280))
+    plane = rng.random((len(x), 2)).astype(np.float32)
+    colours = rng.integers(0, 255, (len(x), 3), dtype=np.uint8)
     return SeedSlide("blobs", "Blobs", table, float(PITCH), plane, colours, np.zeros((800, 640, 3), np.uint8))
 
 
-def kinds(rows: int = 9, columns: int = 10) -> np.ndarray:
-    return np.repeat(np.arange(rows) * KINDS // rows, columns)
+def wait_until(true: Callable[[], object]) -> None:
+    """However busy the machine is, but not for ever."""
+    until = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.001)

@@ -1,89 +1,60 @@
-"""Time of its own that work may take."""
+"""The time limit of a task counts its own work only."""
 
-from __future__ import annotations
+from types import SimpleNamespace
 
 import pytest
 
 from demos.sic.deadline import Deadline
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return SimpleNamespace(now=0.0)
 
 
 @pytest.fixture
-def deadline(clock):
-    return Deadline(10, TimeoutError, clock)
+def watched(clock):
+    """Watches a task whose steps take so many seconds; in its second step it checks the time after every second."""
+    deadline = Deadline(10, TimeoutError, lambda: clock.now)
+
+    def task(*steps: int):
+        try:
+            for number, seconds in enumerate(steps):
+                for _ in range(seconds):
+                    clock.now += 1
+                    if number == 1:
+                        deadline.check()
+                yield number
+            clock.now += 60
+            return "done"
+        finally:
+            clock.closed = True
+
+    return lambda *steps: deadline.watch(task(*steps))
 
 
-def steps(clock, *seconds):
-    for number, took in enumerate(seconds):
-        clock.now += took
-        yield number
-    return "done"
-
-
-def test_what_it_waits_does_not_count(clock, deadline):
-    said = []
-    for one in deadline.watch(steps(clock, 3, 3, 3)):
-        said.append(one)
+def test_waiting_does_not_count_nor_does_the_last_step(clock, watched):
+    work = watched(3, 3, 4)
+    for number in range(3):
+        assert next(work) == number
         clock.now += 1000
-    assert said == [0, 1, 2]
-
-
-def test_time_is_up_at_a_step(clock, deadline):
-    work = deadline.watch(steps(clock, 6, 6, 0))
-    assert next(work) == 0
-    with pytest.raises(TimeoutError):
-        next(work)
-
-
-def test_time_is_up_within_a_step(clock, deadline):
-    def long():
-        yield 0
-        for _ in range(100):
-            clock.now += 1
-            deadline.check()
-
-    work = deadline.watch(long())
-    assert next(work) == 0
-    clock.now += 1000
-    with pytest.raises(TimeoutError):
-        next(work)
-    assert clock.now == 1011
-
-
-def test_what_is_done_is_done(clock, deadline):
-    def last():
-        yield 0
-        clock.now += 60
-        return "done"
-
-    work = deadline.watch(last())
-    next(work)
     with pytest.raises(StopIteration) as end:
         next(work)
     assert end.value.value == "done"
 
 
-def test_closing_it_closes_the_work(clock, deadline):
-    closed = []
+@pytest.mark.parametrize(("steps", "late_after"), [((11,), 11), ((6, 9), 11), ((3, 3, 9), 15)])
+def test_time_is_up_at_a_step_or_within_it(clock, watched, steps, late_after):
+    work = watched(*steps)
+    for _ in steps[:-1]:
+        next(work)
+    with pytest.raises(TimeoutError):
+        next(work)
+    assert clock.now == late_after
 
-    def work():
-        try:
-            yield 0
-        finally:
-            closed.append(True)
 
-    watched = deadline.watch(work())
-    next(watched)
-    watched.close()
-    assert closed == [True]
+def test_closing_it_closes_the_task(clock, watched):
+    work = watched(1, 1)
+    next(work)
+    work.close()
+    assert clock.closed

@@ -1,112 +1,108 @@
-"""What seeds become, and the files that are taken home."""
+"""Clusters from seeds, and the files that a visitor saves."""
 
-from __future__ import annotations
-
-import base64
-import json
-
+import anndata
 import numpy as np
 import pytest
 
-pytest.importorskip("gradio", reason="the demos need gradio: pip install 'histolab-lite[demos]'")
-
-import anndata  # noqa: E402
-
-from demos.sic import exports, views  # noqa: E402
-from demos.sic.results import cluster  # noqa: E402
-from demos.sic.session import Session  # noqa: E402
-from histolab_lite.formats.ome_tiff import read_labels  # noqa: E402
-from histolab_lite.formats.qupath import read_geojson  # noqa: E402
-from tests.demos.sic.planted import PITCH, blobs, kinds  # noqa: E402
-
-SEEDS = [["seed", 5, 0], ["seed", 45, 1], ["seed", 85, 2]]
+from demos.sic import exports, views
+from demos.sic.results import cluster
+from demos.sic.session import Session
+from histolab_lite.formats.ome_tiff import read_labels
+from histolab_lite.formats.qupath import read_geojson
+from tests.demos.saved import unpack
+from tests.demos.sic.planted import COLUMNS, PITCH, blobs, kinds
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def session() -> Session:
-    return Session().show(blobs(), "token").rename("a, b, c").apply(SEEDS)
+    return Session().show(blobs(), "token").rename("a, b, c").apply([["seed", 5, 0], ["seed", 45, 1], ["seed", 85, 2]])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def found(session):
     return cluster(session.slide, session.work).best
 
 
-def content(packed: str, path):
-    path = path / json.loads(packed)["name"]
-    path.write_bytes(base64.b64decode(json.loads(packed)["content"]))
-    return path
+@pytest.fixture
+def saved(session, found, tmp_path):
+    """Saves a file in one of the formats; the path."""
+
+    def save(export):
+        name, content = unpack(export(session.slide, session.work, found))
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    return save
 
 
-def test_a_seed_of_each_kind_finds_the_rest(session, found):
+def test_one_seed_per_kind_finds_the_rest_and_without_two_classes_there_is_only_a_suggestion(session, found):
     assert (found.labels == kinds()).mean() > 0.9
     assert found.confidence.shape == (90,)
-    assert found.confidence.min() >= 0
-    assert found.kept
+    assert 0 <= found.confidence.min() <= found.confidence.max() <= 1
+    for seeds, others in (([["seed", 5, 0], ["seed", 6, 0]], {1, 2}), ([], {0, 1, 2})):
+        work = session.apply([["clear"], *seeds]).work
+        answer = cluster(session.slide, work)
+        assert (answer.best, answer.lost) == (None, ())
+        assert kinds()[answer.suggestion] in others
+    full = session.apply([["clear"], *(["seed", patch, 0] for patch in range(90))])
+    assert cluster(full.slide, full.work).suggestion is None
 
 
-def test_with_seeds_of_one_class_there_is_a_suggestion_alone(session):
-    alone = session.apply([["clear"], ["seed", 5, 0], ["seed", 6, 0]])
-    answer = cluster(alone.slide, alone.work)
-    assert answer.best is None
-    assert kinds()[answer.suggestion] != 0
+def contradicting(session: Session, last: int) -> Session:
+    """With seeds on three patches of one kind, one of which contradicts the others."""
+    return session.apply([["seed", 0, last], ["seed", 1, 0], ["seed", 2, 0]])
 
 
-def test_nothing_clicked_has_a_suggestion_too(session):
-    answer = cluster(session.slide, session.apply([["clear"]]).work)
-    assert answer.suggestion in range(90)
+def test_of_two_classes_the_first_is_the_target_and_of_three_every_one(session):
+    two = Session().show(blobs(), "token").apply([["seed", 45, 1], ["seed", 85, 1]])
+    for seeded, last, divided in ((two, 1, "The tumour cluster"), (session, 2, "Every cluster")):
+        work = contradicting(seeded, last).work
+        first, *rest = (step.text for step in cluster(blobs(), work).iterations)
+        assert first.startswith("Seeded k-means on all patches. F1 on your seeds 0.")
+        assert rest
+        assert all(text.startswith(f"{divided} was divided") for text in rest)
 
 
-def test_of_two_classes_the_first_is_the_one_sought():
-    session = Session().show(blobs(), "token").apply([["seed", 5, 0], ["seed", 45, 1], ["seed", 85, 1]])
-    told = [one.text for one in cluster(session.slide, session.work).iterations]
-    assert "Seeded k-means on all patches" in told[0]
-    assert not any("other cluster" in text for text in told)
-
-
-def test_a_seed_that_its_cluster_lost_is_named(session):
-    wrong = session.apply([["seed", 0, 2], ["seed", 1, 0], ["seed", 2, 0]])
+def test_a_seed_that_ends_in_another_class_is_named_unless_its_cluster_is_held(session):
+    wrong = contradicting(session, 2)
     answer = cluster(wrong.slide, wrong.work)
     ended = answer.best.labels
     assert answer.lost == tuple(patch for patch, name in wrong.work.seeds.items() if ended[patch] != name)
     assert answer.lost
     assert "ended in another class" in views.state(wrong, answer)
+    held = wrong.apply([["hold", True]])
+    assert not np.array_equal(cluster(held.slide, held.work).best.confidence, answer.best.confidence)
 
 
-def test_outlines_return_the_grid(session, found, tmp_path):
+def test_the_outlines_give_back_the_grid(session, found, saved):
     slide = session.slide
-    path = content(exports.qupath(slide, session.work, found), tmp_path)
-    back = read_geojson(path, (9, 10), ["a", "b", "c"], origin=slide.origin, downsample=slide.pitch, background=255)
-    assert np.array_equal(back.ravel(), found.labels)
     assert slide.origin == (64 + 32, 192 + 32)
+    path = saved(exports.qupath)
+    back = read_geojson(path, (9, COLUMNS), ["a", "b", "c"], origin=slide.origin, downsample=PITCH, background=255)
+    assert np.array_equal(back.ravel(), found.labels)
 
 
-def test_the_label_image_covers_the_slide(session, found, tmp_path):
-    image = read_labels(content(exports.label_image(session.slide, session.work, found), tmp_path))
+def test_the_label_image_covers_the_slide(found, saved):
+    image = read_labels(saved(exports.label_image))
     assert image.ids.shape == (1280 // 16, 1024 // 16)
-    assert image.mpp == pytest.approx(8)
-    assert image.class_names == ("a", "b", "c")
-    step = PITCH // 16
-    top, left = (224 // 16), (96 // 16)
-    inner = image.ids[top : top + 9 * step, left : left + 10 * step]
-    assert np.array_equal(inner[step // 2 :: step, step // 2 :: step].ravel(), found.labels)
-    outside = image.ids.copy()
-    outside[top : top + 9 * step, left : left + 10 * step] = 255
-    assert (outside == 255).all()
+    assert (image.mpp, image.class_names) == (pytest.approx(8), ("a", "b", "c"))
+    expected = np.full(image.ids.shape, 255)
+    expected[14:50, 6:46] = np.kron(found.labels.reshape(9, COLUMNS), np.ones((4, 4)))
+    assert np.array_equal(image.ids, expected)
 
 
-def test_anndata_holds_classes_seeds_confidence_and_the_map(session, found, tmp_path):
-    data = anndata.read_h5ad(content(exports.h5ad(session.slide, session.work, found), tmp_path))
+def test_anndata_holds_classes_seeds_confidence_and_the_map(session, found, saved):
+    data = anndata.read_h5ad(saved(exports.h5ad))
     assert data.shape == (90, 16)
     assert (data.obs["class"].cat.codes.to_numpy() == found.labels).all()
     assert data.obs["seed"].dropna().to_dict() == {"blobs-5": "a", "blobs-45": "b", "blobs-85": "c"}
     assert np.allclose(data.obs["confidence"], found.confidence)
-    assert data.obsm["X_umap"].shape == (90, 2)
+    assert np.allclose(data.obsm["X_umap"], session.slide.umap)
+    assert np.array_equal(data.obsm["X_rgb_umap"], session.slide.colours)
 
 
-def test_the_page_is_told_what_it_draws(session):
-    answer = cluster(session.slide, session.work)
-    html = views.state(session, answer)
-    assert "<script" not in views.state(session.rename("a<script>x, b"), answer)
-    assert "Of 90 patches: a " in html
-    assert "a%" not in html
+def test_names_are_escaped_on_the_page(session):
+    html = views.state(session.rename('a<script>"x, b'), cluster(session.slide, session.work))
+    assert "Of 90 patches: a&lt;script&gt;" in html
+    assert "<script" not in html
+    assert "<b>" not in views.waiting(views.Progress("<b>", 0.5))
