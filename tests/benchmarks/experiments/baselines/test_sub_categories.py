@@ -131,7 +131,9 @@ def one_round(model, **change):
         (lambda model: sub_categories.find_sub_categories(torch.zeros(2, 3, 1), np.ones((2, 2))), "features"),
         (lambda m: sub_categories.train_sub_categories(m, m, patches(2), np.ones((2, 3)), rounds=0), "one round"),
         (
-            lambda m: sub_categories.train_sub_categories(m, m, patches(2), np.ones((2, 3)), checkpoint=Checkpoint("x")),
+            lambda m: sub_categories.train_sub_categories(
+                m, m, patches(2), np.ones((2, 3)), checkpoint=Checkpoint("x")
+            ),
             "without a checkpoint",
         ),
     ],
