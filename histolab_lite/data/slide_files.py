@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from histolab_lite.data.download import sha256
+
 
 @dataclass(frozen=True)
 class SlideFile:
@@ -71,10 +73,7 @@ def _size_and_time(files: tuple[Path, ...]) -> tuple[int, int]:
 @cache
 def _sha256(files: tuple[Path, ...], size: int, modified: int) -> str:
     """Read the files; the cache holds while their size and time stay the same."""
-    digests = []
-    for path in files:
-        with open(path, "rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    digests = [sha256(path) for path in files]
     if len(files) == 1:
         return digests[0]
     names = [path.relative_to(files[0].parent).as_posix() for path in files]

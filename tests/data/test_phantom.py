@@ -132,15 +132,18 @@ def test_openslide_reads_what_is_written(tmp_path):
     assert again.read_bytes() == path.read_bytes()
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+def test_a_strip_is_written_with_all_its_levels(tmp_path):
+    strip = Phantom(np.zeros((2000, 64, 3), np.uint8), np.zeros((2000, 64), np.uint8), 0.5, 0)
+    with openslide.OpenSlide(write_slide(strip, tmp_path / "strip.tif", tile=16)) as file:
+        assert file.dimensions == (64, 2000)
+        assert file.level_count == 8
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, fill_disk):
     path = write_slide(BLANK, tmp_path / "slide.tif")
     before = path.read_bytes()
-
-    def fail(*args: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("histolab_lite.data.phantom.pyramid.os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    fill_disk()
+    with pytest.raises(OSError, match="slide.tif was not written"):
         write_slide(phantom_slide(2, 64), path)
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1

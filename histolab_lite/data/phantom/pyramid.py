@@ -6,12 +6,13 @@ OpenSlide's generic tiled TIFF: https://openslide.org/formats/generic-tiff/; TIF
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 
 import numpy as np
 import tifffile
 from PIL import Image
+
+from histolab_lite.files import write_atomically
 
 
 def write_pyramid(image: np.ndarray, mpp: float, path: str | os.PathLike[str], quality: int, tile: int) -> Path:
@@ -34,28 +35,23 @@ def write_pyramid(image: np.ndarray, mpp: float, path: str | os.PathLike[str], q
     levels = [Image.fromarray(image)]
     while len(levels) < 2 or max(levels[-1].size) > tile:
         width, height = levels[-1].size
-        levels.append(levels[-1].resize((width // 2, height // 2), Image.Resampling.BOX))
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+        levels.append(levels[-1].resize((max(width // 2, 1), max(height // 2, 1)), Image.Resampling.BOX))
+
+    def write(temporary: Path) -> None:
         with tifffile.TiffWriter(temporary) as tiff:
             for i, level in enumerate(levels):
-                per_cm = (
-                    1e4 / (mpp * image.shape[1] / level.width),
-                    1e4 / (mpp * image.shape[0] / level.height),
-                )
+                step = mpp * image.shape[1] / level.width, mpp * image.shape[0] / level.height  # µm per pixel
                 tiff.write(
                     np.asarray(level),
                     tile=(tile, tile),
                     photometric="rgb",
                     compression="jpeg",
                     compressionargs={"level": quality},
-                    resolution=per_cm,
+                    resolution=(1e4 / step[0], 1e4 / step[1]),
                     resolutionunit="CENTIMETER",
                     subfiletype=int(i > 0),
                     metadata=None,
                     software="histolab-lite",
                 )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+
+    return write_atomically(path, write)
