@@ -9,7 +9,7 @@ import stat
 import tarfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server()
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def do_GET(self):
             status, headers, body = server.answer(self.path, self.headers.get("Range"))
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
@@ -67,7 +67,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             server.sent += len(body)
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object):
             pass  # the test's output is not the server's log
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
@@ -77,14 +77,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         httpd.shutdown()
 
 
-def test_whole_download(server: Server, tmp_path: Path) -> None:
-    path = download(f"{server.url}/data.bin", tmp_path / "deep/data.bin", DIGEST)
-    assert path.read_bytes() == PAYLOAD
-    assert list((tmp_path / "deep").iterdir()) == [path]
-    assert server.asked == [None]
-
-
-def test_dropped_connection_resumes_in_the_same_call(server: Server, tmp_path: Path) -> None:
+def test_dropped_connection_resumes_in_the_same_call(server, tmp_path):
     server.drops = 2
     path = download(f"{server.url}/data.bin", tmp_path / "data.bin", DIGEST)
     assert path.read_bytes() == PAYLOAD
@@ -93,7 +86,7 @@ def test_dropped_connection_resumes_in_the_same_call(server: Server, tmp_path: P
     assert server.sent - len(PAYLOAD) < 2 * download_module._CHUNK  # little was sent twice
 
 
-def test_interrupted_download_resumes_in_a_later_call(server: Server, tmp_path: Path) -> None:
+def test_interrupted_download_resumes_in_a_later_call(server, tmp_path):
     target = tmp_path / "data.bin"
     server.drops = 1
     with pytest.raises(DownloadError, match="Run it again"):
@@ -109,7 +102,7 @@ def test_interrupted_download_resumes_in_a_later_call(server: Server, tmp_path: 
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_server_without_ranges_starts_again(server: Server, tmp_path: Path) -> None:
+def test_server_without_ranges_starts_again(server, tmp_path):
     server.ranges, server.drops = False, 1
     path = download(f"{server.url}/data.bin", tmp_path / "data.bin", DIGEST)
     assert path.read_bytes() == PAYLOAD
@@ -117,7 +110,7 @@ def test_server_without_ranges_starts_again(server: Server, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("extra", [b"", b"older and longer"], ids=["whole", "too long"])
-def test_part_at_or_past_the_end(server: Server, tmp_path: Path, extra: bytes) -> None:
+def test_part_at_or_past_the_end(server, tmp_path, extra):
     (tmp_path / f"data.bin.{DIGEST[:8]}.part").write_bytes(PAYLOAD + extra)
     path = download(f"{server.url}/data.bin", tmp_path / "data.bin", DIGEST)
     assert path.read_bytes() == PAYLOAD
@@ -132,7 +125,7 @@ def test_part_at_or_past_the_end(server: Server, tmp_path: Path, extra: bytes) -
         ("data.bin", "a-file/data.bin", DIGEST, "HISTOLAB_DATA"),
     ],
 )
-def test_failed_downloads_leave_nothing(server, tmp_path, file, target, digest, message) -> None:
+def test_failed_downloads_leave_nothing(server, tmp_path, file, target, digest, message):
     (tmp_path / "a-file").touch()
     with pytest.raises(DownloadError, match=message):
         download(f"{server.url}/{file}", tmp_path / target, digest)
@@ -167,7 +160,7 @@ def files_under(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_extract(tmp_path: Path) -> None:
+def test_extract(tmp_path):
     files = extract(make_zip(tmp_path / "a.zip", "x/1.txt", "2.txt"), tmp_path / "zip")
     assert files == [tmp_path / "zip/x/1.txt", tmp_path / "zip/2.txt"]
     assert files[0].read_text() == "content of x/1.txt"
@@ -189,7 +182,7 @@ def test_extract(tmp_path: Path) -> None:
         *[(make_tar, ("evil",), {"kind": kind}) for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE)],
     ],
 )
-def test_unsafe_archives_write_nothing(tmp_path: Path, make: Callable[..., Path], names: tuple, options: dict) -> None:
+def test_unsafe_archives_write_nothing(tmp_path, make, names, options):
     archive = make(tmp_path / "archive", *names, **options)
     with pytest.raises(ArchiveError, match="is refused"):
         extract(archive, tmp_path / "into")
@@ -197,7 +190,7 @@ def test_unsafe_archives_write_nothing(tmp_path: Path, make: Callable[..., Path]
     assert not list(tmp_path.rglob("evil*"))
 
 
-def test_archives_that_are_damaged_or_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archives_that_are_damaged_or_too_large(tmp_path, monkeypatch):
     (tmp_path / "text.zip").write_text("not an archive")
     whole = bytearray(make_zip(tmp_path / "flipped.zip", "1.txt").read_bytes())
     whole[whole.index(b"content")] ^= 1  # the checksum inside no longer fits
@@ -214,7 +207,7 @@ def test_archives_that_are_damaged_or_too_large(tmp_path: Path, monkeypatch: pyt
 # --- as a manifest asks for them
 
 
-def test_fetch_downloads_what_is_missing(server: Server, tmp_path: Path) -> None:
+def test_fetch_downloads_what_is_missing(server, tmp_path):
     manifest = toy_manifest(files=(DataFile("toy/data.bin", DIGEST, f"{server.url}/data.bin"),))
     root = tmp_path / "root"
     assert not manifest.is_available(root)
@@ -224,28 +217,22 @@ def test_fetch_downloads_what_is_missing(server: Server, tmp_path: Path) -> None
     assert server.asked == []
     assert manifest.fetch(root) == root
     assert manifest.path(root).read_bytes() == PAYLOAD
+    assert files_under(root) == {"toy/data.bin"}
     manifest.fetch(root)
-    assert len(server.asked) == 1
+    assert server.asked == [None]
     assert manifest.is_available(root)
 
 
-@pytest.mark.parametrize("member", ["images/1.txt", "../../evil.txt"])
-def test_fetch_unpacks_archives_and_refuses_unsafe_ones(server: Server, tmp_path: Path, member: str) -> None:
-    packed = make_zip(tmp_path / "set.zip", member)
+def test_fetch_unpacks_archives(server, tmp_path):
+    packed = make_zip(tmp_path / "set.zip", "images/1.txt")
     server.files["/set.zip"] = packed.read_bytes()
     content = DataFile("toy/images/1.txt", hashlib.sha256(b"content of images/1.txt").hexdigest())
-    archives = (Archive(f"{server.url}/set.zip", sha256(packed), "toy"),)
-    manifest, root = toy_manifest(files=(content,), archives=archives), tmp_path / "root"
-    if "evil" in member:
-        with pytest.raises(ArchiveError, match="outside its folder"):
-            manifest.fetch(root)
-    else:
-        manifest.fetch(root)
-    assert files_under(root) == {"toy/images/1.txt"} - ({"toy/images/1.txt"} if "evil" in member else set())
-    assert not list(tmp_path.rglob("evil*"))
+    archive = Archive(f"{server.url}/set.zip", sha256(packed), "toy")
+    toy_manifest(files=(content,), archives=(archive,)).fetch(tmp_path / "root")
+    assert files_under(tmp_path / "root") == {"toy/images/1.txt"}
 
 
-def test_hashes_are_remembered(tmp_path: Path, user_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hashes_are_remembered(tmp_path, user_cache, monkeypatch):
     path = tmp_path / "data.bin"
     path.write_bytes(PAYLOAD)
     first = HashCache()

@@ -16,14 +16,14 @@ from tests.data.support import DIGEST, PAYLOAD, REQUIRED
 # --- the manifests we ship
 
 
-def test_every_data_set_has_its_manifest() -> None:
+def test_every_data_set_has_its_manifest():
     slides = {"camelyon16", "cmu-1-small-region", "tcga-cr-7395"}
     tiles = {"bcss", "bcss-wsss", "digestpath", "glas", "luad-histoseg", "ocdc", "oscc", "phantom", "wsss4luad"}
     assert set(list_manifests()) == slides | tiles
 
 
 @pytest.mark.parametrize("name", list_manifests())
-def test_manifest_is_complete(name: str) -> None:
+def test_manifest_is_complete(name):
     manifest = load_manifest(name)
     assert manifest.name == name
     assert len(manifest.citation) > 20
@@ -50,10 +50,9 @@ def test_manifest_is_complete(name: str) -> None:
             assert {tiles.masks.format(stem=Path(path).stem) for path in images} <= listed
 
 
-def test_phantom_manifest_says_what_the_generator_does() -> None:
+def test_phantom_manifest_says_what_the_generator_does():
     manifest = load_manifest("phantom")
-    assert manifest.classes == tuple(phantom.CLASS_NAMES)
-    assert manifest.palette == tuple(map(tuple, phantom.PALETTE))
+    assert (manifest.classes, manifest.palette) == (phantom.CLASS_NAMES, phantom.PALETTE)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +64,7 @@ def test_phantom_manifest_says_what_the_generator_does() -> None:
         ("ocdc", "1009009_r27c10", "1009009"),
     ],
 )
-def test_group_patterns(name: str, stem: str, group: str) -> None:
+def test_group_patterns(name, stem, group):
     (pattern, *_) = (tiles.group for tiles in load_manifest(name).tiles.values())
     assert re.match(pattern, stem)[1] == group
 
@@ -110,25 +109,20 @@ def write_manifest(folder: Path, **changes: object) -> Path:
         ({"archives": [{"url": "https://x/a.zip", "sha256": DIGEST}]}, "missing key 'into'"),
     ],
 )
-def test_bad_manifest_names_file_and_key(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+def test_bad_manifest_names_file_and_key(tmp_path, changes, message):
     path = write_manifest(tmp_path, **changes)
     with pytest.raises(ManifestError, match=rf"toy\.yaml: .*{message}"):
         load_manifest(path)
 
 
 @pytest.mark.parametrize(("text", "message"), [("a: [", "not YAML"), ("- a", "mapping"), ("", "mapping")])
-def test_text_that_is_no_manifest(tmp_path: Path, text: str, message: str) -> None:
+def test_text_that_is_no_manifest(tmp_path, text, message):
     (tmp_path / "toy.yaml").write_text(text)
     with pytest.raises(ManifestError, match=message):
         load_manifest(tmp_path / "toy.yaml")
 
 
-def test_an_unknown_name_lists_those_there_are() -> None:
-    with pytest.raises(FileNotFoundError, match="'no-such-set'.*glas"):
-        load_manifest("no-such-set")
-
-
-def test_data_root_is_the_variable_or_the_cache(monkeypatch: pytest.MonkeyPatch, user_cache: Path) -> None:
+def test_data_root_is_the_variable_or_the_cache(monkeypatch, user_cache):
     monkeypatch.setenv("HISTOLAB_DATA", "/somewhere")
     assert data_root() == Path("/somewhere")
     monkeypatch.delenv("HISTOLAB_DATA")
@@ -138,7 +132,7 @@ def test_data_root_is_the_variable_or_the_cache(monkeypatch: pytest.MonkeyPatch,
 # --- a manifest's files
 
 
-def test_changed_file_is_noticed_and_kept(tmp_path: Path) -> None:
+def test_changed_file_is_noticed_and_kept(tmp_path):
     manifest = load_manifest(write_manifest(tmp_path, files={"data.bin": DIGEST}))
     path = tmp_path / "data.bin"
     path.write_bytes(PAYLOAD)
@@ -151,34 +145,29 @@ def test_changed_file_is_noticed_and_kept(tmp_path: Path) -> None:
     assert path.exists()
 
 
-def test_verify_only_says_where_to_get_it_and_where_to_put_it(tmp_path: Path) -> None:
-    path = write_manifest(
-        tmp_path,
-        access="manual",
-        obtain="Register at example.org.",
-        files={"toy/a.png": DIGEST},
-        counts={"toy/masks/*.png": 2},
-    )
+def test_verify_only_says_where_to_get_it_and_where_to_put_it(tmp_path):
+    files, counts = {"toy/a.png": DIGEST}, {"toy/masks/*.png": 2}
+    path = write_manifest(tmp_path, access="manual", obtain="Ask example.org.", files=files, counts=counts)
+    manifest = load_manifest(path)
     with pytest.raises(FileNotFoundError) as error:
-        load_manifest(path).fetch(tmp_path)
-    for part in ("Toy set", "Register at example.org.", str(tmp_path), "toy/a.png", "HISTOLAB_DATA", "CC0"):
+        manifest.fetch(tmp_path)
+    for part in ("Toy set", "Ask example.org.", str(tmp_path), "toy/a.png", "HISTOLAB_DATA", "CC0"):
         assert part in str(error.value)
     (tmp_path / "toy/masks").mkdir(parents=True)
     (tmp_path / "toy/a.png").write_bytes(PAYLOAD)
-    (tmp_path / "toy/masks/1.png").write_bytes(b"")
+    (tmp_path / "toy/masks/1.png").touch()
     with pytest.raises(FileNotFoundError, match=r"masks/\*\.png \(1 of 2 files\)"):
-        load_manifest(path).fetch(tmp_path)
-    (tmp_path / "toy/masks/2.png").write_bytes(b"")
-    assert load_manifest(path).is_available(tmp_path)
+        manifest.fetch(tmp_path)
+    (tmp_path / "toy/masks/2.png").touch()
+    assert manifest.is_available(tmp_path)
 
 
-def test_a_single_file_is_asked_for_by_path(tmp_path: Path) -> None:
-    manifest = load_manifest(write_manifest(tmp_path, files={"a": DIGEST, "b": DIGEST}))
+def test_a_single_file_is_asked_for_by_path(tmp_path):
     with pytest.raises(ManifestError, match="2 files"):
-        manifest.path(tmp_path)
+        load_manifest(write_manifest(tmp_path, files={"a": DIGEST, "b": DIGEST})).path(tmp_path)
 
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", ["glas", "ocdc", "oscc", "cmu-1-small-region", "tcga-cr-7395"])
-def test_real_files_are_the_real_ones(data_root: Path, name: str) -> None:
+def test_real_files_are_the_real_ones(data_root, name):
     assert load_manifest(name).fetch(data_root, download=False) == data_root

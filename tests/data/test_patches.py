@@ -18,7 +18,7 @@ from histolab_lite.data.patches import grid_patches, labelled_patches, pure_patc
     patch=st.integers(1, 4),
     stride=st.integers(1, 6),
 )
-def test_grid_patches_are_slices(image: np.ndarray, patch: int, stride: int) -> None:
+def test_grid_patches_are_slices(image, patch, stride):
     patches, coords = grid_patches(image, patch, stride)
     assert coords.tolist() == [
         [row, col]
@@ -33,7 +33,7 @@ def test_grid_patches_are_slices(image: np.ndarray, patch: int, stride: int) -> 
     mask=hnp.arrays(np.uint8, (12, 16), elements=st.sampled_from([0, 1, 255])),
     purity=st.sampled_from([9 / 16, 12 / 16, 1.0]),
 )
-def test_pure_patches_are_pure(mask: np.ndarray, purity: float) -> None:
+def test_pure_patches_are_pure(mask, purity):
     image = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     patches, labels, coords = pure_patches(image, mask, patch=4, stride=2, purity=purity)
     kept = {tuple(corner): label for corner, label in zip(coords.tolist(), labels, strict=True)}
@@ -46,7 +46,7 @@ def test_pure_patches_are_pure(mask: np.ndarray, purity: float) -> None:
         np.testing.assert_array_equal(cut, image[row : row + 4, col : col + 4])
 
 
-def test_labelled_patches_come_with_what_they_show() -> None:
+def test_labelled_patches_come_with_what_they_show():
     rng = np.random.default_rng(0)
     masks = [rng.choice(np.array([0, 1, 2, 255], np.uint8), shape) for shape in ((9, 13), (16, 8))]
     images = [np.repeat(mask[..., None], 3, axis=2) for mask in masks]  # each shows its own mask
@@ -76,6 +76,6 @@ IMAGE, MASK = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
         (partial(labelled_patches, [IMAGE], [MASK], patch=10, n_classes=3, n=5), "does not fit"),
     ],
 )
-def test_patches_that_do_not_fit(cut: partial, message: str) -> None:
+def test_patches_that_do_not_fit(cut, message):
     with pytest.raises(ValueError, match=message):
         cut()

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from histolab_lite.data import slide_files
-from histolab_lite.data.slide_files import identify, is_same
-from histolab_lite.data.slide_files import slide_files as files_of
+from histolab_lite.data.slide_files import SlideFile, identify, is_same, slide_files
 
 TIMES = itertools.count(10**18, 10**9)
 
@@ -25,16 +23,10 @@ def write(path: Path, content: bytes = b"tissue") -> Path:
     return path
 
 
-def test_one_file_has_the_digest_that_sha256sum_gives(tmp_path: Path) -> None:
+def test_a_copy_or_a_touched_file_is_the_same_and_another_of_its_size_is_not(tmp_path):
     path = write(tmp_path / "a.svs")
     known = identify(path)
-    assert known.sha256 == hashlib.sha256(b"tissue").hexdigest()
-    assert (known.size, known.modified) == (6, path.stat().st_mtime_ns)
-
-
-def test_a_copy_or_a_touched_file_is_the_same_and_another_of_its_size_is_not(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.svs")
-    known = identify(path)
+    assert known == SlideFile(6, path.stat().st_mtime_ns, hashlib.sha256(b"tissue").hexdigest())
     os.utime(path, ns=(0, 0))
     assert is_same(path, known)
     assert is_same(shutil.copy(path, tmp_path / "b.svs"), known)
@@ -42,15 +34,7 @@ def test_a_copy_or_a_touched_file_is_the_same_and_another_of_its_size_is_not(tmp
     assert not is_same(write(path, b"tissue, more of it"), known)
 
 
-def test_nothing_is_read_where_size_and_time_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path / "a.svs")
-    known = identify(path)
-    monkeypatch.setattr(slide_files, "_sha256", None)
-    assert is_same(path, known)
-    assert not is_same(write(path, b"longer than it"), known)
-
-
-def test_a_slide_is_read_once_as_long_as_it_does_not_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slide_is_read_once_as_long_as_it_does_not_change(tmp_path, monkeypatch):
     path, read = write(tmp_path / "a.svs"), []
     digest = hashlib.file_digest
     monkeypatch.setattr(hashlib, "file_digest", lambda file, name: (read.append(file.name), digest(file, name))[1])
@@ -58,6 +42,10 @@ def test_a_slide_is_read_once_as_long_as_it_does_not_change(tmp_path: Path, monk
     assert identify(path) == first
     os.utime(path, ns=(1, 1))
     assert identify(path).sha256 == first.sha256
+    assert read == [str(path)] * 2
+    write(path, b"longer")
+    assert is_same(path, SlideFile(6, path.stat().st_mtime_ns, "not read"))
+    assert not is_same(write(path, b"longer than it"), first)
     assert read == [str(path)] * 2
 
 
@@ -70,13 +58,13 @@ def test_a_slide_is_read_once_as_long_as_it_does_not_change(tmp_path: Path, monk
         ("a.dcm", ["b.DCM", "c.dcm"], ["notes.txt", "deeper/d.dcm"]),
     ],
 )
-def test_slides_of_several_files(tmp_path: Path, named: str, others: list[str], strange: list[str]) -> None:
+def test_slides_of_several_files(tmp_path, named, others, strange):
     path = write(tmp_path / named, b"[Slide]\nImageFile(1,0)=a(1,0).jpg\nMacroImage=a-macro.jpg\n")
     its = [path, *(write(tmp_path / name) for name in others)]
     for name in strange:
         write(tmp_path / name, b"another, and longer")
-    assert set(files_of(path)) == set(its)
-    assert files_of(path)[0] == path
+    assert set(slide_files(path)) == set(its)
+    assert slide_files(path)[0] == path
     known = identify(path)
     assert known.size == sum(file.stat().st_size for file in its)
     assert known.modified == max(file.stat().st_mtime_ns for file in its)

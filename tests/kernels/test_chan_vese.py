@@ -87,21 +87,15 @@ def test_the_gradient_of_the_specification_is_that_of_its_energy():
 
 @pytest.mark.parametrize("size", [(33, 35), (1, 34), (34, 1), (5, 4)])  # past one tile of 32
 def test_odd_sizes_agree_with_the_specification(fast_backend, size):
-    z, _ = discs(*size)
+    z = discs(*size)[0][None]
+    options, other = {"lam": 15.0, "epsilon": 0.1, "tolerance": 1e-5, "return_energy": True}, "reference"
     if fast_backend.interpreted:  # too slow for a minimum; every step is that of cpu.py
-        arguments = {"epsilon": 0.05, "tolerance": 0, "max_iter": 3, "return_energy": True}
-        u, energy = chan_vese(z[None], backend="triton", **arguments)
-        expected, expected_energy = chan_vese(z[None], backend="cpu", **arguments)
-        torch.testing.assert_close(u, expected, rtol=0, atol=1e-5)
-        torch.testing.assert_close(energy, expected_energy, rtol=1e-5, atol=1e-5)
-        return
-    arguments = {"lam": 15.0, "epsilon": 0.1, "tolerance": 1e-5, "return_energy": True}
-    u, energy = chan_vese(z[None].to(fast_backend.device), backend=fast_backend.name, **arguments)
-    expected, expected_energy = chan_vese(z[None], backend="reference", **arguments)
+        options, other = {"epsilon": 0.05, "tolerance": 0, "max_iter": 3, "return_energy": True}, "cpu"
+    u, energy = chan_vese(z.to(fast_backend.device), backend=fast_backend.name, **options)
+    expected, expected_energy = chan_vese(z, backend=other, **options)
     torch.testing.assert_close(energy[-1].cpu(), expected_energy[-1], rtol=1e-4, atol=1e-6)
-    differ = (u.cpu() >= 0.5) != (expected >= 0.5)
-    assert (expected[differ] - 0.5).abs().le(0.1).all()  # near ties only
-    assert differ.float().mean() < 0.01
+    clear = (expected - 0.5).abs() > 0.1
+    assert torch.equal((u.cpu() >= 0.5)[clear], (expected >= 0.5)[clear])
 
 
 def test_a_long_run_never_rises_though_steps_are_undone(fast_backend):
@@ -116,12 +110,11 @@ def test_a_long_run_never_rises_though_steps_are_undone(fast_backend):
 
 def test_the_planted_mask_is_found_in_noise():
     z, mask = discs(96, 96, noise=0.2)
-
-    def dice(found: torch.Tensor) -> float:
-        return 2 * (found & mask).sum().item() / (found.sum() + mask.sum()).item()
-
-    assert dice(chan_vese(z[None])[0] >= 0.5) > 0.97
-    assert dice(z > z.mean()) < 0.85
+    wrong, wrong_by_threshold = (
+        ((found != mask).float().mean()) for found in (chan_vese(z[None])[0] >= 0.5, z > z.mean())
+    )
+    assert wrong < 0.02
+    assert wrong_by_threshold > 0.1
 
 
 def test_a_batch_is_its_maps_and_one_that_stops_early_repeats_its_energy(backend):

@@ -19,8 +19,8 @@ CPU, CUDA, MPS = map(torch.device, ("cpu", "cuda", "mps"))
 @pytest.fixture(autouse=True)
 def imported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Modules stand for themselves by name, and Triton is installed, whatever this machine has."""
-    monkeypatch.setattr(histolab_lite.kernels.importlib, "import_module", lambda name: name)
-    monkeypatch.setattr(histolab_lite.kernels.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(importlib, "import_module", lambda name: name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
 
 
@@ -60,10 +60,9 @@ def test_what_cannot_run_is_refused(backends, name, device, message):
 
 @pytest.mark.parametrize("name", [None, "triton"])
 def test_a_gpu_without_triton_is_told_so_and_not_served_slowly(monkeypatch, name):
-    monkeypatch.setattr(histolab_lite.kernels.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install triton.* or pass backend='reference'"):
         choose_backend("op", ALL, name, CUDA)
-    assert choose_backend("op", ALL, "reference", CUDA) == "op.reference"
 
 
 def test_the_interpreter_runs_on_a_cpu_when_it_is_asked_for(monkeypatch):
@@ -86,11 +85,9 @@ def test_an_operation_offers_exactly_the_implementations_in_its_folder(monkeypat
 
 def test_triton_is_not_imported_unless_it_is_used():
     imports = "".join(f"import histolab_lite.kernels.{operation}\n" for operation in OPERATIONS)
-    code = imports + "import sys, torch\nfrom histolab_lite.kernels.kmeans import kmeans\n"
-    code += "kmeans(torch.rand(5, 2), 2)\nprint([name for name in sys.modules if name.startswith('histolab_lite') "
-    code += "and name.endswith('.triton')])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"
+    code = imports + "import sys, torch\nhistolab_lite.kernels.kmeans.kmeans(torch.rand(5, 2), 2)\n"
+    code += "assert not [name for name in sys.modules if name.startswith('histolab_lite') and name.endswith('.triton')]"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

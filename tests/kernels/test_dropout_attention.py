@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from histolab_lite.kernels.dropout_attention import dropout_attention, reference
 from tests.kernels.support import assert_differentiates_once, randn, value_and_gradients
@@ -39,26 +41,31 @@ def run(backend, m: torch.Tensor, omega: torch.Tensor, mu: float, upstream: torc
     return results
 
 
-def in_float64(function, m: torch.Tensor, omega: torch.Tensor, mu: float, upstream: torch.Tensor) -> list[torch.Tensor]:
-    return value_and_gradients(lambda *x: function(*x, mu), m.double(), omega.double(), upstream=upstream)
-
-
-@pytest.mark.parametrize("mu", [0.0, 0.65, 1.0])
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1, 1), (2, 3, 4, 5, 2), (1, 4, 1, 7, 6), (1, 2, 9, 1, 17)])
-def test_value_and_gradients_agree_with_the_equations(backend, shape, mu):
-    m, omega, upstream = random_case(*shape)
-    expected = in_float64(equations, m, omega, mu, upstream)
+def assert_agrees(backend, oracle, m: torch.Tensor, omega: torch.Tensor, mu: float, upstream: torch.Tensor) -> None:
+    expected = value_and_gradients(lambda *x: oracle(*x, mu), m.double(), omega.double(), upstream=upstream)
     for ours, theirs in zip(run(backend, m, omega, mu, upstream), expected, strict=True):
-        torch.testing.assert_close(ours.double(), theirs, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(2, 63, 7, 9, 3), (1, 257, 1, 63, 4), (3, 1, 257, 1, 1), (1, 5, 6, 6, 33)])
-def test_odd_sizes_agree_with_the_reference_in_float64(backend, shape):
-    m, omega, upstream = random_case(*shape)
-    expected = in_float64(reference.dropout_attention, m, omega, 0.7, upstream)
-    for ours, theirs in zip(run(backend, m, omega, 0.7, upstream), expected, strict=True):
-        scale = theirs.abs().max()
+        scale = theirs.abs().max().clamp(min=1)
         torch.testing.assert_close(ours.double() / scale, theirs / scale, atol=2e-5, rtol=2e-5)
+
+
+@settings(max_examples=20)
+@given(
+    sizes=st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(1, 4), st.integers(1, 5), st.integers(1, 17)),
+    mu=st.sampled_from([0.0, 0.65, 1.0]),
+    contiguous=st.booleans(),
+)
+def test_value_and_gradients_agree_with_the_equations(backend, sizes, mu, contiguous):
+    m, omega, upstream = random_case(*sizes)
+    if not contiguous:
+        m, omega, upstream = (torch.stack([x, x], -1)[..., 0] for x in (m, omega, upstream))
+    assert_agrees(backend, equations, m, omega, mu, upstream)
+
+
+@pytest.mark.parametrize("mu", [0.7, 1.0])
+@pytest.mark.parametrize("shape", [(2, 63, 7, 9, 3), (1, 257, 1, 63, 4), (3, 1, 257, 1, 1), (1, 5, 6, 6, 33)])
+def test_odd_sizes_agree_with_the_reference_in_float64(fast_backend, shape, mu):
+    m, omega, upstream = random_case(*shape)
+    assert_agrees(fast_backend, reference.dropout_attention, m, omega, mu, upstream)
 
 
 def test_the_references_gradient_is_that_of_its_value():
@@ -77,27 +84,14 @@ def test_one_class_one_channel_by_hand(backend):
     assert dropout_attention(m, torch.cat([omega, -omega]), 1.0, backend.name).flatten().tolist() == [0.5, 2, 8]
 
 
-def test_with_mu_1_no_maximum_is_lost_to_rounding(backend):
-    m, omega, _ = random_case(2, 63, 5, 13, 4)
-    kept = dropout_attention(m.to(backend.device), omega.to(backend.device), 1.0, backend.name).cpu()
-    attention = torch.einsum("kc,bchw->bkhw", omega, m).relu().mean(1, keepdim=True)
-    torch.testing.assert_close(kept, attention * m, atol=1e-4, rtol=1e-4)
-
-
-def test_images_do_not_see_each_others_maximum(backend):
-    m, omega, upstream = random_case(2, 4, 5, 5, 3)
-    m[1] *= 100
-    together, alone = (run(backend, m[:n], omega, 0.7, upstream[:n])[0] for n in (2, 1))
-    torch.testing.assert_close(together[:1], alone)
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_features_keep_float32_sums(backend, dtype):
     m, omega, upstream = random_case(1, 64, 4, 5, 3)
     m, upstream = m.to(dtype), upstream.to(dtype)
     step = torch.finfo(dtype).eps
     tolerances = [(step, step), (4 * step, 2 * step), (1e-3, 1e-4)]  # of the value and of the two gradients
-    expected = in_float64(equations, m, omega, 0.7, upstream)
+    inputs = m.double(), omega.double()
+    expected = value_and_gradients(lambda *x: equations(*x, 0.7), *inputs, upstream=upstream)
     for ours, theirs, (atol, rtol) in zip(run(backend, m, omega, 0.7, upstream), expected, tolerances, strict=True):
         torch.testing.assert_close(ours.double(), theirs, atol=atol, rtol=rtol)
 
@@ -108,16 +102,6 @@ def test_autocast_does_not_round_the_maps(backend):
     with torch.autocast(backend.device, torch.bfloat16):
         mixed = dropout_attention(m, omega, 0.7, backend.name)
     torch.testing.assert_close(mixed, expected)
-
-
-def test_non_contiguous_input_and_gradient(backend):
-    m, omega, _ = random_case(2, 6, 5, 4, 3)
-    inputs = m.permute(0, 1, 3, 2)[:, ::2], omega[:, ::2], randn(2, 5, 4, 3, seed=1).permute(0, 3, 2, 1)
-    assert not any(x.is_contiguous() for x in inputs)
-    plain = [x.contiguous() for x in inputs]
-    expected = run(backend, plain[0], plain[1], 0.7, plain[2])
-    for ours, theirs in zip(run(backend, inputs[0], inputs[1], 0.7, inputs[2]), expected, strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
 
 
 def test_an_empty_batch(backend):
