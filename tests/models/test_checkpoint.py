@@ -85,38 +85,27 @@ def test_truncated_files_are_refused(tmp_path, name, kept):
         read_weights(path)
 
 
-def test_a_bit_that_flips_in_safetensors_is_noticed(tmp_path):
-    """Unless it is one of the digest's name: then nothing can be compared, and the tensors are as they were saved."""
-    path = save_weights({"a": torch.randn(40), "steps": torch.tensor([7])}, tmp_path / "w.safetensors", {"name": "toy"})
-    content, (state, _) = path.read_bytes(), read_weights(path)
-    name = content.index(b"histolab_lite_sha256")
-    refused, spared = 0, set(range(8 * name, 8 * (name + len("histolab_lite_sha256"))))
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
+def test_a_flipped_bit_changes_no_weight_and_is_mostly_noticed(tmp_path, name):
+    """A bit may flip without harm in the digest's name and in those parts of torch's archive that hold no tensors."""
+    path, state = tmp_path / name, {"a": torch.randn(300), "b": torch.arange(100)}
+    if name.endswith(".pt"):
+        torch.save(state, path)
+    else:
+        save_weights(state, path, {"name": "toy"})
+    content, (_, metadata) = path.read_bytes(), read_weights(path)
+    refused = []
     for bit, damaged in flipped(content):
         path.write_bytes(damaged)
         try:
-            read, metadata = read_weights(path)
+            read, stated = read_weights(path)
         except ValueError:
-            refused += 1
+            refused.append(bit)
         else:
-            assert bit in spared
             assert_alike(read, state)
-            assert metadata["name"] == "toy"
-    assert refused > 170
-
-
-def test_a_bit_that_flips_in_torchs_files_changes_no_weight(tmp_path):
-    """Its checksums cover the tensors and their names; other bits of the archive may flip without harm."""
-    path = tmp_path / "w.pt"
-    state = {"a": torch.randn(300), "b": torch.arange(100)}
-    torch.save(state, path)
-    refused = 0
-    for _, damaged in flipped(path.read_bytes()):
-        path.write_bytes(damaged)
-        try:
-            assert_alike(read_weights(path)[0], state)
-        except ValueError:
-            refused += 1
-    assert refused > 100
+            assert stated.get("name") == metadata.get("name")
+            assert name.endswith(".pt") or b"histolab_lite_sha256" not in damaged
+    assert len(refused) > 100
 
 
 def test_safetensors_of_others_hold_no_digest(tmp_path):

@@ -51,25 +51,29 @@ def test_full_width_has_the_published_keys_and_shapes():
     assert shapes == published()
 
 
-@pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 31), (1, 1)])
+@pytest.mark.parametrize(("height", "width"), [(17, 31), (1, 1)])
 def test_maps_lie_at_stride_eight(network, height, width):
     maps = network(torch.rand(2, 3, height, width), MAPS)
-    assert {name: (*value.shape,) for name, value in maps.items()} == {
-        name: (2, channels, -(-height // 8), -(-width // 8))
-        for name, channels in (("b4_3", 8), ("b5_2", 16), ("bn7", 64))
+    size = -(-height // 8), -(-width // 8)
+    assert {name: (*x.shape,) for name, x in maps.items()} == {
+        "b4_3": (2, 8, *size),
+        "b5_2": (2, 16, *size),
+        "bn7": (2, 64, *size),
     }
     assert maps["bn7"].min() >= 0
     assert height == 1 or maps["b4_3"].min() < 0  # one is rectified, the other is not
 
 
-def test_the_blocks_are_the_papers():
+def test_the_blocks_are_the_papers(network):
     """Dilations as in the network of stride 8, and the sum of a block by hand."""
-    torch.manual_seed(0)
-    network = ResNet38(WIDTH).eval()
-    steps = {name: [m.dilation[0] for m in getattr(network, name).modules() if isinstance(m, nn.Conv2d)]
-             for name in ("b4_5", "b5", "b5_2")}  # fmt: skip
-    assert steps == {"b4_5": [1, 1], "b5": [1, 2, 1], "b5_2": [2, 2]}
-    assert network.b6.conv_branch2b1.dilation == network.b7.conv_branch2b1.dilation == (4, 4)
+
+    def dilations(name: str) -> list[int]:
+        return [module.dilation[0] for module in getattr(network, name).modules() if isinstance(module, nn.Conv2d)]
+
+    assert dilations("b4_5") == [1, 1]
+    assert dilations("b5") == [1, 2, 1]
+    assert dilations("b5_2") == [2, 2]
+    assert dilations("b6") == dilations("b7") == [1, 4, 1, 1]
     assert (network.b6.dropout.p, network.b7.dropout.p) == (0.3, 0.5)
     x = torch.randn(1, 1, 5, 7)
     active = network.b2.bn_branch2a(x).relu()
@@ -92,11 +96,10 @@ def test_the_graph_begins_where_asked(network):
         assert not network(x, MAPS, graph_from="b4_3")["bn7"].requires_grad
 
 
-def test_no_one_by_one_convolution_strides():
+def test_no_one_by_one_convolution_strides(network):
     """oneDNN's backward pass of one with 8 channels, channels last, writes beyond its memory."""
-    for module in ResNet38(WIDTH).modules():
-        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
-            assert module.stride == (1, 1)
+    narrow = [module for module in network.modules() if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)]
+    assert {module.stride for module in narrow} == {(1, 1)}
 
 
 def test_every_weight_learns():
@@ -106,38 +109,31 @@ def test_every_weight_learns():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
-def test_an_unknown_map_or_width_is_refused(network):
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("write", [save_weights, torch.save])
+def test_published_weights_load_without_counters_and_head(network, tmp_path, prefix, write):
+    state = {f"{prefix}{k}": v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    state[f"{prefix}fc8.weight"] = torch.zeros(20, 64, 1, 1)
+    path = tmp_path / ("weights.pth" if write is torch.save else "weights.safetensors")
+    write(state, path)
+    x = torch.rand(1, 3, 16, 16)
+    torch.testing.assert_close(load_resnet38(path)(x)["bn7"], network(x)["bn7"])
+
+
+def test_what_does_not_fit_is_refused(network, tmp_path):
+    state = network.state_dict()
+    del state["b4_3.conv_branch2a.weight"]
+    for name, content, message in (
+        ("short.safetensors", state, r"missing: \['b4_3.conv_branch2a.weight'\]"),
+        ("other.safetensors", {"conv1.weight": torch.zeros(1)}, "no key conv1a.weight"),
+        ("mxnet.params", {}, "MXNet"),
+    ):
+        save_weights(content, tmp_path / name)
+        with pytest.raises(ValueError, match=message):
+            load_resnet38(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        load_resnet38(tmp_path / "none.safetensors")
     with pytest.raises(ValueError, match="no map.*b9"):
         network(torch.rand(1, 3, 8, 8), ("b9",))
     with pytest.raises(ValueError, match="width"):
         ResNet38(0.001)
-
-
-@pytest.mark.parametrize("prefix", ["", "module."])
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_published_weights_load_without_counters_and_head(network, tmp_path, prefix, suffix):
-    state = {f"{prefix}{k}": v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
-    state[f"{prefix}fc8.weight"] = torch.zeros(20, 64, 1, 1)
-    path = tmp_path / f"weights{suffix}"
-    if suffix == ".pth":
-        torch.save(state, path)
-    else:
-        save_weights(state, path)
-    loaded = load_resnet38(path)
-    x = torch.rand(1, 3, 16, 16)
-    torch.testing.assert_close(loaded(x)["bn7"], network(x)["bn7"])
-
-
-def test_weights_that_do_not_fit_say_so(network, tmp_path):
-    state = network.state_dict()
-    del state["b4_3.conv_branch2a.weight"]
-    save_weights(state, tmp_path / "short.safetensors")
-    with pytest.raises(ValueError, match=r"missing: \['b4_3.conv_branch2a.weight'\]"):
-        load_resnet38(tmp_path / "short.safetensors")
-    save_weights({"conv1.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="no key conv1a.weight"):
-        load_resnet38(tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="MXNet"):
-        load_resnet38(tmp_path / "net.params")
-    with pytest.raises(FileNotFoundError):
-        load_resnet38(tmp_path / "none.safetensors")

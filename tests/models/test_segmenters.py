@@ -1,4 +1,4 @@
-"""Segmentation networks take inputs of any size and give one logit a class and pixel."""
+"""Segmentation networks take inputs of any size and give one logit per class and pixel."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def network(request) -> Segmenter:
     return built[request.param]().eval()
 
 
-@pytest.mark.parametrize("size", [(64, 64), (33, 70), (1, 1), (5, 64), (31, 97)])
+@pytest.mark.parametrize("size", [(64, 64), (33, 70), (1, 1), (5, 64)])
 def test_size_in_is_size_out(network, size):
     with torch.inference_mode():
         x = torch.rand(2, 3, *size)
@@ -27,8 +27,7 @@ def test_size_in_is_size_out(network, size):
 
 def test_padding_reflects_the_image_and_is_cropped_away(network):
     x = torch.rand(1, 3, 41, 50)
-    missing = -41 % network.stride, -50 % network.stride
-    mirrored = torch.nn.functional.pad(x, (0, missing[1], 0, missing[0]), mode="reflect")
+    mirrored = torch.nn.functional.pad(x, (0, -50 % network.stride, 0, -41 % network.stride), mode="reflect")
     with torch.inference_mode():
         torch.testing.assert_close(network(x), network(mirrored)[..., :41, :50])
 
@@ -60,14 +59,10 @@ def test_a_frozen_encoder_keeps_weights_and_statistics_while_the_decoder_learns(
     assert kind(0.125).train().encoder.training
 
 
-def test_the_papers_size_has_the_papers_decoder():
+def test_decoders_have_the_papers_sizes():
+    """U-Net's channels are segmentation-models-pytorch's own."""
     assert LinkNet(2).head[0].in_channels == 32
-
-
-def test_the_published_u_net_is_the_one_of_full_width():
-    """Decoder channels 256, 128, 64, 32, 16: segmentation-models-pytorch's own."""
-    channels = [block.conv2[0].out_channels for block in UNet(1.0).decoder.blocks]
-    assert channels == [256, 128, 64, 32, 16]
+    assert [block.conv2[0].out_channels for block in UNet(1.0).decoder.blocks] == [256, 128, 64, 32, 16]
     assert UNet(0.125).eval().features(torch.rand(1, 3, 32, 32)).shape[1] == 8
 
 
@@ -98,9 +93,9 @@ def test_a_deeper_u_net_sees_further():
     assert reach[1] <= 9 < 2 * reach[1] < reach[3]
 
 
-def test_networks_that_cannot_be_are_refused():
+@pytest.mark.parametrize("sizes", [(0, 4, 2), (3, 0, 2), (3, 4, 0)])
+def test_networks_that_cannot_be_are_refused(sizes):
+    with pytest.raises(ValueError, match="at least 1"):
+        MapUNet(*sizes)
     with pytest.raises(ValueError, match="at least two classes"):
         LinkNet(1)
-    for wrong in ((0, 4, 2), (3, 0, 2), (3, 4, 0)):
-        with pytest.raises(ValueError, match="at least 1"):
-            MapUNet(*wrong)
