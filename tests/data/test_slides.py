@@ -78,7 +78,7 @@ def test_any_scale_shows_the_same_place(slide_path, mpp):
     y=st.integers(-100, HEIGHT),
     cut=st.integers(1, 40),
     mpp=st.sampled_from([0.5, 1.0, 1.5, 2.0]),
-    largest=st.sampled_from([1 << 25, 500]),
+    largest=st.sampled_from([1 << 25, 100]),
 )
 def test_regions_and_the_pieces_of_a_large_one_join_without_a_seam(slide_path, x, y, cut, mpp, largest):
     step = round(mpp / MPP)  # 1.5 is read from level 0, at 3 pixels per pixel
@@ -92,18 +92,12 @@ def test_regions_and_the_pieces_of_a_large_one_join_without_a_seam(slide_path, x
     assert difference.max() <= 1
 
 
-def test_outside_is_white(slide_path):
+def test_outside_is_white_and_a_thumbnail_keeps_the_shape(slide_path):
     with Slide(slide_path) as slide:
         assert (slide.read(-500, -500, 64) == 255).all()
         assert (slide.read(WIDTH + 10, 0, 64, 1.0) == 255).all()
-        corner = slide.read(WIDTH - 32, HEIGHT - 32, 64)
-        np.testing.assert_array_equal(corner[:32, :32], IMAGE[-32:, -32:])
-        assert (corner[32:] == 255).all()
-        assert (corner[:, 32:] == 255).all()
-
-
-def test_thumbnail_keeps_the_shape(slide_path):
-    with Slide(slide_path) as slide:
+        expected = np.pad(IMAGE[-32:, -32:], ((0, 32), (0, 32), (0, 0)), constant_values=255)
+        np.testing.assert_array_equal(slide.read(WIDTH - 32, HEIGHT - 32, 64), expected)
         assert slide.thumbnail(max_size=320).shape == (256, 320, 3)
         assert slide.thumbnail(max_size=5000).shape == (HEIGHT, WIDTH, 3)
         assert slide.thumbnail(mpp=4.0).shape == (64, 80, 3)
@@ -197,30 +191,27 @@ def test_not_a_slide(tmp_path, make, message):
         Slide(tmp_path / "slide.svs", mpp=0.5)
 
 
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
-def test_a_truncated_slide_is_an_error_never_an_image(tmp_path, share):
-    path = write_slide(tmp_path / "cut.tif", IMAGE, levels=1, compression="jpeg")
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * share)])
-
-    def read_all():
-        with Slide(path) as slide:
-            slide.thumbnail(MPP)
-
-    with pytest.raises(SlideError, match="damaged"):
-        read_all()
-
-
-def test_a_slide_that_was_found_damaged_stays_an_error_with_a_sentence(tmp_path):
-    path = write_slide(tmp_path / "spoilt.tif", IMAGE, levels=1, compression="jpeg")
-    content = bytearray(path.read_bytes())
-    third = len(content) // 3
-    content[third : 2 * third] = bytes(third)
-    path.write_bytes(content)
+def thumbnail_twice(path: Path) -> None:
+    """A slide that was found damaged must stay so."""
     with Slide(path) as slide:
-        for _ in range(2):
-            with pytest.raises(SlideError, match="damaged near"):
-                slide.thumbnail(MPP)
+        with pytest.raises(SlideError, match="damaged near"):
+            slide.thumbnail(MPP)
+        slide.thumbnail(MPP)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 50],
+        lambda content: content[: len(content) // 2],
+        lambda content: content[: len(content) // 3] + bytes(len(content) // 3) + content[-len(content) // 3 :],
+    ],
+)
+def test_a_damaged_slide_is_an_error_never_an_image(tmp_path, damage):
+    path = write_slide(tmp_path / "damaged.tif", IMAGE, levels=1, compression="jpeg")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(SlideError, match="damaged"):
+        thumbnail_twice(path)
 
 
 @pytest.mark.parametrize(
@@ -271,9 +262,3 @@ def test_slide_without_scale(data_root):
         fine = slide.read(1500, 1200, 512, 0.25).reshape(256, 2, 256, 2, 3).mean(axis=(1, 3))
         assert np.abs(coarse - fine).mean() < 8
         assert len(patch_grid(slide, 256, 0.5)) > 20
-
-
-@pytest.mark.real_data
-def test_damaged_upload(data_root):
-    with pytest.raises(SlideError, match="unknown format or damaged"):
-        Slide(data_root / "slides/broken.svs", mpp=0.5)

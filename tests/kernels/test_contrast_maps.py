@@ -76,14 +76,6 @@ def test_many_slices_and_tiles_agree_with_the_reference(fast_backend, shape, mon
     torch.testing.assert_close(maps_by(fast_backend, features, inside, outside), expected, atol=2e-5, rtol=1e-5)
 
 
-def test_two_kinds_of_tissue_are_told_apart(backend):
-    features = torch.zeros(2, 4, 6)
-    features[0, :, :3], features[1, :, 3:] = 2, 5
-    z = maps_by(backend, features, [(0, 0), (3, 5)], [(1, 4)])
-    assert z[0].tolist() == [[1, 1, 1, 0, 0, 0]] * 4
-    assert z[1].tolist() == [[0, 0, 0, 1, 1, 1]] * 4  # 0.4² where both resemble it, stretched to 1
-
-
 def test_a_constant_map_becomes_zero_and_still_counts_in_the_mean(backend):
     constant = torch.full((3, 5, 7), 0.3)
     parallel = randn(63, 1, 1) * (randn(1, 5, 7).abs() + 0.1)  # cosines of 1 but for rounding
