@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from histolab_lite.data.phantom import CLASS_NAMES, PALETTE, Phantom, phantom_patch, phantom_slide, write_slide
+from histolab_lite.data.phantom.fields import scatter
 
 PATCH = 32  # pixels, and micrometres
 
@@ -111,9 +112,8 @@ def test_a_patch_of_each_class_is_repeatable_and_its_own():
 
 
 def test_rare_structures_can_be_left_out():
-    plain, usual = (phantom_slide(4, 350, mpp=1.0, rare=rare).mask for rare in (0.0, 1.0))
-    assert (usual[usual != plain] == 0).all()  # they are fat and tears
-    assert (usual != plain).any()
+    plain, usual = (phantom_slide(4, 350, mpp=1.0, rare=rare).image for rare in (0.0, 1.0))
+    assert (plain != usual).any()
 
 
 def test_openslide_reads_what_is_written(tmp_path):
@@ -169,3 +169,23 @@ def test_bad_arguments_say_what_to_give_instead(tmp_path, monkeypatch, make, mes
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         make()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("crowding", [0.5, 4.0, 40.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_points_agree_with_darts_thrown_one_by_one(seed, crowding):
+    where, spacing, pixel = np.random.default_rng(seed).random((17, 29)) < 0.6, 5.0, 2.0
+    points = scatter(np.random.default_rng(seed), where, spacing, pixel, crowding)
+
+    rng = np.random.default_rng(seed)
+    rows, cols = np.nonzero(where)
+    darts = int(crowding * len(rows) * pixel**2 / spacing**2 + rng.random())
+    cells, within = rng.integers(0, len(rows), darts), rng.random((darts, 2))
+    standing = []
+    for cell, (down, right) in zip(cells, within, strict=True):
+        dart = np.array([rows[cell] + down, cols[cell] + right]) * pixel
+        if all(np.linalg.norm(dart - other) > spacing for other in standing):
+            standing.append(dart)
+    assert 1 < len(standing) < darts
+    np.testing.assert_array_equal(points, standing)
+    assert scatter(rng, np.zeros((9, 9), bool), spacing, pixel).shape == (0, 2)

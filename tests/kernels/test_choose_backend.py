@@ -34,12 +34,12 @@ def imported(monkeypatch: pytest.MonkeyPatch) -> None:
         (("reference", "cpu"), CUDA, "reference"),
     ],
 )
-def test_by_default_the_fastest_for_the_device(backends, device, expected):
+def test_the_default_is_the_fastest_for_the_device(backends, device, expected):
     assert choose_backend("op", backends, None, device) == f"op.{expected}"
 
 
 @pytest.mark.parametrize(("name", "device"), [("reference", CPU), ("reference", CUDA), ("cpu", CPU), ("triton", CUDA)])
-def test_the_one_named(name, device):
+def test_the_named_backend_is_taken(name, device):
     assert choose_backend("op", ALL, name, device) == f"op.{name}"
 
 
@@ -53,26 +53,26 @@ def test_the_one_named(name, device):
         (ALL, "triton", MPS, "tensors on mps"),
     ],
 )
-def test_what_cannot_run_is_refused(backends, name, device, message):
+def test_a_backend_that_cannot_run_is_refused(backends, name, device, message):
     with pytest.raises(ValueError, match=message):
         choose_backend("op", backends, name, device)
 
 
 @pytest.mark.parametrize("name", [None, "triton"])
-def test_a_gpu_without_triton_is_told_so_and_not_served_slowly(monkeypatch, name):
+def test_a_gpu_without_triton_is_an_error(monkeypatch, name):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install triton.* or pass backend='reference'"):
         choose_backend("op", ALL, name, CUDA)
 
 
-def test_the_interpreter_runs_on_a_cpu_when_it_is_asked_for(monkeypatch):
+def test_the_interpreter_runs_on_a_cpu_only_on_request(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert choose_backend("op", ALL, "triton", CPU) == "op.triton"
     assert choose_backend("op", ALL, None, CPU) == "op.cpu"
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_an_operation_offers_exactly_the_implementations_in_its_folder(monkeypatch, operation):
+def test_an_operation_lists_the_implementations_in_its_folder(monkeypatch, operation):
     monkeypatch.undo()
     package = importlib.import_module(f"histolab_lite.kernels.{operation}")
     have = {path.stem for path in Path(package.__file__).parent.glob("*.py")} & set(ALL)

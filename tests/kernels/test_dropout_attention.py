@@ -94,7 +94,7 @@ def test_an_empty_batch(backend):
     assert weights_gradient.abs().max() == 0
 
 
-def test_the_fast_backends_say_that_they_differentiate_once(backend):
+def test_the_fast_backends_refuse_a_second_derivative(backend):
     m, omega = (x.to(backend.device).requires_grad_() for x in random_case(1, 2, 3, 3, 2)[:2])
     assert_differentiates_once(dropout_attention(m, omega, 0.7, backend.name).sum(), m, backend.name)
 

@@ -114,7 +114,7 @@ def test_only_the_reference_builds_the_square(backend):
     assert (largest.numel >= (2 * n) ** 2) == (backend.name == "reference")
 
 
-def test_the_fast_backends_say_that_they_differentiate_once(backend):
+def test_the_fast_backends_refuse_a_second_derivative(backend):
     z1, z2 = torch.randn(2, 4, 3, device=backend.device).requires_grad_()
     assert_differentiates_once(nt_xent(z1, z2, backend=backend.name), z1, backend.name)
 

@@ -57,7 +57,7 @@ def joined(backend, batches, canvas: tuple[int, int], output: str = "ids") -> to
     dtype=st.sampled_from([torch.float32, torch.float64, torch.float16, torch.bfloat16]),
     seed=st.integers(0, 1000),
 )
-def test_the_mean_of_whatever_lies_over_a_pixel(backend, canvas, size, c, n, dtype, seed):
+def test_the_mean_of_the_tiles_over_a_pixel(backend, canvas, size, c, n, dtype, seed):
     generator = torch.Generator().manual_seed(seed)
     tiles = probabilities(n, c, *size[::-1], seed=seed).to(dtype).transpose(2, 3)
     ys = torch.randint(canvas[0] - size[0] + 1, (n,), generator=generator)
@@ -89,14 +89,14 @@ def test_odd_canvases_in_half_overlapping_tiles_the_same_twice(backend, canvas):
     torch.testing.assert_close(joined(backend, [(tiles, coords)], canvas, "mean"), mean)
 
 
-def test_of_equal_classes_the_first_and_no_class_where_nothing_lies(backend):
+def test_equal_classes_give_the_first_and_uncovered_pixels_none(backend):
     tile = torch.full((1, 3, 2, 2), 1 / 3)
     tile[0, 1, 0, 0] = 0.4
     ids = joined(backend, [(tile, torch.tensor([[1, 0]]))], (3, 4))
     assert ids.tolist() == [[255, 1, 0, 255], [255, 0, 0, 255], [255, 255, 255, 255]]
 
 
-def test_a_band_is_out_before_the_next_row_of_tiles_is_asked_for():
+def test_a_band_is_yielded_before_the_next_row_of_tiles_is_asked_for():
     asked = []
 
     def batches():
@@ -182,6 +182,6 @@ HIGH = TILE, ZERO
         ([HIGH], {"backend": "abacus"}, "'abacus' is not available"),
     ],
 )
-def test_streams_that_break_their_promise_are_refused(batches, options, message):
+def test_bad_streams_are_refused(batches, options, message):
     with pytest.raises(ValueError, match=message):
         list(overlap_add_bands(batches, (9, 9), **options))

@@ -92,14 +92,14 @@ def test_embedding_is_the_mean_over_the_grid_whatever_the_batches(narrow):
     assert narrow.embed(rgb[:0]).shape == (0, 32)
 
 
-def test_encode_is_embeds_grid_of_any_view_and_leaves_training_mode(narrow):
+def test_encode_gives_the_grid_that_embed_averages_in_evaluation_mode(narrow):
     narrow.train()
     before = narrow.bn1.running_mean.clone()
     rgb = patches(1, 64)[0][:, ::-1]
     features = narrow.encode(rgb)
     assert features.shape == (32, 2, 2)
     assert features.dtype == torch.float32
-    torch.testing.assert_close(features.mean((1, 2)), narrow.embed(rgb[None])[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(features.mean((1, 2)), narrow.train().embed(rgb[None])[0], atol=1e-5, rtol=1e-4)
     assert torch.equal(features, narrow.encode(rgb.copy()))
     assert torch.equal(narrow.bn1.running_mean, before)
 
@@ -108,7 +108,7 @@ def test_encode_is_embeds_grid_of_any_view_and_leaves_training_mode(narrow):
     "rgb",
     [np.zeros((8, 8, 3)), *(np.zeros(shape, np.uint8) for shape in ((8, 8), (8, 8, 4), (0, 8, 3)))],
 )
-def test_what_is_no_rgb_image_is_refused(narrow, rgb):
+def test_other_arrays_than_rgb_images_are_refused(narrow, rgb):
     with pytest.raises(ValueError, match="expected an RGB image"):
         narrow.encode(rgb)
     with pytest.raises(ValueError, match="expected patches"):

@@ -66,7 +66,7 @@ def test_decoders_have_the_papers_sizes():
     assert UNet(0.125).eval().features(torch.rand(1, 3, 32, 32)).shape[1] == 8
 
 
-def test_every_level_of_the_u_net_on_maps_reaches_the_answer():
+def test_every_level_of_the_u_net_on_maps_gets_a_gradient():
     torch.manual_seed(0)
     network = MapUNet(5, width=4, depth=3)
     assert [layer[1][0].out_channels for layer in network.levels] == [4, 8, 16]
@@ -74,7 +74,7 @@ def test_every_level_of_the_u_net_on_maps_reaches_the_answer():
     assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters())
 
 
-def test_a_coarser_level_sees_the_greatest_of_every_four():
+def test_a_coarser_level_gets_the_maximum_of_four_pixels():
     network = MapUNet(2, width=4, depth=2).eval()
     with torch.inference_mode():
         _, fine, coarse = network.stages(torch.randn(1, 2, 6, 8))
@@ -94,7 +94,7 @@ def test_a_deeper_u_net_sees_further():
 
 
 @pytest.mark.parametrize("sizes", [(0, 4, 2), (3, 0, 2), (3, 4, 0)])
-def test_networks_that_cannot_be_are_refused(sizes):
+def test_sizes_below_the_least_are_refused(sizes):
     with pytest.raises(ValueError, match="at least 1"):
         MapUNet(*sizes)
     with pytest.raises(ValueError, match="at least two classes"):
