@@ -13,12 +13,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from histolab_lite.data.patches import pure_patches
 from histolab_lite.data.phantom import CLASS_NAMES, PALETTE, Phantom, phantom_patch, phantom_slide, write_slide
 from histolab_lite.data.phantom.fields import scatter
 
 PATCH = 32  # pixels, and micrometres
-
-
 BLANK = Phantom(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8), 0.5, 0)
 
 
@@ -29,12 +28,8 @@ def cohort() -> list[Phantom]:
 
 def mean_colours(slide: Phantom) -> tuple[np.ndarray, np.ndarray]:
     """Mean RGB (N, 3) and class (N,) of the pure tissue patches of a slide."""
-    height, width = (n // PATCH for n in slide.mask.shape)
-    image = slide.image[: height * PATCH, : width * PATCH].reshape(height, PATCH, width, PATCH, 3)
-    mask = slide.mask[: height * PATCH, : width * PATCH].reshape(height, PATCH, width, PATCH)
-    share = np.stack([(mask == k).mean((1, 3)) for k in range(6)], -1)
-    pure = (share.max(-1) > 0.95) & (share.argmax(-1) > 0)
-    return image.mean((1, 3))[pure], share.argmax(-1)[pure]
+    patches, labels, _ = pure_patches(slide.image, slide.mask, PATCH)
+    return patches.mean((1, 2))[labels > 0], labels[labels > 0]
 
 
 def colour_accuracy(train: list[Phantom], test: list[Phantom]) -> float:

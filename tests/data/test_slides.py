@@ -17,8 +17,10 @@ WIDTH, HEIGHT = 640, 512
 PINK = (200, 110, 160)
 
 
-def write_slide(path: Path, image: np.ndarray, mpp: float | None = MPP, levels: int = 3, **options: object) -> Path:
-    """A tiled pyramidal TIFF, each level the average of the one below."""
+def write_slide(
+    path: Path, image: np.ndarray, mpp: float | None = MPP, levels: int = 3, brighter: int = 0, **options: object
+) -> Path:
+    """A tiled pyramidal TIFF, each level the average of the one below, and brighter if so wanted."""
     options = {"photometric": "rgb", "tile": (128, 128), "compression": "deflate"} | options
     if mpp is not None:
         options |= {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
@@ -27,7 +29,7 @@ def write_slide(path: Path, image: np.ndarray, mpp: float | None = MPP, levels: 
         for _ in range(levels - 1):
             height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
             blocks = image[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
-            image = blocks.mean(axis=(1, 3)).round().astype(np.uint8)
+            image = (blocks.mean(axis=(1, 3)) + brighter).round().astype(np.uint8)
             tiff.write(image, subfiletype=1, **options)
     return path
 
@@ -70,6 +72,13 @@ def test_any_scale_shows_the_same_place(slide_path, mpp):
         read = slide.read(corner, corner, size, mpp)[..., 0].mean(axis=0)
     centres = corner + (np.arange(size) + 0.5) * mpp / MPP - 0.5
     np.testing.assert_allclose(read, np.interp(centres, np.arange(WIDTH), x), atol=1.0)
+
+
+def test_the_nearest_finer_level_is_read(tmp_path):
+    path = write_slide(tmp_path / "levels.tif", np.zeros((512, 512, 3), np.uint8), brighter=40)
+    with Slide(path) as slide:
+        shown = [slide.read(100, 100, 8, mpp).max() for mpp in (0.5, 0.9, 1.0, 1.9, 2.0, 4.0)]
+    assert shown == [0, 0, 40, 40, 80, 80]
 
 
 @settings(max_examples=30)

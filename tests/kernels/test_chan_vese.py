@@ -57,9 +57,9 @@ def test_the_energy_reported_is_equation_6_and_never_rises(backend, lam, epsilon
 
 def test_it_is_the_minimum(backend):
     """A general minimiser finds nothing lower, from the answer or from elsewhere."""
-    z, _ = discs(6, 6, noise=0.1)
+    z, _ = discs(5, 5, noise=0.1)
     lam, epsilon = 15.0, 0.1
-    options = {"tolerance": 1e-6, "max_iter": 50, "return_energy": True, "backend": backend.name}
+    options = {"tolerance": 1e-6, "max_iter": 40, "return_energy": True, "backend": backend.name}
     u, energy = chan_vese(z[None].to(backend.device), lam, epsilon, **options)
     double = z.double()[None]
     g = reference.edge_weight(double, 1.0)
@@ -118,7 +118,7 @@ def test_the_planted_mask_is_found_in_noise():
 
 
 def test_a_batch_is_its_maps_and_one_that_stops_early_repeats_its_energy(backend):
-    options = {"epsilon": 0.3, "tolerance": 1e-3, "return_energy": True, "backend": backend.name}
+    options = {"epsilon": 0.6, "tolerance": 0.01, "return_energy": True, "backend": backend.name}
     maps = [discs(5, 4, noise=noise)[0][None] for noise in (0.0, 0.25)]
     u, energy = (result.cpu() for result in chan_vese(torch.cat(maps).to(backend.device), **options))
     if backend.name == "triton":
@@ -126,11 +126,11 @@ def test_a_batch_is_its_maps_and_one_that_stops_early_repeats_its_energy(backend
     lengths = []
     for index, z in enumerate(maps):
         alone, its_energy = chan_vese(z, **options)
-        torch.testing.assert_close(u[index], alone[0], rtol=0, atol=0.01)
         lengths.append(len(its_energy))
+        torch.testing.assert_close(u[index], alone[0], rtol=0, atol=0.01)
         torch.testing.assert_close(energy[: lengths[-1], index], its_energy[:, 0], rtol=1e-5, atol=1e-5)
         assert (energy[lengths[-1] :, index] == energy[lengths[-1] - 1, index]).all()
-    assert len(energy) == max(lengths)
+    assert lengths[0] < lengths[1] == len(energy)
 
 
 def test_max_iter_and_tolerance_end_the_search():
