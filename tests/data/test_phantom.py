@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import openslide
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
@@ -123,6 +124,10 @@ def test_openslide_reads_what_is_written(tmp_path):
         level0 = np.asarray(file.read_region((0, 0), 0, file.dimensions).convert("RGB")).astype(int)
     assert np.abs(level0 - slide.image).mean() < 4
     assert np.abs(level0.mean((0, 1)) - slide.image.mean((0, 1))).max() < 1
+    with tifffile.TiffFile(path) as file:
+        for page in file.pages:  # every level covers the same micrometres
+            assert page.imagewidth * 1e4 / page.resolution[0] == pytest.approx(517 * 0.37, rel=1e-3)
+            assert page.imagelength * 1e4 / page.resolution[1] == pytest.approx(401 * 0.37, rel=1e-3)
     again = write_slide(slide, tmp_path / "again.tif")
     assert again.read_bytes() == path.read_bytes()
 
