@@ -25,22 +25,21 @@ def imported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("backends", "device", "expected"),
+    ("backends", "name", "device", "expected"),
     [
-        (ALL, CPU, "cpu"),
-        (ALL, CUDA, "triton"),
-        (ALL, MPS, "reference"),
-        (("reference", "triton"), CPU, "reference"),
-        (("reference", "cpu"), CUDA, "reference"),
+        (ALL, None, CPU, "cpu"),
+        (ALL, None, CUDA, "triton"),
+        (ALL, None, MPS, "reference"),
+        (("reference", "triton"), None, CPU, "reference"),
+        (("reference", "cpu"), None, CUDA, "reference"),
+        (ALL, "reference", CPU, "reference"),
+        (ALL, "reference", CUDA, "reference"),
+        (ALL, "cpu", CPU, "cpu"),
+        (ALL, "triton", CUDA, "triton"),
     ],
 )
-def test_the_default_is_the_fastest_for_the_device(backends, device, expected):
-    assert choose_backend("op", backends, None, device) == f"op.{expected}"
-
-
-@pytest.mark.parametrize(("name", "device"), [("reference", CPU), ("reference", CUDA), ("cpu", CPU), ("triton", CUDA)])
-def test_the_named_backend_is_taken(name, device):
-    assert choose_backend("op", ALL, name, device) == f"op.{name}"
+def test_the_named_backend_or_the_fastest_for_the_device(backends, name, device, expected):
+    assert choose_backend("op", backends, name, device) == f"op.{expected}"
 
 
 @pytest.mark.parametrize(

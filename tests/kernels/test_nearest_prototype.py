@@ -77,13 +77,6 @@ def test_rows_over_several_blocks_of_the_cpu(metric):
     assert (index != expected_index).float().mean() < 1e-3
 
 
-@pytest.mark.parametrize("n", [cpu.IMAGE - 1, cpu.IMAGE, 3 * cpu.IMAGE + 1])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_narrow_products_are_the_matrix_product(n, dtype):
-    x, weights = randn(n, 40).to(dtype), randn(30, 40, seed=1).to(dtype)
-    torch.testing.assert_close(cpu.products(x, weights), x @ weights.T, atol=1e-5, rtol=1e-5)
-
-
 @both_metrics
 def test_double_precision(backend, metric):
     x, prototypes = randn(30, 16).double(), randn(5, 16, seed=1).double()
