@@ -17,6 +17,8 @@ from torch import nn
 
 from histolab_lite.files import write_atomically
 
+# Where published checkpoints nest a network, e.g. Ciga et al. 2022 (SimCLR on 57 histopathology sets).
+PREFIXES = ("model.resnet.", "encoder.", "backbone.", "module.", "trunk.", "resnet.", "model.")
 _KEY, _UNKNOWN = "histolab_lite_sha256", "0" * 64
 
 
@@ -139,6 +141,13 @@ def load_state(module: nn.Module, state: Mapping[str, torch.Tensor], source: str
     converted = {key: value.to(own[key].dtype) for key, value in state.items()}
     check_finite(converted, source)
     module.load_state_dict(own | converted)
+
+
+def unnest(state: Mapping[str, torch.Tensor], first_key: str, heads: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """Undo the nesting of a published checkpoint, found by the network's first key, and leave out its heads."""
+    prefix = next((prefix for prefix in PREFIXES if f"{prefix}{first_key}" in state), "")
+    inner = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    return {key: value for key, value in inner.items() if not key.startswith(heads)}
 
 
 def check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:

@@ -13,18 +13,17 @@ import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import load_model_config_from_hf
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet18_Weights
 
 from histolab_lite.data.stain import to_optical_density
 from histolab_lite.files import read_json
-from histolab_lite.models.checkpoint import check_finite, load_state, read_weights
+from histolab_lite.models.checkpoint import check_finite, load_state, read_weights, unnest
 
 DEFAULT_WEIGHTS = Path(__file__).with_name("weights") / "default_encoder.safetensors"
 STRIDES = (8, 16, 32)
-# Where published ResNet18 checkpoints nest the backbone, e.g. Ciga et al. 2022 (SimCLR on 57 histopathology sets).
-KNOWN_PREFIXES = ("model.resnet.", "encoder.", "backbone.", "module.", "resnet.", "model.")
 
 
 class PatchEncoder(nn.Module):
@@ -114,7 +113,7 @@ class Encoder(PatchEncoder):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self._set_normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        self._set_normalisation(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
         self.to(memory_format=torch.channels_last)  # several times faster on a CPU, and on tensor cores
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -224,7 +223,7 @@ def load_encoder(name: str | Path = "default", output_stride: int | None = None)
     else:
         path = DEFAULT_WEIGHTS if name == "default" else Path(name)
         state, metadata = read_weights(path)
-    state = _strip(state)
+    state = unnest(state, "conv1.weight", heads=("fc.", "head."))
     if "conv1.weight" not in state:
         raise ValueError(f"{name} holds no ResNet18: there is no key conv1.weight. Its keys begin {list(state)[:3]}.")
     stride = output_stride or int(metadata.get("output_stride", 32))
@@ -237,15 +236,6 @@ def load_encoder(name: str | Path = "default", output_stride: int | None = None)
 def default_encoder() -> PatchEncoder:
     """Return the encoder that ships with the package, loaded once. Do not change it: all callers share it."""
     return load_encoder()
-
-
-def _strip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Undo the nesting of published checkpoints and remove their heads, which are no part of an encoder."""
-    for prefix in KNOWN_PREFIXES:
-        if f"{prefix}conv1.weight" in state:
-            state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-            break
-    return {key: value for key, value in state.items() if not key.startswith(("fc.", "head."))}
 
 
 def _load_timm(name: str, output_stride: int | None) -> TimmEncoder:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
-from histolab_lite.models.checkpoint import load_state, read_weights
+from histolab_lite.models.checkpoint import load_state, read_weights, unnest
 
 STRIDE = 8
 # Name, channels between its two convolutions and after them (in units of 64 · width), stride, dilation of either.
@@ -28,8 +29,6 @@ BASIC = [
     *((f"b5_{i}", 8, 16, 1, 2, 2) for i in (1, 2)),
 ]
 BLOCKS = (*(name for name, *_ in BASIC), "b6", "b7")
-# Where published checkpoints nest the network.
-KNOWN_PREFIXES = ("module.", "trunk.", "backbone.", "encoder.")
 
 
 class Basic(nn.Module):
@@ -113,8 +112,8 @@ class ResNet38(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_DEFAULT_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_DEFAULT_STD).view(1, 3, 1, 1), persistent=False)
         self.to(memory_format=torch.channels_last)
 
     def forward(
@@ -172,10 +171,7 @@ def load_resnet38(path: str | Path) -> ResNet38:
     if path.suffix == ".params":
         raise ValueError(f"{path.name} is an MXNet file; save its tensors under AffinityNet's names as .safetensors.")
     state, _ = read_weights(path)
-    for prefix in KNOWN_PREFIXES:
-        if f"{prefix}conv1a.weight" in state:
-            state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    state = {key: value for key, value in state.items() if not key.startswith(("fc8.", "head.", "linear1000."))}
+    state = unnest(state, "conv1a.weight", heads=("fc8.", "head.", "linear1000."))
     if "conv1a.weight" not in state:
         raise ValueError(f"{path.name} holds no ResNet38: no key conv1a.weight. Its keys begin {list(state)[:3]}.")
     network = ResNet38(len(state["conv1a.weight"]) / 64)
