@@ -78,8 +78,8 @@ def test_same_seed_same_bits_and_another_seed_another_slide():
     assert np.abs(first.image.astype(int) - other.image).mean() > 5
 
 
-@settings(max_examples=5, deadline=None)
-@given(st.integers(64, 250), st.integers(64, 250), st.sampled_from([0.25, 0.37, 1.0, 2.0]))
+@settings(max_examples=4)
+@given(st.integers(64, 200), st.integers(64, 200), st.sampled_from([0.25, 0.37, 1.0, 2.0]))
 def test_any_size_and_scale_works(height, width, mpp):
     slide = phantom_slide(height * width, (height, width), mpp)
     assert slide.image.shape == (height, width, 3)
@@ -107,9 +107,10 @@ def test_a_patch_of_each_class_is_repeatable_and_its_own():
     assert texture[0] < 6 < min(texture[1:])
 
 
-def test_rare_structures_can_be_left_out():
-    plain, usual = (phantom_slide(4, 256, mpp=1.0, rare=rare).image for rare in (0.0, 1.0))
-    assert (plain != usual).any()
+def test_rare_structures_can_be_left_out_and_be_many():
+    none, usual, many = (phantom_slide(2, 256, mpp=1.0, rare=rare) for rare in (0.0, 1.0, 20.0))
+    assert (none.image != usual.image).any()
+    assert (many.mask == 0).sum() > (none.mask == 0).sum()  # fat and tears
 
 
 def test_openslide_reads_what_is_written(tmp_path):
