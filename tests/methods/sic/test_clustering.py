@@ -93,6 +93,12 @@ def test_plain_k_means_is_not_kept_where_it_costs_a_positive_seed():
     assert best([start, plain]) is start
 
 
+def test_of_halves_with_as_many_seeds_the_nearer_to_the_mean_of_the_seeds_is_positive():
+    x = torch.tensor([-40.0, -41, 0, 1, 2, 10, 11, 12])[:, None]  # of the halves the means are 1 and 11, of the seeds 7
+    _, plain = iterate(x, clicked(8, c0=0, c1=[4, 7]), plain="positives")
+    assert plain.labels.tolist() == [0] * 5 + [1] * 3
+
+
 @pytest.mark.parametrize("seed", [58, 103, 130])
 def test_with_only_negatives_left_plain_k_means_is_shown_and_not_kept(seed):
     x, y = normal(12, 2, seed), clicked(12, c0=[0, 1, 2], c1=3)

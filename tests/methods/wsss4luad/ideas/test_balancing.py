@@ -27,11 +27,11 @@ def test_single_tags_end_up_equally_frequent_and_evenly_repeated():
 
 
 @pytest.mark.parametrize(
-    ("share", "counts"), [(0.5, [30, 15, 15]), (0.51, [30, 16, 16]), (0.1, [30, 10, 3]), (0, [30, 10, 1])]
+    ("share", "counts"), [(0.5, [100, 50, 50]), (0.505, [100, 51, 51]), (0.07, [100, 10, 7]), (0, [100, 10, 1])]
 )
 def test_the_share_says_how_far(share, counts):
-    """0.1 * 30 is more than 3 in floats."""
-    tags = rows(t100=30, t010=10, t001=1)
+    """0.07 * 100 is more than 7 in floats."""
+    tags = rows(t100=100, t010=10, t001=1)
     assert tags[balanced_indices(tags, 0, share=share)].sum(0).tolist() == counts
 
 
