@@ -28,13 +28,14 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import gradio as gr
 import typer
 import uvicorn
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 
 from demos.doors.connections import PromptProtocol, allow_many
@@ -145,7 +146,7 @@ def application(
     moved = {old: name for old, name in MOVED.items() if name in pages}
     for old, name in moved.items():
         for path, to in ((f"/{old}", f"{name}/"), (f"/{old}/", f"../{name}/")):  # relative, as above
-            app.add_route(path, lambda _, to=to: RedirectResponse(to, 308))
+            app.add_route(path, partial(_moved, to))
     for router in routers:
         app.include_router(router)
     largest = {name: limits.slide if name in slides else limits.upload for name in pages}
@@ -156,6 +157,11 @@ def application(
         page.has_launched = True  # mounting does not set it, and without it Gradio gives out any file of the disk
     beside = {router.prefix.strip("/") for router in routers}
     return Gate(app, largest, beside, limits.auth, Uploads(uploads, limits.room), limits.frames, moved)
+
+
+async def _moved(to: str, _: Request) -> Response:
+    """Answer that a page has another address now."""
+    return RedirectResponse(to, 308)
 
 
 def serve(
