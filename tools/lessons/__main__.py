@@ -70,9 +70,7 @@ def main(
     ] = False,
     earlier: Annotated[
         Path | None,
-        typer.Option(
-            help="Run nothing; --check, --update or --claims take the results in the folder of an earlier run."
-        ),
+        typer.Option(help="Run nothing; --check, --update, --claims or --site take the results of an earlier run."),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds a cell may take; 0: no limit.")] = 3600,
     jobs: Annotated[int, typer.Option(min=1, help="Lessons that run at a time and share the cores.")] = JOBS,

@@ -24,7 +24,7 @@ HOSTILE = ["../00_a", "/etc/passwd", "*", "", "ö 🧫", "00_a/..", "-rf"]
         ("", "", "--in-place --data glas", "--in-place runs the defaults"),
         ("", "", "--in-place --check", "--in-place runs the defaults"),
         ("", "", "--in-place --claims", "--in-place runs the defaults"),
-        ("", "", "--earlier run", "with --check, --update or --claims"),
+        ("", "", "--earlier run", "with --check, --update, --claims or --site"),
         ("", "", "--earlier run --check --data glas", "as it was"),
         ("", "", "--earlier nowhere --check", "nowhere holds no metrics.json"),
         ("", "", "--earlier run --check --other-seeds run", "--other-seeds is for --update"),
