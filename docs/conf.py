@@ -27,6 +27,7 @@ autosummary_generate = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 napoleon_google_docstring = False
+napoleon_use_ivar = True  # a field of a named tuple is described once
 copybutton_exclude = ".linenos, .gp"
 # Classes of other libraries, named in type hints: their own documentation is elsewhere.
 suppress_warnings = ["ref.python", "mystnb.unknown_mime_type"]
