@@ -71,6 +71,15 @@ class Hub:
         """Of the server, MB."""
         return psutil.Process(self.pid).memory_info().rss / 1e6 if self.pid else 0.0
 
+    def settle(self, patience: float = 120) -> None:
+        """Wait until the server rests: until it computes for less than a tenth of two seconds."""
+        server, until = psutil.Process(self.pid), time.monotonic() + patience
+        while time.monotonic() < until:
+            before = server.cpu_times().user
+            time.sleep(2)
+            if server.cpu_times().user - before < 0.2:
+                return
+
     def healthy(self) -> float:
         """Seconds until /health has answered; 60 where it does not."""
         began = time.monotonic()
