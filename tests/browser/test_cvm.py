@@ -118,12 +118,12 @@ def test_own_images_and_two_tissues(meet, tmp_path):
     visitor.upload("#upload", "tissue.png", file.getvalue())
     visitor.points(0)
     visitor.see("#problem [role=alert]", 0)
-    visitor.click("inside", [(0.2, 0.3)])
     visitor.see(visitor.ready)  # Gradio logs an error for a computation that a reload cuts off
+    visitor.click("inside", [(0.2, 0.3), (0.2, 0.7)])  # two, since the first image has one
     visitor.visit()
     visitor.see("#problem [role=alert]", text="Upload the same file again")
     visitor.upload("#upload", "renamed.png", file.getvalue())
-    visitor.points(1)
+    visitor.points(2)
     visitor.see(visitor.ready)
 
     visitor.open("more")
