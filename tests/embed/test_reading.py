@@ -33,7 +33,7 @@ def corners(size, slide_mpp, settings):
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from("abc"),
-    patch=st.integers(17, 150),
+    patch=st.integers(17, 148),  # the narrowest slide holds no larger one at the coarsest scale
     overlap=st.sampled_from([0.0, 0.1, 1 / 3, 0.5, 0.75]),
     mpp=st.sampled_from([0.3125, 0.5, 0.75, 1.0, 1.125]),  # exact as floats, so that a patch that just fits is one
 )
