@@ -62,7 +62,7 @@ site: $(VENV)/.installed-dev ## build the website from the committed lessons, in
 notebooks: $(VENV)/.installed ## re-execute the committed lessons in place, at tutorial size
 	$(LESSONS) --in-place
 
-bench: $(VENV)/.installed-bench ## time the kernels beside the libraries people use today; ONLY=k-means takes some
+bench: $(VENV)/.installed-bench ## time the kernels beside the libraries people use today; ONLY=k-means times one script
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only "$(ONLY)") $(if $(OUT),--out "$(OUT)")
 
 doctor: $(VENV)/.installed ## say what is installed, which device and data are found, and what is missing

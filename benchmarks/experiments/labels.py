@@ -50,9 +50,9 @@ def by_network(
     return [refinement.predict(model, p.image).argmax(0).numpy() for p in unseen]
 
 
-def one_seed(pictures: list[labels.EncodedImage], tiles: Any, encoder: str, seed: int, network: bool) -> dict[str, Any]:
+def one_seed(images: list[labels.EncodedImage], tiles: Any, encoder: str, seed: int, network: bool) -> dict[str, Any]:
     n_classes = len(tiles.class_names)
-    learn, unseen = ([pictures[i] for i in side] for side in tiles.split(1 / 3, seed))
+    learn, unseen = ([images[i] for i in side] for side in tiles.split(1 / 3, seed))
     truth = [p.mask for p in unseen]
     full = labels.cost_of_all(learn)
     rows = []
@@ -112,13 +112,13 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Where to write the JSON, after every seed.")] = None,
 ) -> None:
     tiles = load_tiles(data, **PHANTOM)
-    pictures = labels.read_images(tiles, load_encoder(encoder), MPP)
+    images = labels.read_images(tiles, load_encoder(encoder), MPP)
     settings = {"mpp": MPP, "encoder": encoder, "budgets": BUDGETS, "training": TRAINING | {"crops": CROPS}}
     settings |= {"prices": {kind: price.seconds for kind, price in labels.PRICES.items()}}
     runs: list[dict[str, Any]] = []
     for seed in range(seeds):
         began = time.perf_counter()
-        runs.append(one_seed(pictures, tiles, encoder, seed, network))
+        runs.append(one_seed(images, tiles, encoder, seed, network))
         runs[-1]["took_s"] = round(time.perf_counter() - began)
         if out:
             write_json(out, {"data": data, "settings": settings, "runs": runs})

@@ -1,4 +1,4 @@
-"""A narrow classifier and pictures for it, for tests of what is made of its maps."""
+"""A narrow classifier and images for it, for tests of what is made of its maps."""
 
 import numpy as np
 import torch
@@ -27,5 +27,5 @@ def patches(n: int = 5, height: int = 24, width: int = 32, seed: int = 0) -> np.
     return (smooth * 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-def pictures(*args: int) -> torch.Tensor:
+def random_images(*args: int) -> torch.Tensor:
     return torch.from_numpy(patches(*args)).permute(0, 3, 1, 2) / 255

@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from benchmarks.experiments.baselines import histosegnet
 from histolab_lite.methods.mlps import activation_maps, classify
-from tests.methods.small_classifier import CLASSES, classifier, pictures
+from tests.methods.small_classifier import CLASSES, classifier, random_images
 
 MAPS, IMAGES, WIDER = torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 5)
 
@@ -22,7 +22,7 @@ def model():
 
 
 def test_confident_maps_peak_at_the_classifiers_confidence(model):
-    images = pictures(3, 40, 56)
+    images = random_images(3, 40, 56)
     tags = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 1, 1]])
     found = histosegnet.confident_maps(model, images, tags)
     low = activation_maps(model, images, tags, ("bn7",))["bn7"]
@@ -99,7 +99,7 @@ def test_a_dense_crf_is_its_mean_field_over_all_pairs():
 
 
 def test_histosegnet_answers_with_tags_alone(model):
-    images = pictures(4, 24, 32)
+    images = random_images(4, 24, 32)
     images[3] = 1.0
     tags = torch.tensor([[1, 0, 1], [0, 1, 0], [0, 1, 1], [1, 0, 0]])
     found = histosegnet.histosegnet_masks(model, images, tags)
@@ -113,7 +113,7 @@ def test_histosegnet_answers_with_tags_alone(model):
 
 
 def test_histosegnet_goes_through_its_steps_at_the_patchs_scale(model):
-    images, tags = pictures(2, 56, 64), torch.ones(2, CLASSES)
+    images, tags = random_images(2, 56, 64), torch.ones(2, CLASSES)
     maps = histosegnet.adjust(histosegnet.confident_maps(model, images, tags), images)
     assert (maps.amax((1, 2, 3)) > 0).all()
     crf = histosegnet.dense_crf(maps, images, gaussian=(0.75, 30.0), bilateral=(2.5, 20 / 255, 50.0))
@@ -122,10 +122,10 @@ def test_histosegnet_goes_through_its_steps_at_the_patchs_scale(model):
 
 def test_maps_that_cancel_leave_the_tags_as_candidates(model, monkeypatch):
     monkeypatch.setattr(histosegnet, "confident_maps", lambda m, x, t: torch.zeros(len(x), CLASSES, 24, 32))
-    found = histosegnet.histosegnet_masks(model, pictures(2), torch.tensor([[0, 0, 1], [0, 1, 1]]))
+    found = histosegnet.histosegnet_masks(model, random_images(2), torch.tensor([[0, 0, 1], [0, 1, 1]]))
     assert (found[0] == 2).all()
     assert set(found[1].unique().tolist()) <= {1, 2}
-    images = pictures(1) * 0.8
+    images = random_images(1) * 0.8
     images[..., :16] = 1.0
     found = histosegnet.histosegnet_masks(model, images, torch.tensor([[0, 1, 0]]), background=True)[0]
     assert (found[:, :12] == CLASSES).all()

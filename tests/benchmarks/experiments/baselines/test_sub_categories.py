@@ -10,7 +10,7 @@ from benchmarks.experiments.baselines import sub_categories
 from histolab_lite.methods.mlps import Classifier, classify
 from histolab_lite.models.resnet38 import ResNet38
 from histolab_lite.training import Checkpoint
-from tests.methods.small_classifier import CLASSES, classifier, patches, pictures
+from tests.methods.small_classifier import CLASSES, classifier, patches, random_images
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def test_pooled_features_are_what_the_head_sees(model):
     found = sub_categories.pooled_features(model.train(), turned, batch_size=2)
     assert found.shape == (5, model.trunk.channels)
     assert not model.training
-    torch.testing.assert_close(model.head(found), model(pictures(5)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.head(found), model(random_images(5)), rtol=1e-4, atol=1e-5)
 
 
 def test_every_class_is_clustered_by_itself():
@@ -61,7 +61,7 @@ def test_the_joint_loss_is_the_parents_and_lambda_times_the_kinds(model, monkeyp
     torch.manual_seed(3)
     joint = sub_categories._Joint(model, 2).train()
     with torch.no_grad():
-        probabilities = [logits.double().sigmoid().numpy() for logits in joint(pictures(4))]
+        probabilities = [logits.double().sigmoid().numpy() for logits in joint(random_images(4))]
     of_parents, of_kinds = (
         -np.log(np.where(y, p, 1 - p)).mean() for p, y in zip(probabilities, (tags, kinds), strict=True)
     )
